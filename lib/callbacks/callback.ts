@@ -1,0 +1,69 @@
+import type { Tensor } from '../tensors/tensor';
+
+/** Numbers by name: `loss`, metric names, with `val_` in front for validation, `learningRate`. */
+export type Logs = Record<string, number>;
+
+/** Gradient sizes of one training step, before clipping. */
+export interface GradientReport {
+  /** L2 norm over all parameters. */
+  readonly globalNorm: number;
+  /** L2 norm per trainable weight, by `layer/weight`. */
+  readonly weights: Readonly<Record<string, number>>;
+  /** ‖∂loss/∂h_t‖₂ for every recurrent layer (by name), one number per time step in processing order. */
+  readonly steps: Readonly<Record<string, readonly number[]>>;
+}
+
+/** What a callback may see and do of the model under training. */
+export interface CallbackModel {
+  readonly name: string;
+  /** Set to true to end `fit` after the current batch. */
+  stopTraining: boolean;
+  /** The optimizer's base rate; assigning replaces it (a schedule included). */
+  learningRate: number;
+  /** The number of training steps taken so far. */
+  readonly step: number;
+  /** All weights by `layer/weight`, copied. */
+  getWeights(): Map<string, Tensor>;
+  setWeights(weights: ReadonlyMap<string, Tensor>): void;
+  /** One file: weights, configuration and, on request, everything that training needs to go on bit for bit. */
+  save(path: string, options?: { includeOptimizer?: boolean; checkpoint?: boolean }): Promise<void>;
+}
+
+/** What `fit` tells every callback once, before it starts. */
+export interface TrainingParams {
+  readonly epochs: number;
+  readonly initialEpoch: number;
+  /** Batches per epoch; null when the data come from a generator of unknown length. */
+  readonly stepsPerEpoch: number | null;
+  readonly batchSize: number | null;
+  /** Names of the metrics in the logs, `loss` first. */
+  readonly metrics: readonly string[];
+  readonly validation: boolean;
+}
+
+/**
+ * Hooks into `fit` (and, where marked, `evaluate`). Any of them may return a promise; training waits for it.
+ * An error thrown by a hook ends `fit` with that error; the model stays usable.
+ */
+export interface Callback {
+  /** Ask for a {@link GradientReport} at every n-th step, starting with the first (1: at every step). */
+  readonly gradientsEvery?: number;
+  /** Runs its hooks after those of all other callbacks, so that a checkpoint it writes holds their newest state. */
+  readonly last?: boolean;
+  onTrainBegin?(model: CallbackModel, params: TrainingParams): void | Promise<void>;
+  onTrainEnd?(logs: Logs): void | Promise<void>;
+  onEpochBegin?(epoch: number): void | Promise<void>;
+  onEpochEnd?(epoch: number, logs: Logs): void | Promise<void>;
+  onBatchBegin?(batch: number): void | Promise<void>;
+  /** `logs`: running means over the epoch so far. */
+  onBatchEnd?(batch: number, logs: Logs): void | Promise<void>;
+  onGradients?(report: GradientReport, epoch: number, batch: number): void | Promise<void>;
+  onEvaluateBegin?(steps: number | null): void | Promise<void>;
+  onEvaluateBatchEnd?(batch: number, logs: Logs): void | Promise<void>;
+  onEvaluateEnd?(logs: Logs): void | Promise<void>;
+  /** A key under which a checkpoint keeps this callback's state; callbacks with state need one, unique in a fit. */
+  readonly stateKey?: string;
+  /** JSON values that a checkpoint holds, so that a resumed run goes on as if never stopped. */
+  getState?(): unknown;
+  setState?(state: unknown): void;
+}

@@ -1,0 +1,53 @@
+import type { ValueDType } from '../plan/codes';
+import type { Plan } from '../plan/types';
+import type { Shape, TensorData } from '../tensors/tensor';
+
+export type EngineName = 'cpu' | 'cuda' | 'reference';
+
+export interface SessionOptions {
+  /** CPU threads a run may use; default: the processors available to the process. */
+  readonly threads?: number;
+}
+
+/** Runs plans on one kind of hardware. */
+export interface Engine {
+  readonly name: EngineName;
+  createSession(options?: SessionOptions): EngineSession;
+}
+
+/**
+ * The variables of one model (weights, optimizer slots, recurrent states) and the plans loaded over them.
+ * One run at a time: reading, writing or running while a run is in flight throws ERR_STATE.
+ */
+export interface EngineSession {
+  readonly engine: EngineName;
+  /** What `real` values are here. */
+  readonly real: 'float32' | 'float64';
+  /** Makes a zero-filled variable. Declaring a name again with the same dtype and shape does nothing. */
+  declare(name: string, dtype: ValueDType, shape: Shape): void;
+  /** Copies values in; `values.length` must fit. */
+  write(name: string, values: ArrayLike<number>): void;
+  /** Copies the values out. */
+  read(name: string): TensorData;
+  /** Prepares a plan whose variables have all been declared. Everything a run needs is allocated here. */
+  load(plan: Plan): Executable;
+  /** Frees native memory; later calls throw ERR_STATE. Loaded executables are disposed with it. */
+  dispose(): void;
+}
+
+/** A loaded plan. Write `input(...)` arrays, run, read `output(...)` arrays; the arrays stay the same between runs. */
+export interface Executable {
+  readonly plan: Plan;
+  /** Bytes of buffers held for this plan (arena, scratch, inputs and outputs). */
+  readonly bytes: number;
+  input(name: string): TensorData;
+  output(name: string): TensorData;
+  /**
+   * Runs all ops off the event loop.
+   * @throws PlanCheckError when a `check` op fails, DeepRnnError otherwise
+   */
+  run(): Promise<void>;
+  /** The same on the calling thread. */
+  runSync(): void;
+  dispose(): void;
+}

@@ -1,0 +1,140 @@
+import { refuse } from '../errors';
+import type { PlanBuilder } from '../plan/builder';
+import type { ValueId } from '../plan/types';
+import type { Shape } from '../tensors/tensor';
+import type { Constraint } from './constraints';
+import type { Initializer } from './initializers';
+import type { Regularizer } from './regularizers';
+
+/**
+ * What flows between layers while shapes are worked out. `shape` leaves the batch axis out; `null` is a length that is
+ * known only when data come. `[D]` features · `[T, D]` a sequence of feature vectors · `[T]` with int32 a sequence of ids.
+ */
+export interface SymbolicShape {
+  readonly dtype: 'real' | 'int32';
+  readonly shape: readonly (number | null)[];
+  /** Whether the first axis is time (stored `[T, N, …]` in plans). */
+  readonly sequence: boolean;
+}
+
+/** A value in a plan being built, with the batch-free shape that users think in; all lengths are known here. */
+export interface LayerValue {
+  readonly id: ValueId;
+  readonly dtype: 'real' | 'int32';
+  readonly shape: Shape;
+  readonly sequence: boolean;
+}
+
+/** One array that a layer owns. Its variable in a session and in files is called `<layer name>/<weight name>`. */
+export interface WeightSpec {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly initializer: Initializer;
+  readonly regularizer?: Regularizer | undefined;
+  readonly constraint?: Constraint | undefined;
+  /** False for arrays that training never changes. Default true. */
+  readonly trainable?: boolean;
+  /** Biases and the like, which weight decay leaves alone. Default false. */
+  readonly decay?: boolean;
+}
+
+/** The masks a layer may draw; the place in this list is part of the number of the mask's random stream. */
+export const maskPurposes = ['dropout', 'inputDropout', 'recurrentDropout'] as const;
+export type MaskPurpose = (typeof maskPurposes)[number];
+
+/** What a layer sees while it emits the ops of one plan. */
+export interface CallContext {
+  readonly builder: PlanBuilder;
+  readonly training: boolean;
+  /** Batch size N of this plan. */
+  readonly batch: number;
+  /** The seed of the model's dropout masks. */
+  readonly seed: number;
+  /** float64 `[1]`: the training step, which keys dropout masks. */
+  step(): ValueId;
+  /** The variable of one of the layer's weights. */
+  weight(layer: Layer, name: string): ValueId;
+  /** A variable that training does not touch and files do not hold: the carried state of a stateful layer, shape `[N, …]`. */
+  state(layer: Layer, name: string, shape: Shape): ValueId;
+  /** An initial state that the caller hands in for this run, or undefined: `[N, units]`. */
+  initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined;
+  /** Writes `from` into a state variable after everything else in the plan has read it. */
+  carry(from: ValueId, state: ValueId): void;
+  /** Adds a float64 `[1]` term (an activity penalty) to the loss. */
+  addLoss(term: ValueId): void;
+  /** A number for the random stream of one mask, unique per (layer, purpose) in a model and stable across plans. */
+  stream(layer: Layer, purpose: MaskPurpose): number;
+}
+
+export interface LayerConfig {
+  /** Unique in a model; default: the layer's type and a number. */
+  name?: string;
+  /** False freezes all weights. Default true. */
+  trainable?: boolean;
+  /** Batch-free shape of the input, where this is the first layer; `null` for a length that varies. */
+  inputShape?: readonly (number | null)[];
+  /** Whole input shape with the batch size in front, for a stateful first layer. */
+  batchInputShape?: readonly (number | null)[];
+}
+
+/** One step of a model: checks its configuration, declares its weights, emits ops. It computes nothing. */
+export abstract class Layer {
+  /** The type's name in files and default names, e.g. `simpleRnn`. */
+  abstract readonly type: string;
+  name: string;
+  trainable: boolean;
+  readonly inputShape: readonly (number | null)[] | undefined;
+  readonly batchSize: number | undefined;
+  /** Set by `build`. */
+  weights: readonly WeightSpec[] = [];
+
+  constructor(type: string, config: LayerConfig) {
+    this.name = config.name ?? '';
+    this.trainable = config.trainable ?? true;
+    const subject = config.name ? `layer '${config.name}'` : `layers.${type}`;
+    if (config.name !== undefined && !/^[^\s/]+$/.test(config.name)) {
+      refuse('ERR_VALUE', `layers.${type}: name`, 'a name without spaces or slashes', `'${config.name}'`);
+    }
+    const { inputShape, batchInputShape } = config;
+    for (const [key, shape] of [['inputShape', inputShape], ['batchInputShape', batchInputShape]] as const) {
+      if (shape === undefined) continue;
+      const ok = Array.isArray(shape) && shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
+      if (!ok) refuse('ERR_SHAPE', `${subject}: ${key}`, 'an array of positive integers or null', shape);
+    }
+    this.batchSize = batchInputShape?.[0] ?? undefined;
+    this.inputShape = inputShape ?? batchInputShape?.slice(1);
+  }
+
+  /** How messages call this layer. */
+  get subject(): string {
+    return this.name ? `layer '${this.name}'` : `layers.${this.type}`;
+  }
+
+  /** The kind of input a model that starts with this layer reads. */
+  get inputDType(): 'real' | 'int32' {
+    return 'real';
+  }
+
+  /** For a layer that looks ids up: every id must be below this. */
+  get idLimit(): number | undefined {
+    return undefined;
+  }
+
+  /** Batch-free output shape. @throws ERR_SHAPE, naming the layer, when the input does not fit. */
+  abstract outputShape(input: SymbolicShape): SymbolicShape;
+
+  /** Sets `weights` from the input's shape. */
+  build(_input: SymbolicShape): void {}
+
+  /** Emits this layer's ops. */
+  abstract call(context: CallContext, input: LayerValue): LayerValue;
+
+  /** The configuration from which `layers.<type>` makes the same layer again; JSON values only. */
+  getConfig(): Record<string, unknown> {
+    const config: Record<string, unknown> = { name: this.name };
+    if (!this.trainable) config['trainable'] = false;
+    if (this.inputShape) config['inputShape'] = [...this.inputShape];
+    if (this.batchSize !== undefined && this.inputShape) config['batchInputShape'] = [this.batchSize, ...this.inputShape];
+    return config;
+  }
+}

@@ -1,0 +1,285 @@
+import {
+  type CallContext,
+  type Layer,
+  type LayerValue,
+  type MaskPurpose,
+  maskPurposes,
+  type SymbolicShape,
+  type WeightSpec,
+} from '../layers/layer';
+import type { Loss } from '../losses/loss';
+import type { Metric } from '../metrics/metric';
+import type { Optimizer } from '../optimizers/optimizer';
+import { PlanBuilder } from '../plan/builder';
+import { fuseStacks } from '../plan/fuseStacks';
+import { type Gradients, gradients } from '../plan/gradients';
+import { HYPER_SIZE } from '../plan/ops/update';
+import { ABSENT, type Plan, type ValueId } from '../plan/types';
+import type { Shape } from '../tensors/tensor';
+
+/** What a plan is for. */
+export type PlanMode = 'predict' | 'evaluate' | 'train' | 'gradients';
+
+export interface PlanRequest {
+  readonly mode: PlanMode;
+  /** Whole input shape, batch first. */
+  readonly inputShape: Shape;
+  /** Whether the loss takes a weight per sample or per step. */
+  readonly weighted: boolean;
+  /** `layer/h` or `layer/c` of every initial state that is handed in. */
+  readonly initialStates: readonly string[];
+  /** Also give gradient norms. */
+  readonly gradientNorms: boolean;
+}
+
+/** The compiled parts that a plan is made from. */
+export interface Recipe {
+  readonly layers: readonly Layer[];
+  readonly input: SymbolicShape;
+  readonly seed: number;
+  readonly loss?: Loss | undefined;
+  readonly metrics?: readonly Metric[] | undefined;
+  readonly optimizer?: Optimizer | undefined;
+}
+
+/** A plan and what its named outputs hold. */
+export interface LoweredPlan {
+  readonly plan: Plan;
+  readonly outputShape: Shape;
+  /** Names of the trainable weights in the order of the `norms` output. */
+  readonly updated: readonly string[];
+  /** Layer names per `stepNorms.<i>` output. */
+  readonly stepNorms: readonly (readonly string[])[];
+}
+
+/** The session's name of a layer's weight. */
+export function weightName(layer: Layer, weight: string): string {
+  return `${layer.name}/${weight}`;
+}
+
+/** The session's name of optimizer slot `slot` of a weight. */
+export function slotName(weight: string, slot: string): string {
+  return `${weight}:${slot}`;
+}
+
+/** The session's name of a carried state of a stateful layer. */
+export function stateName(layer: Layer, state: string): string {
+  return `${layer.name}#${state}`;
+}
+
+class Lowering implements CallContext {
+  readonly builder: PlanBuilder;
+  readonly training: boolean;
+  readonly batch: number;
+  readonly losses: ValueId[] = [];
+  private readonly carried: { from: ValueId; state: ValueId }[] = [];
+
+  constructor(
+    private readonly recipe: Recipe,
+    private readonly request: PlanRequest,
+  ) {
+    this.builder = new PlanBuilder(`${request.mode} [${request.inputShape.join(', ')}]`);
+    this.training = request.mode === 'train' || request.mode === 'gradients';
+    this.batch = request.inputShape[0] as number;
+  }
+
+  get seed(): number {
+    return this.recipe.seed;
+  }
+
+  step(): ValueId {
+    return this.builder.input('step', 'float64', [1]);
+  }
+
+  weight(layer: Layer, name: string): ValueId {
+    const spec = layer.weights.find((w) => w.name === name) as WeightSpec;
+    return this.builder.variable(weightName(layer, name), 'real', spec.shape);
+  }
+
+  state(layer: Layer, name: string, shape: Shape): ValueId {
+    return this.builder.variable(stateName(layer, name), 'real', shape);
+  }
+
+  initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined {
+    const key = `${layer.name}/${name}`;
+    return this.request.initialStates.includes(key) ? this.builder.input(key, 'real', shape) : undefined;
+  }
+
+  carry(from: ValueId, state: ValueId): void {
+    this.carried.push({ from, state });
+  }
+
+  addLoss(term: ValueId): void {
+    this.losses.push(term);
+  }
+
+  /** 16 numbers a layer, by its position in the model. */
+  stream(layer: Layer, purpose: MaskPurpose): number {
+    return 16 * this.recipe.layers.indexOf(layer) + maskPurposes.indexOf(purpose);
+  }
+
+  /** The model's input as the first layer sees it: proven, and time-major for sequences. */
+  readInput(): LayerValue {
+    const { input, layers } = this.recipe;
+    const { builder, request } = this;
+    const raw = builder.input('x', input.dtype, request.inputShape);
+    // Token ids are proven by the embedding's own range below; everything else must be finite.
+    if (input.dtype === 'real') builder.emit('check', [raw], { mode: 'finite' }, `input of ${layers[0]?.subject}`);
+    else this.checkIds(raw);
+    const id = input.sequence ? (builder.emit('batchToTime', [raw], {}, 'input')[0] as ValueId) : raw;
+    return { id, dtype: input.dtype, shape: request.inputShape.slice(1), sequence: input.sequence };
+  }
+
+  private checkIds(raw: ValueId): void {
+    const reader = this.recipe.layers.find((layer) => layer.idLimit !== undefined);
+    if (reader) this.builder.emit('check', [raw], { mode: 'index', size: reader.idLimit as number }, `input of ${reader.subject}`);
+  }
+
+  forward(): LayerValue {
+    let value = this.readInput();
+    for (const layer of this.recipe.layers) value = layer.call(this, value);
+    fuseStacks(this.builder);
+    return value;
+  }
+
+  /** Gives the public, batch-major copy of a value a name. */
+  readOut(name: string, value: LayerValue): void {
+    if (value.sequence) {
+      this.builder.output(name, this.builder.emit('timeToBatch', [value.id], {}, 'output')[0] as ValueId);
+    } else {
+      this.builder.output(name, value.id);
+    }
+  }
+
+  /** Emits loss and metrics; gives the loss terms, the first of which is the data's. */
+  measure(prediction: LayerValue): ValueId[] {
+    const { builder, recipe } = this;
+    const loss = recipe.loss as Loss;
+    const rows = prediction.shape.slice(0, -1);
+    const publicRows = [this.batch, ...rows];
+    const classes = prediction.shape[prediction.shape.length - 1] as number;
+    const stored = (raw: ValueId) => (rows.length > 0 ? (builder.emit('batchToTime', [raw], {}, 'targets')[0] as ValueId) : raw);
+
+    const targetShape = loss.sparse ? publicRows : [...publicRows, classes];
+    const raw = builder.input('targets', loss.sparse ? 'int32' : 'real', targetShape);
+    builder.emit('check', [raw], loss.sparse ? { mode: 'index', size: classes } : { mode: 'finite' }, 'targets');
+    const target = stored(raw);
+    const weight = this.request.weighted ? stored(builder.input('weights', 'real', publicRows)) : ABSENT;
+
+    const logits = this.logitsBehind(prediction.id, loss);
+    const scored = logits ?? prediction.id;
+    const attrs = { kind: loss.type, fromLogits: loss.fromLogits || logits !== undefined, parameter: loss.parameter };
+    const dataLoss = builder.emit('loss', [scored, target, weight], attrs, 'loss')[0] as ValueId;
+    const terms = [dataLoss, ...this.losses, ...this.weightPenalties()];
+    builder.output('loss', terms.length > 1 ? (builder.emit('sumScalars', terms, {}, 'loss')[0] as ValueId) : this.copyScalar(dataLoss));
+
+    (recipe.metrics ?? []).forEach((metric, i) => {
+      const useLogits = metric.attrs.kind === 'crossentropy' && logits !== undefined;
+      const metricAttrs = useLogits ? { ...metric.attrs, fromLogits: true } : metric.attrs;
+      const sums = builder.emit('metric', [useLogits ? scored : prediction.id, target, weight], metricAttrs, `metric '${metric.name}'`);
+      builder.output(`metric.${i}`, sums[0] as ValueId);
+    });
+    return terms;
+  }
+
+  /** One scalar as an output of its own: the loss value stays an arena value, which differentiation may start from. */
+  private copyScalar(id: ValueId): ValueId {
+    return this.builder.emit('sumScalars', [id], {}, 'loss')[0] as ValueId;
+  }
+
+  /** The input of a final softmax or sigmoid: cross-entropy from logits neither overflows nor needs clipping. */
+  private logitsBehind(prediction: ValueId, loss: Loss): ValueId | undefined {
+    if (loss.fromLogits) return undefined;
+    const last = this.builder.ops.find((op) => op.outputs.includes(prediction));
+    if (last?.kind !== 'activation') return undefined;
+    const categorical = loss.type === 'categoricalCrossentropy' || loss.type === 'sparseCategoricalCrossentropy';
+    const fits =
+      (last.attrs.kind === 'softmax' && categorical) || (last.attrs.kind === 'sigmoid' && loss.type === 'binaryCrossentropy');
+    return fits ? last.inputs[0] : undefined;
+  }
+
+  private weightPenalties(): ValueId[] {
+    const terms: ValueId[] = [];
+    for (const layer of this.recipe.layers) {
+      if (!layer.trainable) continue;
+      for (const { name, regularizer } of layer.weights) {
+        if (!regularizer) continue;
+        const attrs = { l1: regularizer.l1, l2: regularizer.l2, scale: 1 };
+        terms.push(this.builder.emit('penalty', [this.weight(layer, name)], attrs, `${layer.subject}: ${name} regularizer`)[0] as ValueId);
+      }
+    }
+    return terms;
+  }
+
+  trainable(): { name: string; id: ValueId; spec: WeightSpec }[] {
+    return this.recipe.layers.flatMap((layer) =>
+      layer.trainable
+        ? layer.weights
+            .filter((spec) => spec.trainable !== false)
+            .map((spec) => ({ name: weightName(layer, spec.name), id: this.weight(layer, spec.name), spec }))
+        : [],
+    );
+  }
+
+  /** Emits the optimizer's step and the constraints; gives the names of the weights it changes. */
+  update(found: Gradients): string[] {
+    const { builder } = this;
+    const optimizer = this.recipe.optimizer as Optimizer;
+    const changed = this.trainable().filter(({ id }) => found.of.has(id));
+    const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
+    for (const { name, id, spec } of changed) {
+      const slots = optimizer.slots.map((slot) => (slot ? builder.variable(slotName(name, slot.name), 'real', spec.shape) : ABSENT));
+      while (slots.length < 3) slots.push(ABSENT);
+      inputs.push(id, found.of.get(id) as ValueId, ...slots);
+    }
+    const attrs = optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true));
+    const norms = builder.emit('update', inputs, attrs, 'optimizer', [this.request.gradientNorms]);
+    if (this.request.gradientNorms) builder.output('norms', norms[0] as ValueId);
+    for (const { name, id, spec } of changed) {
+      if (!spec.constraint) continue;
+      const { kind, axis, limit } = spec.constraint;
+      builder.emitInto('constraint', [id], [id], { kind, axis, limit }, `${name} constraint`);
+    }
+    return changed.map(({ name }) => name);
+  }
+
+  finish(): Plan {
+    for (const { from, state } of this.carried) this.builder.emitInto('assign', [from], [state], {}, 'carried state');
+    return this.builder.finish();
+  }
+}
+
+/** Builds the plan for one request: layers → ops → (loss, metrics) → (gradients, update). */
+export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
+  const context = new Lowering(recipe, request);
+  const prediction = context.forward();
+  let updated: string[] = [];
+  let stepNorms: Gradients['stepNorms'] = [];
+  if (request.mode === 'predict') {
+    context.readOut('y', prediction);
+  } else {
+    const terms = context.measure(prediction);
+    if (request.mode !== 'evaluate') {
+      const wanted = context.trainable();
+      const found = gradients(context.builder, terms, wanted.map(({ id }) => id), { stepNorms: request.gradientNorms });
+      stepNorms = found.stepNorms;
+      stepNorms.forEach(({ value }, i) => {
+        context.builder.output(`stepNorms.${i}`, value);
+      });
+      if (request.mode === 'train') {
+        updated = context.update(found);
+      } else {
+        for (const { name, id } of wanted) {
+          const grad = found.of.get(id);
+          if (grad !== undefined) context.builder.output(`gradient ${name}`, grad);
+        }
+      }
+    }
+  }
+  return {
+    plan: context.finish(),
+    outputShape: [context.batch, ...prediction.shape],
+    updated,
+    stepNorms: stepNorms.map(({ layers }) => layers),
+  };
+}

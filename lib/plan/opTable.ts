@@ -1,0 +1,39 @@
+import type { OpKind } from './codes';
+import * as data from './ops/data';
+import * as dense from './ops/dense';
+import * as loss from './ops/loss';
+import type { OpRow } from './ops/row';
+import * as rnnStack from './ops/rnnStack';
+import * as update from './ops/update';
+
+/** Every op of docs/plan.md: shape rule, encoding and gradient rule. */
+const table: { readonly [K in OpKind]: OpRow<K> } = {
+  batchToTime: data.batchToTime,
+  timeToBatch: data.timeToBatch,
+  check: data.check,
+  assign: data.assign,
+  add: data.add,
+  broadcastRows: data.broadcastRows,
+  sumRows: data.sumRows,
+  sumScalars: data.sumScalars,
+  embedding: data.embedding,
+  embeddingGrad: data.embeddingGrad,
+  dense: dense.dense,
+  denseGrad: dense.denseGrad,
+  activation: dense.activation,
+  activationGrad: dense.activationGrad,
+  dropout: dense.dropout,
+  penalty: dense.penalty,
+  penaltyGrad: dense.penaltyGrad,
+  rnnStack: rnnStack.rnnStack,
+  rnnStackGrad: rnnStack.rnnStackGrad,
+  loss: loss.loss,
+  lossGrad: loss.lossGrad,
+  metric: loss.metric,
+  update: update.update,
+  constraint: update.constraint,
+};
+
+export function opRow<K extends OpKind>(kind: K): OpRow<K> {
+  return table[kind];
+}

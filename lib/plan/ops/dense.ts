@@ -1,0 +1,104 @@
+import { splitSeed } from '../../tensors/random';
+import { sameShape } from '../../tensors/tensor';
+import { activationCodes, activationsFromInput } from '../codes';
+import { ABSENT, type ActivationAttrs, type OpAttrs } from '../types';
+import { lastOf, need, type OpRow, present } from './row';
+
+export const dense: OpRow<'dense'> = {
+  infer([x, kernel, bias]) {
+    const v = present(x, 'dense', 'x');
+    const k = present(kernel, 'dense', 'kernel');
+    need(
+      v.dtype === 'real' && v.shape.length >= 2 && k.shape.length === 2 && lastOf(v.shape) === k.shape[0],
+      'dense',
+      'x […, D] and kernel [D, U]',
+      v,
+      k,
+    );
+    const units = k.shape[1] as number;
+    need(!bias || sameShape(bias.shape, [units]), 'dense', `bias [${units}]`, bias);
+    return [{ dtype: 'real', shape: [...v.shape.slice(0, -1), units] }];
+  },
+  encode: () => ({ ints: [], floats: [] }),
+  grad(op, c) {
+    const [x, kernel, bias = ABSENT] = op.inputs as [number, number, number?];
+    const want = [c.needs(0), c.needs(1), bias !== ABSENT && c.needs(2)];
+    return c.emit('denseGrad', [x, kernel, c.outGrad(0)], {}, want);
+  },
+};
+
+export const denseGrad: OpRow<'denseGrad'> = {
+  infer([x, kernel, dy]) {
+    const v = present(x, 'denseGrad', 'x');
+    const k = present(kernel, 'denseGrad', 'kernel');
+    const d = present(dy, 'denseGrad', 'dy');
+    need(lastOf(d.shape) === k.shape[1] && lastOf(v.shape) === k.shape[0], 'denseGrad', 'x […, D], kernel [D, U], dy […, U]', v, k, d);
+    return [
+      { dtype: 'real', shape: v.shape },
+      { dtype: 'real', shape: k.shape },
+      { dtype: 'real', shape: [k.shape[1] as number] },
+    ];
+  },
+  encode: () => ({ ints: [], floats: [] }),
+};
+
+const encodeActivation = (attrs: ActivationAttrs) => ({ ints: [activationCodes[attrs.kind]], floats: [attrs.alpha] });
+
+export const activation: OpRow<'activation'> = {
+  infer([x]) {
+    const v = present(x, 'activation', 'x');
+    need(v.dtype === 'real' && v.shape.length >= 1, 'activation', 'real values', v);
+    return [{ dtype: 'real', shape: v.shape }];
+  },
+  encode: encodeActivation,
+  grad(op, c) {
+    const fromInput = activationsFromInput.has(op.attrs.kind);
+    const [x] = op.inputs as [number];
+    const [y] = op.outputs as [number];
+    return c.emit('activationGrad', [fromInput ? x : ABSENT, fromInput ? ABSENT : y, c.outGrad(0)], op.attrs);
+  },
+};
+
+export const activationGrad: OpRow<'activationGrad'> = {
+  infer([x, y, dy], attrs) {
+    const d = present(dy, 'activationGrad', 'dy');
+    const from = present(activationsFromInput.has(attrs.kind) ? x : y, 'activationGrad', 'x or y');
+    need(sameShape(from.shape, d.shape), 'activationGrad', 'equal shapes', from, d);
+    return [{ dtype: 'real', shape: d.shape }];
+  },
+  encode: encodeActivation,
+};
+
+export const dropout: OpRow<'dropout'> = {
+  infer([x, step], attrs) {
+    const v = present(x, 'dropout', 'x');
+    const s = present(step, 'dropout', 'step');
+    need(v.dtype === 'real' && s.dtype === 'float64' && sameShape(s.shape, [1]), 'dropout', 'real x and float64 step [1]', v, s);
+    need(attrs.mode === 'element' || v.shape.length === 3, 'dropout', 'x [T, N, D] to share a mask over time', v);
+    return [{ dtype: 'real', shape: v.shape }];
+  },
+  encode: (attrs) => ({
+    ints: [attrs.mode === 'element' ? 0 : 1, ...splitSeed(attrs.seed), attrs.stream],
+    floats: [attrs.rate],
+  }),
+  grad: (op, c) => [c.emit('dropout', [c.outGrad(0), op.inputs[1] as number], op.attrs)[0] as number, ABSENT],
+};
+
+const encodePenalty = (a: OpAttrs['penalty']) => ({ ints: [], floats: [a.l1, a.l2, a.scale] });
+
+export const penalty: OpRow<'penalty'> = {
+  infer([x]) {
+    const v = present(x, 'penalty', 'x');
+    need(v.dtype === 'real', 'penalty', 'real values', v);
+    return [{ dtype: 'float64', shape: [1] }];
+  },
+  encode: encodePenalty,
+  grad: (op, c) => c.emit('penaltyGrad', [op.inputs[0] as number], op.attrs),
+};
+
+export const penaltyGrad: OpRow<'penaltyGrad'> = {
+  infer([x]) {
+    return [{ dtype: 'real', shape: present(x, 'penaltyGrad', 'x').shape }];
+  },
+  encode: encodePenalty,
+};

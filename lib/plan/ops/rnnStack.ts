@@ -1,0 +1,126 @@
+import { splitSeed } from '../../tensors/random';
+import { sameShape } from '../../tensors/tensor';
+import { activationCodes, cellCodes, gateCounts, reservePerUnit } from '../codes';
+import { ABSENT, type RnnLayerAttrs, type RnnStackAttrs, type ValueId, type ValueSpec } from '../types';
+import { need, type OpRow, type OutputSpec, present } from './row';
+
+/** Positions of a layer's inputs and outputs, so that the planner's passes never count by hand. */
+export const stackLayout = {
+  /** rnnStack inputs: step, x, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
+  forwardInput: (layer: number) => 2 + 5 * layer,
+  /** rnnStack outputs: reserve?, then per layer y?, hT?, cT?. */
+  forwardOutput: (layer: number) => 1 + 3 * layer,
+  /** rnnStackGrad inputs: step, x, reserve, then per layer kernel, recurrentKernel, bias?, h0?, c0?, dy?, dhT?, dcT?. */
+  gradInput: (layer: number) => 3 + 8 * layer,
+  /** rnnStackGrad outputs: dx?, stepNorms?, then per layer dKernel?, dRecurrentKernel?, dBias?, dh0?, dc0?. */
+  gradOutput: (layer: number) => 2 + 5 * layer,
+};
+
+export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
+  return layer === 0 ? attrs.inputSize : (attrs.layers[layer - 1] as RnnLayerAttrs).units;
+}
+
+function biasShape(layer: RnnLayerAttrs): number[] {
+  const width = gateCounts[layer.cell] * layer.units;
+  return layer.cell === 'gru' && layer.resetAfter ? [2, width] : [width];
+}
+
+function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | undefined)[]): void {
+  const layer = attrs.layers[l] as RnnLayerAttrs;
+  const subject = `layer '${layer.name}'`;
+  const width = gateCounts[layer.cell] * layer.units;
+  const fits = (i: number, what: string, shape: number[], required: boolean) => {
+    const v = own[i];
+    need(v ? v.dtype === 'real' && sameShape(v.shape, shape) : !required, subject, `${what} [${shape.join(', ')}]`, v);
+  };
+  fits(0, 'kernel', [inputSizeOf(attrs, l), width], true);
+  fits(1, 'recurrentKernel', [layer.units, width], true);
+  fits(2, 'bias', biasShape(layer), layer.useBias);
+  fits(3, 'initial state h', [attrs.batch, layer.units], false);
+  fits(4, 'initial state c', [attrs.batch, layer.units], false);
+  need(layer.cell === 'lstm' || !own[4], subject, 'no cell state (only an LSTM has one)', own[4]);
+}
+
+function encodeStack(attrs: RnnStackAttrs) {
+  const { steps, batch, inputSize, returnSequences, goBackwards, seed, layers } = attrs;
+  const ints = [layers.length, steps, batch, inputSize, Number(returnSequences), Number(goBackwards), ...splitSeed(seed)];
+  const floats: number[] = [];
+  for (const l of layers) {
+    ints.push(
+      cellCodes[l.cell],
+      l.units,
+      activationCodes[l.activation.kind],
+      activationCodes[l.recurrentActivation.kind],
+      Number(l.resetAfter),
+      Number(l.useBias),
+      l.inputDropout.mode === 'element' ? 0 : 1,
+      l.inputDropout.stream,
+      l.recurrentDropout.stream,
+      0,
+    );
+    floats.push(l.activation.alpha, l.recurrentActivation.alpha, l.inputDropout.rate, l.recurrentDropout.rate);
+  }
+  return { ints, floats };
+}
+
+export const rnnStack: OpRow<'rnnStack'> = {
+  infer(inputs, attrs) {
+    const x = present(inputs[1], 'rnnStack', 'x');
+    const { steps, batch, inputSize, layers } = attrs;
+    need(x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]), 'rnnStack', `x [${steps}, ${batch}, ${inputSize}]`, x);
+    let reserve = 0;
+    const outputs: OutputSpec[] = [];
+    layers.forEach((layer, l) => {
+      const first = stackLayout.forwardInput(l);
+      checkLayer(attrs, l, inputs.slice(first, first + 5));
+      reserve += steps * batch * layer.units * reservePerUnit[layer.cell];
+      const state = { dtype: 'real', shape: [batch, layer.units] } as const;
+      const sequence = { dtype: 'real', shape: [steps, batch, layer.units] } as const;
+      const last = l === layers.length - 1;
+      outputs.push(last && !attrs.returnSequences ? state : sequence, state, state);
+    });
+    return [{ dtype: 'real', shape: [reserve] }, ...outputs];
+  },
+  encode: encodeStack,
+  grad(op, c) {
+    const { layers } = op.attrs;
+    const reserve = op.outputs[0] === ABSENT ? c.addOutput(0) : (op.outputs[0] as ValueId);
+    const inputs = [op.inputs[0] as ValueId, op.inputs[1] as ValueId, reserve];
+    const want = [c.needs(1), c.stepNorms];
+    layers.forEach((_, l) => {
+      const first = stackLayout.forwardInput(l);
+      const out = stackLayout.forwardOutput(l);
+      inputs.push(...op.inputs.slice(first, first + 5), c.outGrad(out), c.outGrad(out + 1), c.outGrad(out + 2));
+      for (let i = 0; i < 5; i++) want.push(op.inputs[first + i] !== ABSENT && c.needs(first + i));
+    });
+    const grads = c.emit('rnnStackGrad', inputs, op.attrs, want);
+    if (c.stepNorms) c.noteStepNorms(grads[1] as ValueId);
+    return [ABSENT, grads[0] as ValueId, ...grads.slice(2)];
+  },
+};
+
+export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
+  infer(inputs, attrs) {
+    const x = present(inputs[1], 'rnnStackGrad', 'x');
+    const outputs: OutputSpec[] = [
+      { dtype: 'real', shape: x.shape },
+      { dtype: 'float64', shape: [attrs.layers.length, attrs.steps] },
+    ];
+    attrs.layers.forEach((layer, l) => {
+      const first = stackLayout.gradInput(l);
+      checkLayer(attrs, l, inputs.slice(first, first + 5));
+      const width = gateCounts[layer.cell] * layer.units;
+      for (const shape of [
+        [inputSizeOf(attrs, l), width],
+        [layer.units, width],
+        biasShape(layer),
+        [attrs.batch, layer.units],
+        [attrs.batch, layer.units],
+      ]) {
+        outputs.push({ dtype: 'real', shape });
+      }
+    });
+    return outputs;
+  },
+  encode: encodeStack,
+};

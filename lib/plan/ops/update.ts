@@ -1,0 +1,41 @@
+import { sameShape } from '../../tensors/tensor';
+import { clipCodes, constraintCodes, optimizerCodes } from '../codes';
+import { need, type OpRow, present } from './row';
+
+/** Numbers in the `hyper` input of `update`. */
+export const HYPER_SIZE = 8;
+const CONSTANTS = 6;
+
+export const update: OpRow<'update'> = {
+  infer(inputs, attrs) {
+    const count = attrs.decay.length;
+    need(sameShape(inputs[0]?.shape ?? [], [HYPER_SIZE]), 'update', `hyper float64 [${HYPER_SIZE}]`, inputs[0]);
+    for (let p = 0; p < count; p++) {
+      const [param, grad, ...slots] = inputs.slice(1 + 5 * p, 6 + 5 * p);
+      const v = present(param, 'update', 'a parameter');
+      for (const other of [grad, ...slots]) {
+        need(!other || sameShape(other.shape, v.shape), 'update', `gradient and slots like ${v.name}`, other);
+      }
+    }
+    return [{ dtype: 'float64', shape: [count + 1] }];
+  },
+  encode: (attrs) => ({
+    ints: [
+      optimizerCodes[attrs.kind],
+      attrs.decay.length,
+      clipCodes[attrs.clip.mode],
+      Number(attrs.flag),
+      ...attrs.decay.map(Number),
+    ],
+    floats: [attrs.clip.limit, ...Array.from({ length: CONSTANTS }, (_, i) => attrs.constants[i] ?? 0)],
+  }),
+};
+
+export const constraint: OpRow<'constraint'> = {
+  infer([x]) {
+    const v = present(x, 'constraint', 'a variable');
+    need(v.shape.length <= 2, 'constraint', 'at most two axes', v);
+    return [{ dtype: 'real', shape: v.shape }];
+  },
+  encode: (attrs) => ({ ints: [constraintCodes[attrs.kind], attrs.axis], floats: [attrs.limit] }),
+};

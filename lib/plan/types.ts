@@ -1,0 +1,166 @@
+import type { Shape } from '../tensors/tensor';
+import type {
+  ActivationKind,
+  CellKind,
+  ClipMode,
+  ConstraintKind,
+  LossKind,
+  MetricKind,
+  OpKind,
+  OptimizerKind,
+  ValueDType,
+  ValueRole,
+} from './codes';
+
+/** Index of a value in a plan; {@link ABSENT} stands for an optional input or output that is not there. */
+export type ValueId = number;
+export const ABSENT: ValueId = -1;
+
+/** An array that ops read or write. Shapes are as stored: time-major `[T, N, …]` for sequences. */
+export interface ValueSpec {
+  readonly id: ValueId;
+  /** Unique among the values of its role; for a variable the name under which the session holds it (`layer/weight`). */
+  readonly name: string;
+  readonly dtype: ValueDType;
+  readonly shape: Shape;
+  role: ValueRole;
+}
+
+export interface ActivationAttrs {
+  readonly kind: ActivationKind;
+  readonly alpha: number;
+}
+
+/** Whether a dropout mask is drawn per element or once per (row, feature) and shared over time. */
+export type DropoutMode = 'element' | 'sharedOverTime';
+
+export interface DropoutAttrs {
+  readonly mode: DropoutMode;
+  readonly seed: number;
+  readonly stream: number;
+  readonly rate: number;
+}
+
+/** One recurrent layer inside an `rnnStack`. */
+export interface RnnLayerAttrs {
+  /** The layer's name, for messages and reports. */
+  readonly name: string;
+  readonly cell: CellKind;
+  readonly units: number;
+  readonly activation: ActivationAttrs;
+  readonly recurrentActivation: ActivationAttrs;
+  /** GRU only: the reset gate multiplies the recurrent product (true) or the state that enters it (false). */
+  readonly resetAfter: boolean;
+  readonly useBias: boolean;
+  readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
+  readonly recurrentDropout: { readonly rate: number; readonly stream: number };
+}
+
+export interface RnnStackAttrs {
+  readonly steps: number;
+  readonly batch: number;
+  readonly inputSize: number;
+  readonly returnSequences: boolean;
+  readonly goBackwards: boolean;
+  readonly seed: number;
+  readonly layers: readonly RnnLayerAttrs[];
+}
+
+export interface LossAttrs {
+  readonly kind: LossKind;
+  readonly fromLogits: boolean;
+  /** Huber's delta, or label smoothing for the cross-entropies; otherwise 0. */
+  readonly parameter: number;
+}
+
+export interface MetricAttrs {
+  readonly kind: MetricKind;
+  /** The target holds class indices (int32 `[R]`) rather than `[R, C]`. */
+  readonly sparse: boolean;
+  /** binaryAccuracy: one; confusion: the list (empty with `argmax`). */
+  readonly thresholds?: readonly number[];
+  /** topK only. */
+  readonly k?: number;
+  /** confusion only: the predicted class is the largest output. */
+  readonly argmax?: boolean;
+  /** histogram only. */
+  readonly bins?: number;
+  /** crossentropy only. */
+  readonly fromLogits?: boolean;
+}
+
+export interface UpdateAttrs {
+  readonly kind: OptimizerKind;
+  readonly clip: { readonly mode: ClipMode; readonly limit: number };
+  /** sgd: nesterov; rmsprop: centered; adam: amsgrad. */
+  readonly flag: boolean;
+  /** k0 … k5 of docs/plan.md; shorter lists are filled with zeros. */
+  readonly constants: readonly number[];
+  /** Per parameter: whether weight decay applies. */
+  readonly decay: readonly boolean[];
+}
+
+export type NoAttrs = Readonly<Record<string, never>>;
+
+/** The attributes of every op. */
+export interface OpAttrs {
+  batchToTime: NoAttrs;
+  timeToBatch: NoAttrs;
+  check: { readonly mode: 'finite' } | { readonly mode: 'index'; readonly size: number };
+  assign: NoAttrs;
+  add: NoAttrs;
+  broadcastRows: { readonly rows: number };
+  sumRows: NoAttrs;
+  sumScalars: NoAttrs;
+  embedding: NoAttrs;
+  embeddingGrad: { readonly size: number };
+  dense: NoAttrs;
+  denseGrad: NoAttrs;
+  activation: ActivationAttrs;
+  activationGrad: ActivationAttrs;
+  dropout: DropoutAttrs;
+  penalty: { readonly l1: number; readonly l2: number; readonly scale: number };
+  penaltyGrad: { readonly l1: number; readonly l2: number; readonly scale: number };
+  rnnStack: RnnStackAttrs;
+  rnnStackGrad: RnnStackAttrs;
+  loss: LossAttrs;
+  lossGrad: LossAttrs;
+  metric: MetricAttrs;
+  update: UpdateAttrs;
+  constraint: { readonly kind: ConstraintKind; readonly axis: number; readonly limit: number };
+}
+
+export interface PlanOp<K extends OpKind = OpKind> {
+  readonly kind: K;
+  inputs: ValueId[];
+  outputs: ValueId[];
+  readonly attrs: OpAttrs[K];
+  /** What the op does for the user, in messages: the layer's name, or e.g. `input of layer 'lstm'`. */
+  readonly label: string;
+}
+
+/** An op with its attributes tied to its kind, so that a switch on `kind` narrows `attrs`. */
+export type AnyPlanOp = { [K in OpKind]: PlanOp<K> }[OpKind];
+
+/** Something to run: ops in order over values. */
+export interface Plan {
+  readonly name: string;
+  readonly values: readonly ValueSpec[];
+  readonly ops: readonly AnyPlanOp[];
+}
+
+/**
+ * An engine rejects a run with this when a `check` op finds an offending element.
+ * `element` counts in the stored order of the checked value.
+ */
+export class PlanCheckError extends Error {
+  override readonly name = 'PlanCheckError';
+
+  constructor(
+    readonly op: number,
+    readonly element: number,
+    readonly value: number,
+  ) {
+    super(`check failed: op ${op}, element ${element}, value ${value}`);
+  }
+}

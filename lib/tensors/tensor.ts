@@ -1,0 +1,168 @@
+import { DeepRnnError, refuse, show } from '../errors';
+
+export type TensorDType = 'float32' | 'float64' | 'int32';
+export type TensorData = Float32Array | Float64Array | Int32Array;
+export type Shape = readonly number[];
+export type NestedArray = number | readonly NestedArray[];
+
+/** Anything a tensor can be made from. */
+export type TensorLike = Tensor | NestedArray | TensorData | Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array;
+
+/** A dense, row-major array on the JavaScript side: a typed array and its shape. Batch-major (`[N, T, D]`) for sequences. */
+export class Tensor {
+  readonly shape: Shape;
+  readonly data: TensorData;
+
+  /** @throws ERR_SHAPE when `data.length` is not the product of `shape`. */
+  constructor(data: TensorData, shape: Shape) {
+    checkShape(shape, 'tensor');
+    const size = sizeOf(shape);
+    if (data.length !== size) {
+      refuse('ERR_SHAPE', 'tensor', `${size} values for shape ${show([...shape])}`, `${data.length} values`);
+    }
+    this.data = data;
+    this.shape = Object.freeze([...shape]);
+  }
+
+  get dtype(): TensorDType {
+    if (this.data instanceof Float32Array) return 'float32';
+    return this.data instanceof Int32Array ? 'int32' : 'float64';
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Number of values. */
+  get size(): number {
+    return this.data.length;
+  }
+
+  /** The same values (not copied) under another shape of equal size. */
+  reshape(shape: Shape): Tensor {
+    return new Tensor(this.data, shape);
+  }
+
+  /** Rows `begin` (inclusive) to `end` (exclusive) of the first axis, as a view on the same memory. */
+  rows(begin: number, end = this.shape[0] ?? 0): Tensor {
+    const [count = 0, ...rest] = this.shape;
+    if (!(Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end <= count)) {
+      refuse('ERR_VALUE', 'tensor.rows', `0 <= begin <= end <= ${count}`, `${begin}, ${end}`);
+    }
+    const width = sizeOf(rest);
+    return new Tensor(this.data.subarray(begin * width, end * width), [end - begin, ...rest]);
+  }
+
+  /** The values as nested arrays. A scalar (rank 0) gives a number. */
+  toArray(): NestedArray {
+    const build = (axis: number, offset: number): NestedArray => {
+      if (axis === this.shape.length) return this.data[offset] as number;
+      const stride = sizeOf(this.shape.slice(axis + 1));
+      return Array.from({ length: this.shape[axis] as number }, (_, i) => build(axis + 1, offset + i * stride));
+    };
+    return build(0, 0);
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype} [${this.shape.join(', ')}])`;
+  }
+}
+
+/** Number of values in an array of this shape. */
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((n, i) => n === b[i]);
+}
+
+/** @throws ERR_SHAPE unless every entry is a non-negative safe integer. */
+export function checkShape(shape: Shape, subject: string): void {
+  if (!Array.isArray(shape) || !shape.every((n) => Number.isSafeInteger(n) && n >= 0) || !Number.isSafeInteger(sizeOf(shape))) {
+    refuse('ERR_SHAPE', subject, 'a shape of non-negative integers', shape);
+  }
+}
+
+const constructors = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
+
+/** Converts values to the typed array of `dtype`; without copying when they already are one. */
+export function asTyped(values: ArrayLike<number>, dtype: TensorDType): TensorData {
+  const Ctor = constructors[dtype];
+  return values instanceof Ctor ? values : Ctor.from(values);
+}
+
+/**
+ * Makes a tensor from a typed array and a shape, or from nested arrays (the shape is read off them).
+ *
+ * `dtype` defaults to that of the typed array (Int32Array → int32, Float64Array → float64, all others → float32).
+ * @throws ERR_SHAPE for ragged nested arrays (with the path of the first odd one) or a size that does not fit the shape.
+ * @throws ERR_VALUE for entries that are not numbers, or fractions when dtype is int32.
+ */
+export function tensor(values: TensorLike, shape?: Shape, dtype?: TensorDType): Tensor {
+  if (values instanceof Tensor) {
+    const data = dtype && dtype !== values.dtype ? convert(values.data, dtype, 'tensor') : values.data;
+    return new Tensor(data, shape ?? values.shape);
+  }
+  if (ArrayBuffer.isView(values)) {
+    if (values instanceof DataView) refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
+    const flat = values as Exclude<typeof values, DataView>;
+    const natural = flat instanceof Int32Array ? 'int32' : flat instanceof Float64Array ? 'float64' : 'float32';
+    return new Tensor(convert(flat, dtype ?? natural, 'tensor'), shape ?? [flat.length]);
+  }
+  if (typeof values !== 'number' && !Array.isArray(values)) {
+    refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
+  }
+  const nested = values as NestedArray;
+  const found = shapeOfNested(nested);
+  const flat = new Float64Array(sizeOf(found));
+  fillFromNested(nested, found, flat);
+  return new Tensor(convert(flat, dtype ?? 'float32', 'tensor'), shape ?? found);
+}
+
+function convert(values: ArrayLike<number>, dtype: TensorDType, subject: string): TensorData {
+  if (dtype === 'int32' && !(values instanceof Int32Array)) {
+    for (let i = 0; i < values.length; i++) {
+      const v = values[i] as number;
+      if (!Number.isInteger(v) || v < -2147483648 || v > 2147483647) {
+        refuse('ERR_VALUE', subject, 'whole numbers for dtype int32', `${v} at position ${i}`);
+      }
+    }
+  }
+  return asTyped(values, dtype);
+}
+
+function shapeOfNested(values: NestedArray): number[] {
+  const shape: number[] = [];
+  for (let v: NestedArray | undefined = values; Array.isArray(v); v = v[0]) shape.push(v.length);
+  return shape;
+}
+
+function fillFromNested(values: NestedArray, shape: Shape, out: Float64Array): void {
+  let at = 0;
+  const path: number[] = [];
+  const where = () => (path.length ? `[${path.join('][')}]` : 'the top');
+  const walk = (v: NestedArray, axis: number): void => {
+    if (axis === shape.length) {
+      if (Array.isArray(v)) {
+        throw new DeepRnnError('ERR_SHAPE', `tensor: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`);
+      }
+      if (typeof v !== 'number') refuse('ERR_VALUE', 'tensor', `a number at ${where()}`, v);
+      out[at++] = v as number;
+      return;
+    }
+    if (!Array.isArray(v) || v.length !== shape[axis]) {
+      const got = Array.isArray(v) ? `length ${v.length}` : show(v);
+      throw new DeepRnnError(
+        'ERR_SHAPE',
+        `tensor: ragged input: expected an array of length ${shape[axis]} at ${where()}, got ${got}. Pad sequences to one length with padSequences.`,
+      );
+    }
+    v.forEach((child, i) => {
+      path.push(i);
+      walk(child, axis + 1);
+      path.pop();
+    });
+  };
+  walk(values, 0);
+}
