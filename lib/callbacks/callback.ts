@@ -23,8 +23,8 @@ export interface CallbackModel {
   /** The number of training steps taken so far. */
   readonly step: number;
   /** All weights by `layer/weight`, copied. */
-  getWeights(): Map<string, Tensor>;
-  setWeights(weights: ReadonlyMap<string, Tensor>): void;
+  getWeights(): Promise<Map<string, Tensor>>;
+  setWeights(weights: ReadonlyMap<string, Tensor>): Promise<void>;
   /** One file: weights, configuration and, on request, everything that training needs to go on bit for bit. */
   save(path: string, options?: { includeOptimizer?: boolean; checkpoint?: boolean }): Promise<void>;
 }

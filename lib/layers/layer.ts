@@ -120,6 +120,11 @@ export abstract class Layer {
     return undefined;
   }
 
+  /** Recurrent states of one sequence: what `initialState` and `state` are asked for, e.g. h and c of an LSTM. */
+  get states(): readonly { readonly name: string; readonly size: number }[] {
+    return [];
+  }
+
   /** Batch-free output shape. @throws ERR_SHAPE, naming the layer, when the input does not fit. */
   abstract outputShape(input: SymbolicShape): SymbolicShape;
 

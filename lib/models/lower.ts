@@ -53,8 +53,13 @@ export interface LoweredPlan {
 }
 
 /** The session's name of a layer's weight. */
-export function weightName(layer: Layer, weight: string): string {
-  return `${layer.name}/${weight}`;
+export function weightName(layer: string, weight: string): string {
+  return `${layer}/${weight}`;
+}
+
+/** The plan output that holds the gradient of a weight. */
+export function gradientOutput(weight: string): string {
+  return `gradient ${weight}`;
 }
 
 /** The session's name of optimizer slot `slot` of a weight. */
@@ -63,8 +68,8 @@ export function slotName(weight: string, slot: string): string {
 }
 
 /** The session's name of a carried state of a stateful layer. */
-export function stateName(layer: Layer, state: string): string {
-  return `${layer.name}#${state}`;
+export function stateName(layer: string, state: string): string {
+  return `${layer}#${state}`;
 }
 
 class Lowering implements CallContext {
@@ -93,11 +98,11 @@ class Lowering implements CallContext {
 
   weight(layer: Layer, name: string): ValueId {
     const spec = layer.weights.find((w) => w.name === name) as WeightSpec;
-    return this.builder.variable(weightName(layer, name), 'real', spec.shape);
+    return this.builder.variable(weightName(layer.name, name), 'real', spec.shape);
   }
 
   state(layer: Layer, name: string, shape: Shape): ValueId {
-    return this.builder.variable(stateName(layer, name), 'real', shape);
+    return this.builder.variable(stateName(layer.name, name), 'real', shape);
   }
 
   initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined {
@@ -216,7 +221,7 @@ class Lowering implements CallContext {
       layer.trainable
         ? layer.weights
             .filter((spec) => spec.trainable !== false)
-            .map((spec) => ({ name: weightName(layer, spec.name), id: this.weight(layer, spec.name), spec }))
+            .map((spec) => ({ name: weightName(layer.name, spec.name), id: this.weight(layer, spec.name), spec }))
         : [],
     );
   }
@@ -244,7 +249,9 @@ class Lowering implements CallContext {
   }
 
   finish(): Plan {
-    for (const { from, state } of this.carried) this.builder.emitInto('assign', [from], [state], {}, 'carried state');
+    // Asking for gradients must leave the model as it was.
+    const carried = this.request.mode === 'gradients' ? [] : this.carried;
+    for (const { from, state } of carried) this.builder.emitInto('assign', [from], [state], {}, 'carried state');
     return this.builder.finish();
   }
 }
@@ -271,7 +278,7 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
       } else {
         for (const { name, id } of wanted) {
           const grad = found.of.get(id);
-          if (grad !== undefined) context.builder.output(`gradient ${name}`, grad);
+          if (grad !== undefined) context.builder.output(gradientOutput(name), grad);
         }
       }
     }

@@ -1,0 +1,276 @@
+import { DeepRnnError, refuse, show } from '../errors';
+import type { Loss } from '../losses/loss';
+import { Philox } from '../tensors/random';
+import { type Shape, sizeOf, type Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
+
+/** First random stream of the shuffles; lower ones belong to weight initializers. */
+const SHUFFLE_STREAM = 0x80000000;
+
+/** Per-class factors on the loss, by class index. */
+export type ClassWeight = Readonly<Record<number, number>> | ReadonlyMap<number, number>;
+
+/** Initial states by layer, then by state: `{ lstm: { h: [N, units], c: [N, units] } }`. */
+export type InitialStates = Readonly<Record<string, Readonly<Record<string, TensorLike>>>>;
+
+/**
+ * Examples with what they are to be scored against: `x [N, …]`, `y [N, …]`, `weights [N]` or `[N, T]`, and initial states
+ * `[N, units]` by `layer/state`.
+ */
+export interface Examples {
+  readonly x: Tensor;
+  readonly y: Tensor | undefined;
+  readonly weights: Tensor | undefined;
+  readonly initialStates: ReadonlyMap<string, Tensor>;
+}
+
+/** A batch of a generator. */
+export type GeneratedBatch =
+  | readonly [x: TensorLike, y?: TensorLike, sampleWeight?: TensorLike]
+  | { readonly x: TensorLike; readonly y?: TensorLike; readonly sampleWeight?: TensorLike };
+
+export type BatchIterable = Iterable<GeneratedBatch> | AsyncIterable<GeneratedBatch>;
+/** Batches: an (async) iterable, or a function that starts a new one for every epoch. */
+export type BatchGenerator = BatchIterable | (() => BatchIterable);
+
+/** What the data must look like. */
+export interface DataContract {
+  /** How messages call the reader, e.g. `fit`. */
+  readonly caller: string;
+  /** Batch-free input shape; null matches any length. */
+  readonly inputShape: readonly (number | null)[];
+  readonly inputDType: 'real' | 'int32';
+  /** The layer that reads the input, for messages. */
+  readonly inputLayer: string;
+  /** Batch-free output shape for a batch-free input shape. */
+  outputShape(inputShape: Shape): Shape;
+  readonly loss: Loss | undefined;
+  /** The only batch size that stateful layers take. */
+  readonly fixedBatch: number | undefined;
+  /** `layer/state` → units, of every recurrent layer. */
+  readonly states: ReadonlyMap<string, number>;
+}
+
+export interface ExampleOptions {
+  readonly sampleWeight?: TensorLike | undefined;
+  readonly classWeight?: ClassWeight | undefined;
+  readonly initialStates?: InitialStates | undefined;
+}
+
+/** Rows `indices` of some examples. */
+export interface Batch {
+  readonly examples: Examples;
+  readonly indices: Uint32Array;
+}
+
+export function isGenerator(data: unknown): data is BatchGenerator {
+  if (typeof data === 'function') return true;
+  if (typeof data !== 'object' || data === null || Array.isArray(data) || ArrayBuffer.isView(data)) return false;
+  return Symbol.iterator in data || Symbol.asyncIterator in data;
+}
+
+/** Proves that data fit the model, and gives them as tensors. */
+export function readExamples(
+  contract: DataContract,
+  x: TensorLike,
+  y: TensorLike | undefined,
+  options: ExampleOptions = {},
+): Examples {
+  const { caller } = contract;
+  const inputs = readTensor(`${caller}: x`, x, contract.inputDType === 'int32' ? 'int32' : undefined);
+  const wanted = ['N', ...contract.inputShape.map((n) => n ?? 'any')];
+  const fits = inputs.rank === wanted.length && contract.inputShape.every((n, i) => n === null || n === inputs.shape[i + 1]);
+  if (!fits) {
+    refuse('ERR_SHAPE', `${caller}: x`, `shape [${wanted.join(', ')}] (input of ${contract.inputLayer})`, `[${inputs.shape.join(', ')}]`);
+  }
+  if (inputs.size === 0) refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', `shape [${inputs.shape.join(', ')}]`);
+  const initialStates = readInitialStates(contract, inputs.shape[0] as number, options.initialStates);
+  if (y === undefined) {
+    if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
+    return { x: inputs, y: undefined, weights: undefined, initialStates };
+  }
+  const loss = contract.loss as Loss;
+  const output = [inputs.shape[0] as number, ...contract.outputShape(inputs.shape.slice(1))];
+  const targets = readTargets(contract, loss, y, output);
+  return { x: inputs, y: targets, weights: readWeights(contract, loss, targets, output, options), initialStates };
+}
+
+function readInitialStates(contract: DataContract, count: number, given: InitialStates = {}): Map<string, Tensor> {
+  const states = new Map<string, Tensor>();
+  for (const [layer, byName] of Object.entries(given)) {
+    for (const [name, values] of Object.entries(byName)) {
+      const key = `${layer}/${name}`;
+      const units = contract.states.get(key);
+      const subject = `${contract.caller}: initialStates`;
+      if (units === undefined) refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
+      const state = readTensor(`${subject}: ${key}`, values);
+      if (state.shape.join() !== [count, units].join()) {
+        refuse('ERR_SHAPE', `${subject}: ${key}`, `shape [${count}, ${units}]`, `[${state.shape.join(', ')}]`);
+      }
+      states.set(key, state);
+    }
+  }
+  return states;
+}
+
+function readTensor(subject: string, values: TensorLike, dtype?: 'int32'): Tensor {
+  try {
+    return tensor(values, undefined, dtype);
+  } catch (error) {
+    if (!(error instanceof DeepRnnError)) throw error;
+    throw new DeepRnnError(error.code, error.message.replace(/^tensor/, subject), { cause: error });
+  }
+}
+
+/** Targets as the loss wants them; a trailing axis of 1 may be left out or be there too many. */
+function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: Shape): Tensor {
+  const subject = `${contract.caller}: y`;
+  const targets = readTensor(subject, y, loss.sparse ? 'int32' : undefined);
+  const wanted = loss.sparse ? output.slice(0, -1) : output;
+  const trimmed = (shape: Shape) => (shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape);
+  const same = trimmed(targets.shape).join() === trimmed(wanted).join();
+  if (!same) {
+    const hint =
+      !loss.sparse && targets.shape.join() === output.slice(0, -1).join()
+        ? 'For class indices use sparseCategoricalCrossentropy, or toCategorical(y).'
+        : loss.sparse && targets.shape.join() === output.join()
+          ? 'For one-hot targets use categoricalCrossentropy.'
+          : undefined;
+    refuse('ERR_SHAPE', subject, `shape [${wanted.join(', ')}] for ${loss.type}`, `[${targets.shape.join(', ')}]`, hint);
+  }
+  return targets.reshape(wanted);
+}
+
+/** Weights per scored row: sampleWeight times the class weight of the row's target. */
+function readWeights(
+  contract: DataContract,
+  loss: Loss,
+  targets: Tensor,
+  output: Shape,
+  { sampleWeight, classWeight }: ExampleOptions,
+): Tensor | undefined {
+  if (sampleWeight === undefined && classWeight === undefined) return undefined;
+  const rowShape = output.slice(0, -1);
+  const rows = sizeOf(rowShape);
+  const weights = new Float32Array(rows).fill(1);
+  if (sampleWeight !== undefined) {
+    const subject = `${contract.caller}: sampleWeight`;
+    const given = readTensor(subject, sampleWeight);
+    const perRow = given.shape.join() === rowShape.join();
+    if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
+      const either = rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
+      refuse('ERR_SHAPE', subject, `shape ${either}`, `[${given.shape.join(', ')}]`);
+    }
+    const repeat = rows / given.size;
+    for (let r = 0; r < rows; r++) {
+      const w = given.data[Math.floor(r / repeat)] as number;
+      if (!(Number.isFinite(w) && w >= 0)) refuse('ERR_VALUE', subject, 'finite weights, 0 or more', `${w} at position ${Math.floor(r / repeat)}`);
+      weights[r] = w;
+    }
+  }
+  if (classWeight !== undefined) applyClassWeight(contract, loss, targets, output, classWeight, weights);
+  return tensor(weights, rowShape);
+}
+
+function applyClassWeight(
+  contract: DataContract,
+  loss: Loss,
+  targets: Tensor,
+  output: Shape,
+  classWeight: ClassWeight,
+  weights: Float32Array,
+): void {
+  const subject = `${contract.caller}: classWeight`;
+  const classes = output[output.length - 1] as number;
+  const entries = classWeight instanceof Map ? [...classWeight] : Object.entries(classWeight).map(([k, v]) => [Number(k), v] as const);
+  const count = Math.max(classes, 2);
+  const factor = new Float64Array(count).fill(1);
+  for (const [label, w] of entries) {
+    if (!(Number.isInteger(label) && label >= 0 && label < count)) refuse('ERR_VALUE', subject, `class indices 0 to ${count - 1}`, label);
+    if (!(typeof w === 'number' && Number.isFinite(w) && w >= 0)) refuse('ERR_VALUE', subject, 'finite weights, 0 or more', show(w));
+    factor[label] = w;
+  }
+  const { data } = targets;
+  for (let r = 0; r < weights.length; r++) {
+    let label = data[r] as number;
+    if (!loss.sparse && classes === 1) label = Number((data[r] as number) > 0.5);
+    else if (!loss.sparse) {
+      label = 0;
+      for (let c = 1; c < classes; c++) if ((data[r * classes + c] as number) > (data[r * classes + label] as number)) label = c;
+    }
+    // A label outside the classes is refused by the plan's own check, with its place in the data.
+    weights[r] = (weights[r] as number) * (factor[label] ?? 1);
+  }
+}
+
+/** All examples as one batch. */
+export function wholeBatch(examples: Examples): Batch {
+  return { examples, indices: Uint32Array.from({ length: examples.x.shape[0] as number }, (_, i) => i) };
+}
+
+/** @throws ERR_SHAPE when the model carries states for another number of sequences. */
+export function checkFixedBatch({ caller, fixedBatch }: DataContract, rows: number): void {
+  if (fixedBatch !== undefined && rows !== fixedBatch) {
+    refuse('ERR_SHAPE', `${caller}: x`, `batches of exactly ${fixedBatch} examples (a stateful model)`, rows, 'Set batchSize and drop or pad the rest.');
+  }
+}
+
+/** The batches of one epoch over examples in memory, in order or shuffled by (seed, epoch). */
+export function* batchesOf(
+  examples: Examples,
+  batchSize: number,
+  shuffle?: { readonly seed: number; readonly epoch: number },
+  firstBatch = 0,
+): Generator<Batch> {
+  const count = examples.x.shape[0] as number;
+  const order = shuffle ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count) : Uint32Array.from({ length: count }, (_, i) => i);
+  for (let begin = firstBatch * batchSize; begin < count; begin += batchSize) {
+    yield { examples, indices: order.subarray(begin, Math.min(count, begin + batchSize)) };
+  }
+}
+
+/** The batches that a generator gives, each proven like data in memory. */
+export async function* batchesFrom(
+  contract: DataContract,
+  generator: BatchGenerator,
+  options: Pick<ExampleOptions, 'classWeight' | 'initialStates'> = {},
+): AsyncGenerator<Batch> {
+  const source = typeof generator === 'function' ? generator() : generator;
+  for await (const item of source as AsyncIterable<GeneratedBatch>) {
+    const isPair = Array.isArray(item);
+    if (!isPair && (typeof item !== 'object' || item === null || !('x' in item))) {
+      refuse('ERR_VALUE', `${contract.caller}: generator`, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', item);
+    }
+    const [x, y, sampleWeight] = isPair
+      ? item
+      : [(item as { x: TensorLike }).x, (item as { y?: TensorLike }).y, (item as { sampleWeight?: TensorLike }).sampleWeight];
+    const examples = readExamples(contract, x, contract.loss ? y : undefined, { ...options, sampleWeight });
+    yield wholeBatch(examples);
+  }
+}
+
+/** Copies rows of an array into a plan input. */
+export function copyRows(source: Tensor, indices: Uint32Array, target: TensorData): void {
+  const width = source.size / (source.shape[0] as number);
+  const { data } = source;
+  for (let i = 0; i < indices.length; i++) {
+    const from = (indices[i] as number) * width;
+    target.set(data.subarray(from, from + width), i * width);
+  }
+}
+
+/** Splits the last `fraction` of the examples off, before any shuffling, as Keras does. */
+export function splitValidation(examples: Examples, fraction: number): [train: Examples, validation: Examples] {
+  const count = examples.x.shape[0] as number;
+  const kept = Math.floor(count * (1 - fraction));
+  if (!(fraction > 0 && fraction < 1)) refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', fraction);
+  if (kept === 0 || kept === count) {
+    refuse('ERR_VALUE', 'fit: validationSplit', 'a fraction that leaves examples on both sides', `${fraction} of ${count} examples`);
+  }
+  const part = (begin: number, end: number): Examples => ({
+    x: examples.x.rows(begin, end),
+    y: examples.y?.rows(begin, end),
+    weights: examples.weights?.rows(begin, end),
+    initialStates: new Map([...examples.initialStates].map(([key, state]) => [key, state.rows(begin, end)])),
+  });
+  return [part(0, kept), part(kept, count)];
+}

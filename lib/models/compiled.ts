@@ -1,0 +1,63 @@
+import { refuse } from '../errors';
+import type { EngineName } from '../engines/engine';
+import { readConfig } from '../config';
+import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
+import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
+import { type Optimizer, type OptimizerSpec, resolveOptimizer } from '../optimizers/optimizer';
+
+export interface CompileOptions {
+  readonly loss: LossSpec;
+  /** Default `'rmsprop'`, as in Keras. */
+  readonly optimizer?: OptimizerSpec;
+  readonly metrics?: readonly MetricSpec[];
+  /** `'cpu'`, `'cuda'`, `'cuda:1'`, `'reference'`; default: the environment variable DEEPRNN_DEVICE, else `'cpu'`. */
+  readonly device?: string;
+  /** CPU threads; default: the processors available to the process. */
+  readonly threads?: number;
+  /** Arithmetic of the engine. `'fp32'` is what the CPU engine has. */
+  readonly precision?: 'fp32';
+}
+
+/** What `compile` settled. Metrics wait for the model's output size. */
+export interface Compiled {
+  readonly loss: Loss;
+  readonly optimizer: Optimizer;
+  readonly metricSpecs: readonly MetricSpec[];
+  readonly device: string | undefined;
+  readonly threads: number | undefined;
+}
+
+export function readCompileOptions(options: CompileOptions): Compiled {
+  const known = readConfig(options, ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'], 'compile');
+  if (known['loss'] === undefined) refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
+  const metrics = known['metrics'] ?? [];
+  if (!Array.isArray(metrics)) refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", metrics);
+  if (options.precision !== undefined && options.precision !== 'fp32') {
+    refuse('ERR_VALUE', 'compile: precision', "'fp32'", `'${options.precision}'`);
+  }
+  const { threads } = options;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    refuse('ERR_VALUE', 'compile: threads', 'a positive integer', threads);
+  }
+  return {
+    loss: resolveLoss(options.loss, 'compile: loss'),
+    optimizer: resolveOptimizer(options.optimizer ?? 'rmsprop'),
+    metricSpecs: metrics,
+    device: options.device,
+    threads,
+  };
+}
+
+/** Metrics for a model with `classes` outputs, their names made unique. */
+export function readMetrics(specs: readonly MetricSpec[], loss: Loss, classes: number): Metric[] {
+  const taken = new Set(['loss']);
+  return specs.map((spec) => {
+    const metric = resolveMetric(spec, { loss, classes });
+    let name = metric.name;
+    for (let i = 1; taken.has(name); i++) name = `${metric.name}_${i}`;
+    taken.add(name);
+    return name === metric.name ? metric : { ...metric, name, result: (sums) => metric.result(sums), getConfig: () => metric.getConfig() };
+  });
+}
+
+export type { EngineName };

@@ -1,0 +1,152 @@
+import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
+import { DeepRnnError } from '../errors';
+import { readModelFile, writeModelFile } from '../io/modelFile';
+import { sameShape, type Tensor } from '../tensors/tensor';
+import type { CompileOptions } from './compiled';
+import { slotName, stateName } from './lower';
+import { type Sequential, type SequentialConfig, sequentialFromConfig } from './sequential';
+
+export interface SaveOptions {
+  /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
+  readonly includeOptimizer?: boolean;
+  /** Keep all that a running `fit` needs to be resumed bit for bit. Implies `includeOptimizer`. Default false. */
+  readonly checkpoint?: boolean;
+}
+
+/** What a file says of a model, as JSON. */
+interface ModelConfig {
+  readonly model: SequentialConfig;
+  readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics'>;
+  readonly step?: number;
+  readonly training?: unknown;
+  readonly preprocessing: Record<string, unknown>;
+}
+
+export async function saveModel(model: Sequential, path: string, options: SaveOptions): Promise<void> {
+  const checkpoint = options.checkpoint ?? false;
+  const withOptimizer = options.includeOptimizer ?? checkpoint;
+  const { config, tensors } = await model.exclusive(() => {
+    const weights = new Set(model.weightSpecs('save').map(([name]) => name));
+    const isSlot = (name: string) => name.includes(slotName('', ''));
+    const isState = (name: string) => name.includes(stateName('', ''));
+    const wanted = model.variables
+      .names()
+      .filter((name) => weights.has(name) || (withOptimizer && isSlot(name)) || (checkpoint && isState(name)));
+    return {
+      config: configOf(model, withOptimizer, checkpoint),
+      tensors: new Map<string, Tensor>(wanted.map((name) => [name, model.variables.read(name)])),
+    };
+  });
+  await writeModelFile(path, { config, tensors });
+}
+
+function configOf(model: Sequential, withOptimizer: boolean, checkpoint: boolean): ModelConfig {
+  const { compiled } = model;
+  return {
+    model: model.getConfig(),
+    ...(compiled
+      ? {
+          compile: {
+            loss: compiled.loss.getConfig() as unknown as CompileOptions['loss'],
+            optimizer: compiled.optimizer.getConfig() as unknown as NonNullable<CompileOptions['optimizer']>,
+            metrics: model.metrics.map((metric) => metric.getConfig()) as unknown as NonNullable<CompileOptions['metrics']>,
+          },
+        }
+      : {}),
+    ...(withOptimizer ? { step: model.step } : {}),
+    ...(checkpoint && model.trainingState ? { training: model.trainingState() } : {}),
+    preprocessing: Object.fromEntries(Object.entries(model.preprocessing).map(([name, p]) => [name, p.toJSON()])),
+  };
+}
+
+export interface LoadOptions {
+  /** Compile as the file says. Default true. */
+  readonly compile?: boolean;
+  /** As in `compile`. */
+  readonly device?: string;
+  readonly threads?: number;
+}
+
+/**
+ * A model from a file that `save` wrote: built, with its weights and preprocessing, and compiled where the file says how.
+ * @throws ERR_FILE for a missing, truncated, altered or foreign file
+ */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
+  const { config, tensors } = await readFile(path);
+  const model = inFile(path, () => sequentialFromConfig(config.model));
+  inFile(path, () => {
+    for (const [name, json] of Object.entries(config.preprocessing)) model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
+  });
+  if (config.compile && options.compile !== false) {
+    const { device, threads } = options;
+    const compile = { ...config.compile, ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+    inFile(path, () => model.compile(compile as CompileOptions));
+  }
+  restoreArrays(model, path, config, tensors);
+  return model;
+}
+
+/** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
+export async function loadWeights(model: Sequential, path: string): Promise<void> {
+  const { tensors } = await readFile(path);
+  const specs = model.weightSpecs('loadWeights');
+  matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
+  await model.exclusive(() => {
+    for (const [name] of specs) model.variables.write(name, (tensors.get(name) as Tensor).data);
+  });
+}
+
+/** Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one. */
+export async function restoreCheckpoint(model: Sequential, path: string): Promise<unknown> {
+  const { config, tensors } = await readFile(path);
+  await model.exclusive(() => restoreArrays(model, path, config, tensors));
+  const rate = (config.compile?.optimizer as { learningRate?: unknown } | undefined)?.learningRate;
+  // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
+  if (typeof rate === 'number') model.learningRate = rate;
+  return config.training;
+}
+
+function restoreArrays(model: Sequential, path: string, config: ModelConfig, tensors: ReadonlyMap<string, Tensor>): void {
+  const specs = model.weightSpecs('load');
+  matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
+  for (const [name, { shape, data }] of tensors) {
+    model.variables.declare(name, shape, () => data);
+    model.variables.write(name, data);
+  }
+  if (config.step !== undefined) model.step = config.step;
+}
+
+function matchWeights(
+  wanted: readonly (readonly [name: string, shape: readonly number[]])[],
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+): void {
+  for (const [name, shape] of wanted) {
+    const found = tensors.get(name);
+    if (found && sameShape(found.shape, shape)) continue;
+    throw new DeepRnnError(
+      'ERR_FILE',
+      `'${path}' holds the weights of another model: expected ${name} [${shape.join(', ')}], got ${found ? `[${found.shape.join(', ')}]` : 'no such array'}.`,
+    );
+  }
+  const known = new Set(wanted.map(([name]) => name));
+  const stranger = [...tensors.keys()].find((name) => name.includes('/') && !name.includes(slotName('', '')) && !known.has(name));
+  if (stranger) {
+    throw new DeepRnnError('ERR_FILE', `'${path}' holds the weights of another model: expected no array '${stranger}', got one.`);
+  }
+}
+
+async function readFile(path: string): Promise<{ config: ModelConfig; tensors: ReadonlyMap<string, Tensor> }> {
+  const { config, tensors } = await readModelFile(path);
+  return { config: config as unknown as ModelConfig, tensors };
+}
+
+/** Refusals of a file's configuration name the file. */
+function inFile<R>(path: string, work: () => R): R {
+  try {
+    return work();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DeepRnnError('ERR_FILE', `'${path}' cannot be made into a model: ${reason}`, { cause: error });
+  }
+}

@@ -1,0 +1,142 @@
+import { DeepRnnError } from '../errors';
+import type { Executable } from '../engines/engine';
+import { type Plan, PlanCheckError } from '../plan/types';
+import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
+import { type Batch, copyRows } from './batches';
+import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
+import type { Variables } from './variables';
+
+/** A plan loaded into an engine. */
+export interface LoadedPlan extends LoweredPlan {
+  readonly executable: Executable;
+}
+
+export interface RunOptions {
+  /** The public call, for messages. */
+  readonly caller: string;
+  readonly mode: PlanMode;
+  readonly gradientNorms?: boolean;
+  /** Sets inputs other than the batch's own (step, optimizer numbers). */
+  readonly prepare?: (loaded: LoadedPlan) => void;
+}
+
+/** Loaded plans kept at once; the least recently used goes first. Sequences of many lengths make many plans. */
+const MAX_PLANS = 24;
+
+/**
+ * Runs batches of one model: finds or makes the plan for the batch's shape, fills its inputs, runs it, hands the loaded plan
+ * to a reader. Runs are queued, so that a service may predict while the model is being fitted.
+ */
+export class Runner {
+  private readonly plans = new Map<string, LoadedPlan>();
+  private tail: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly recipe: Recipe,
+    private readonly variables: Variables,
+  ) {}
+
+  /** Runs one batch. `read` is called before any other run may change the outputs. */
+  run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
+    return this.exclusive(async () => {
+      const loaded = this.prepared(batch, options);
+      try {
+        await loaded.executable.run();
+      } catch (error) {
+        throw error instanceof PlanCheckError ? this.dataError(loaded, batch, options.caller, error) : error;
+      }
+      return read(loaded);
+    });
+  }
+
+  /** Waits for runs in flight, then does `work` alone. */
+  exclusive<R>(work: () => R | Promise<R>): Promise<R> {
+    const result = this.tail.then(work);
+    this.tail = result.catch(() => undefined);
+    return result;
+  }
+
+  dispose(): void {
+    for (const { executable } of this.plans.values()) executable.dispose();
+    this.plans.clear();
+  }
+
+  private prepared(batch: Batch, options: RunOptions): LoadedPlan {
+    const { examples, indices } = batch;
+    const request: PlanRequest = {
+      mode: options.mode,
+      inputShape: [indices.length, ...examples.x.shape.slice(1)],
+      weighted: options.mode !== 'predict' && examples.weights !== undefined,
+      initialStates: [...examples.initialStates.keys()],
+      gradientNorms: options.gradientNorms ?? false,
+    };
+    const loaded = this.plan(request);
+    const { executable } = loaded;
+    copyRows(examples.x, indices, executable.input('x'));
+    if (options.mode !== 'predict' && examples.y) copyRows(examples.y, indices, executable.input('targets'));
+    if (request.weighted && examples.weights) copyRows(examples.weights, indices, executable.input('weights'));
+    for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key));
+    options.prepare?.(loaded);
+    return loaded;
+  }
+
+  private plan(request: PlanRequest): LoadedPlan {
+    const key = JSON.stringify(request);
+    let loaded = this.plans.get(key);
+    if (loaded) {
+      this.plans.delete(key);
+    } else {
+      const lowered = lower(this.recipe, request);
+      this.declareVariables(lowered.plan);
+      loaded = { ...lowered, executable: this.variables.load(lowered.plan) };
+    }
+    this.plans.set(key, loaded);
+    if (this.plans.size > MAX_PLANS) {
+      const [oldest, old] = this.plans.entries().next().value as [string, LoadedPlan];
+      this.plans.delete(oldest);
+      old.executable.dispose();
+    }
+    return loaded;
+  }
+
+  /** Optimizer slots and carried states come to be when the first plan asks for them. */
+  private declareVariables(plan: Plan): void {
+    for (const { role, name, shape } of plan.values) {
+      if (role !== 'variable' || this.variables.has(name)) continue;
+      const slot = this.recipe.optimizer?.slots.find((s) => s && name.endsWith(slotName('', s.name)));
+      this.variables.declare(name, shape, () => new Float32Array(sizeOf(shape)).fill(slot?.initial ?? 0));
+    }
+  }
+
+  /** A failed `check` in the words of the call: which array, which example, what was wanted. */
+  private dataError(loaded: LoadedPlan, batch: Batch, caller: string, failure: PlanCheckError): DeepRnnError {
+    const op = loaded.plan.ops[failure.op];
+    const value = loaded.plan.values[op?.inputs[0] ?? -1];
+    if (op?.kind !== 'check' || !value) return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
+    const place = coordinates(failure.element, value.shape);
+    place[0] = batch.indices[place[0] as number] as number;
+    const name = value.name === 'x' ? 'x' : 'y';
+    const reader = value.name === 'x' ? ` (${op.label})` : '';
+    const wanted = op.attrs.mode === 'finite' ? 'finite numbers' : `${name === 'x' ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
+    return new DeepRnnError(
+      'ERR_VALUE',
+      `${caller}: ${name}: expected ${wanted}${reader}, got ${failure.value} at [${place.join(', ')}].`,
+      { cause: failure },
+    );
+  }
+}
+
+/** The multi-index of element `flat` of an array. */
+function coordinates(flat: number, shape: Shape): number[] {
+  return shape.map((n, axis) => Math.floor(flat / sizeOf(shape.slice(axis + 1))) % n);
+}
+
+/** Fills an input of a plan; does nothing where the plan has no such input. */
+export function setInput({ executable, plan }: LoadedPlan, name: string, values: ArrayLike<number>): void {
+  if (plan.values.some((v) => v.role === 'input' && v.name === name)) executable.input(name).set(values);
+}
+
+/** A copy of an output as a tensor. */
+export function outputTensor(executable: Executable, name: string, shape: Shape): Tensor {
+  return new Tensor(executable.output(name).slice(), shape);
+}

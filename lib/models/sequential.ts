@@ -1,0 +1,409 @@
+import { randomInt } from 'node:crypto';
+import type { CallbackModel } from '../callbacks/callback';
+import { createEngine } from '../engines/devices';
+import { DeepRnnError, refuse } from '../errors';
+import { layerFromConfig } from '../layers';
+import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
+import type { Metric } from '../metrics/metric';
+import type { Preprocessor } from '../data/preprocessor';
+import { Philox, splitSeed } from '../tensors/random';
+import { type Shape, sameShape, sizeOf, Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import {
+  type BatchGenerator,
+  type DataContract,
+  type ExampleOptions,
+  isGenerator,
+  readExamples,
+  wholeBatch,
+} from './batches';
+import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
+import { evaluate, type EvaluateOptions, predict, type PredictOptions } from './evaluate';
+import { fit, type FitOptions } from './fit';
+import type { History } from './history';
+import { gradientOutput, type Recipe, slotName, stateName, weightName } from './lower';
+import { saveModel, type SaveOptions } from './modelFile';
+import { type LoadedPlan, outputTensor, Runner, setInput } from './runner';
+import type { Scores } from './scores';
+import { summarize } from './summary';
+import { trainOnBatch, type TrainOnBatchOptions } from './trainStep';
+import { Variables } from './variables';
+
+export interface SequentialOptions {
+  /** Default `'sequential'`. */
+  readonly name?: string;
+  /** Seeds weights, dropout and shuffles. Default: a random one, which `getConfig` shows. */
+  readonly seed?: number;
+}
+
+/** A stack of layers, each reading what the one below gives. */
+export class Sequential implements CallbackModel {
+  readonly name: string;
+  readonly seed: number;
+  readonly layers: readonly Layer[];
+  /** Scalers and vectorizers that belong to the model; they are saved and loaded with it. */
+  readonly preprocessing: Record<string, Preprocessor> = {};
+  stopTraining = false;
+  /** Training steps taken: counts optimizer updates and keys the dropout masks. */
+  step = 0;
+  /** @internal */ readonly variables: Variables;
+  /** @internal */ compiled: Compiled | undefined;
+  /** @internal */ metrics: readonly Metric[] = [];
+  /** @internal What a checkpoint must hold of a running fit; set by it. */
+  trainingState: (() => unknown) | undefined;
+  private readonly stack: Layer[] = [];
+  private input: SymbolicShape | undefined;
+  private output: SymbolicShape | undefined;
+  private currentRunner: Runner | undefined;
+  private busy: string | undefined;
+  private disposed = false;
+
+  constructor(layers: readonly Layer[] = [], options: SequentialOptions = {}) {
+    this.name = options.name ?? 'sequential';
+    this.seed = options.seed ?? randomInt(2 ** 47);
+    splitSeed(this.seed, 'sequential: seed');
+    this.layers = this.stack;
+    this.variables = new Variables(this.name);
+    if (!Array.isArray(layers)) refuse('ERR_VALUE', 'sequential', 'an array of layers', layers);
+    for (const layer of layers) this.add(layer);
+  }
+
+  /** Appends a layer. The model is built as soon as its first layer knows its `inputShape`. */
+  add(layer: Layer): this {
+    if (typeof layer?.call !== 'function' || typeof layer.outputShape !== 'function') {
+      refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', layer);
+    }
+    if (this.stack.includes(layer)) refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
+    if (this.compiled && this.built) refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
+    this.nameLayer(layer);
+    this.stack.push(layer);
+    const first = this.stack[0] as Layer;
+    if (this.input) this.grow(layer);
+    else if (first.inputShape) this.build();
+    return this;
+  }
+
+  private nameLayer(layer: Layer): void {
+    const taken = new Set(this.stack.map((l) => l.name));
+    if (layer.name) {
+      if (taken.has(layer.name)) refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
+      return;
+    }
+    let name = layer.type;
+    for (let i = 1; taken.has(name); i++) name = `${layer.type}_${i}`;
+    layer.name = name;
+  }
+
+  get built(): boolean {
+    return this.output !== undefined;
+  }
+
+  /** Batch-free shape of the input; null stands for a length that varies. */
+  get inputShape(): readonly (number | null)[] {
+    return this.requireBuilt('inputShape').input.shape;
+  }
+
+  /** Batch-free shape of the output. */
+  get outputShape(): readonly (number | null)[] {
+    return this.requireBuilt('outputShape').output.shape;
+  }
+
+  /**
+   * Works out all shapes and makes the weights. Called by itself once the input's shape is known (from the first layer, or
+   * from the data in `fit`).
+   * @param inputShape batch-free; default: that of the first layer
+   */
+  build(inputShape?: readonly (number | null)[]): this {
+    const first = this.stack[0];
+    if (!first) throw new DeepRnnError('ERR_STATE', `model '${this.name}': expected at least one layer before build, got none.`);
+    if (this.input) return this;
+    const shape = inputShape ?? first.inputShape;
+    if (!shape) {
+      throw new DeepRnnError(
+        'ERR_STATE',
+        `model '${this.name}': the input's shape is not known. Give the first layer an inputShape, or call build([timesteps, features]).`,
+      );
+    }
+    const dtype = first.inputDType;
+    this.input = { dtype, shape: [...shape], sequence: dtype === 'int32' ? shape.length >= 1 : shape.length >= 2 };
+    for (const layer of this.stack) this.grow(layer);
+    if (this.compiled) this.settleMetrics();
+    return this;
+  }
+
+  private grow(layer: Layer): void {
+    const from = this.output ?? (this.input as SymbolicShape);
+    const to = layer.outputShape(from);
+    layer.build(from);
+    for (const spec of layer.weights) {
+      const stream = this.variables.names().length;
+      this.variables.declare(weightName(layer.name, spec.name), spec.shape, () =>
+        Float32Array.from(spec.initializer.sample(spec.shape, new Philox(this.seed, stream))),
+      );
+    }
+    this.output = to;
+  }
+
+  /** Sets loss, optimizer, metrics and the device. Weights are kept; optimizer state and recurrent states start anew. */
+  compile(options: CompileOptions): this {
+    if (this.busy) this.refuseBusy('compile');
+    const compiled = readCompileOptions(options);
+    this.currentRunner?.dispose();
+    this.currentRunner = undefined;
+    const own = (name: string) => !name.includes(slotName('', '')) && !name.includes(stateName('', ''));
+    this.variables.keep(own);
+    this.compiled = compiled;
+    this.step = 0;
+    if (this.variables.attached || compiled.device !== undefined) this.attach();
+    if (this.built) this.settleMetrics();
+    return this;
+  }
+
+  private settleMetrics(): void {
+    const { loss, metricSpecs } = this.compiled as Compiled;
+    const shape = (this.output as SymbolicShape).shape;
+    this.metrics = readMetrics(metricSpecs, loss, shape[shape.length - 1] ?? 1);
+  }
+
+  private attach(): void {
+    const { device, threads } = this.compiled ?? {};
+    this.variables.moveTo(createEngine(device), threads === undefined ? {} : { threads });
+  }
+
+  get optimizer() {
+    return this.requireCompiled('optimizer').optimizer;
+  }
+
+  /** The optimizer's rate at the next step; assigning replaces it, a schedule included. */
+  get learningRate(): number {
+    return this.optimizer.rate(this.step);
+  }
+
+  set learningRate(rate: number) {
+    if (!(Number.isFinite(rate) && rate >= 0)) refuse('ERR_VALUE', 'learningRate', 'a finite number, 0 or more', rate);
+    this.optimizer.learningRate = rate;
+  }
+
+  /**
+   * Trains for a number of epochs. Data: arrays or tensors `x [N, …]`, `y [N, …]`, or a generator of batches in place of x.
+   * @throws ERR_ABORTED when the signal fires; the model keeps what it has learned and stays usable.
+   */
+  fit(x: TensorLike, y: TensorLike, options?: FitOptions): Promise<History>;
+  fit(generator: BatchGenerator, options?: FitOptions): Promise<History>;
+  fit(x: TensorLike | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
+    return this.whileBusy('fit', async () => {
+      const data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: y as TensorLike };
+      return fit(this, data, (isGenerator(x) ? (y as FitOptions) : options) ?? {});
+    });
+  }
+
+  /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
+  trainOnBatch(x: TensorLike, y: TensorLike, options: TrainOnBatchOptions = {}): Promise<Scores> {
+    return this.whileBusy('trainOnBatch', () => trainOnBatch(this, x, y, options));
+  }
+
+  /** Loss and metrics over data, without training. */
+  async evaluate(x: TensorLike, y: TensorLike, options?: EvaluateOptions): Promise<Scores>;
+  async evaluate(generator: BatchGenerator, options?: EvaluateOptions): Promise<Scores>;
+  async evaluate(x: TensorLike | BatchGenerator, y?: TensorLike | EvaluateOptions, options?: EvaluateOptions): Promise<Scores> {
+    const data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: y as TensorLike };
+    return evaluate(this, data, (isGenerator(x) ? (y as EvaluateOptions) : options) ?? {});
+  }
+
+  /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
+  async predict(x: TensorLike | BatchGenerator, options: PredictOptions = {}): Promise<Tensor> {
+    return predict(this, x, options);
+  }
+
+  /**
+   * Loss and the gradient of every trainable weight on one batch, by `layer/weight`; nothing is changed. Dropout is active,
+   * as in training.
+   */
+  async computeGradients(x: TensorLike, y: TensorLike, options: ExampleOptions = {}): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
+    const caller = 'computeGradients';
+    const batch = wholeBatch(readExamples(this.contract(caller, x), x, y, options));
+    const prepare = (loaded: LoadedPlan) => setInput(loaded, 'step', [this.step]);
+    return this.runner.run(batch, { caller, mode: 'gradients', prepare }, ({ executable, plan }) => {
+      const found = plan.values.filter((v) => v.role === 'output' && v.name.startsWith(gradientOutput('')));
+      return {
+        loss: executable.output('loss')[0] as number,
+        gradients: new Map(
+          found.map((v) => [v.name.slice(gradientOutput('').length), outputTensor(executable, v.name, v.shape)]),
+        ),
+      };
+    });
+  }
+
+  /** All weights by `layer/weight`, copied. */
+  getWeights(): Promise<Map<string, Tensor>> {
+    const names = this.weightSpecs('getWeights').map(([name]) => name);
+    return this.exclusive(() => new Map(names.map((name) => [name, this.variables.read(name)])));
+  }
+
+  /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
+  setWeights(weights: ReadonlyMap<string, TensorLike>): Promise<void> {
+    const specs = new Map(this.weightSpecs('setWeights'));
+    const read = [...weights].map(([name, values]) => {
+      const spec = specs.get(name);
+      if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${[...specs.keys()].join(', ')}`, `'${name}'`);
+      const given = tensor(values);
+      if (!sameShape(given.shape, spec.shape)) {
+        refuse('ERR_SHAPE', `setWeights: '${name}'`, `shape [${spec.shape.join(', ')}]`, `[${given.shape.join(', ')}]`);
+      }
+      return [name, given.data] as const;
+    });
+    return this.exclusive(() => {
+      for (const [name, data] of read) this.variables.write(name, data);
+    });
+  }
+
+  /** Sets the carried states of stateful layers back to zero. */
+  resetStates(): Promise<void> {
+    const names = this.variables.names().filter((name) => name.includes(stateName('', '')));
+    return this.exclusive(() => {
+      for (const name of names) this.variables.write(name, new Float32Array(this.variables.read(name).size));
+    });
+  }
+
+  /** Number of weights' elements. */
+  countParams(): number {
+    return this.weightSpecs('countParams').reduce((sum, [, spec]) => sum + sizeOf(spec.shape), 0);
+  }
+
+  /** A table of layers, output shapes and parameter counts. */
+  summary(): string {
+    this.requireBuilt('summary');
+    return summarize(this);
+  }
+
+  /** Configuration from which `loadModel` and `sequentialFromConfig` make the same model. JSON values only. */
+  getConfig(): SequentialConfig {
+    return {
+      name: this.name,
+      seed: this.seed,
+      layers: this.stack.map((layer) => ({ type: layer.type, config: layer.getConfig() })),
+      ...(this.input ? { buildInputShape: [...this.input.shape] } : {}),
+    };
+  }
+
+  /** Writes the model to one file, atomically. `loadModel` reads it. */
+  save(path: string, options: SaveOptions = {}): Promise<void> {
+    this.requireBuilt('save');
+    return saveModel(this, path, options);
+  }
+
+  /** Frees native memory. The model cannot be used afterwards. The garbage collector does the same in its own time. */
+  dispose(): void {
+    if (this.busy) this.refuseBusy('dispose');
+    this.currentRunner?.dispose();
+    this.currentRunner = undefined;
+    this.variables.dispose();
+    this.disposed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal What data must look like; builds the model from the data where that is possible. */
+  contract(caller: string, x?: TensorLike): DataContract {
+    if (!this.built && x !== undefined && caller !== 'predict') this.build(tensor(x).shape.slice(1));
+    const { input } = this.requireBuilt(caller);
+    const needsLoss = caller !== 'predict';
+    const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
+    return {
+      caller,
+      inputShape: input.shape,
+      inputDType: input.dtype,
+      inputLayer: this.stack[0]?.subject as string,
+      fixedBatch: this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize,
+      outputShape: (shape) =>
+        this.stack.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape }).shape as Shape,
+      loss,
+      states: new Map(this.stack.flatMap((layer) => layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const))),
+    };
+  }
+
+  /** @internal */
+  get runner(): Runner {
+    if (this.disposed) throw new DeepRnnError('ERR_STATE', `model '${this.name}': it has been disposed.`);
+    if (!this.variables.attached) this.attach();
+    this.currentRunner ??= new Runner(this.recipe(), this.variables);
+    return this.currentRunner;
+  }
+
+  private recipe(): Recipe {
+    return {
+      layers: this.stack,
+      input: this.input as SymbolicShape,
+      seed: this.seed,
+      loss: this.compiled?.loss,
+      metrics: this.metrics,
+      optimizer: this.compiled?.optimizer,
+    };
+  }
+
+  /** @internal Runs `work` when no plan is running. */
+  exclusive<R>(work: () => R | Promise<R>): Promise<R> {
+    return this.currentRunner ? this.currentRunner.exclusive(work) : Promise.resolve().then(work);
+  }
+
+  /** @internal Names and specs of all weights, bottom layer first. */
+  weightSpecs(caller: string): [name: string, spec: WeightSpec][] {
+    this.requireBuilt(caller);
+    return this.stack.flatMap((layer) => layer.weights.map((spec) => [weightName(layer.name, spec.name), spec] as [string, WeightSpec]));
+  }
+
+  private requireBuilt(caller: string): { input: SymbolicShape; output: SymbolicShape } {
+    if (!this.input || !this.output) {
+      throw new DeepRnnError(
+        'ERR_STATE',
+        `${caller}: model '${this.name}' has no weights yet. Give the first layer an inputShape, call build([timesteps, features]), or fit it first.`,
+      );
+    }
+    return { input: this.input, output: this.output };
+  }
+
+  private requireCompiled(caller: string): Compiled {
+    if (!this.compiled) {
+      throw new DeepRnnError('ERR_STATE', `${caller}: model '${this.name}' is not compiled. Call compile({ loss, optimizer }) first.`);
+    }
+    return this.compiled;
+  }
+
+  private async whileBusy<R>(what: string, work: () => Promise<R>): Promise<R> {
+    if (this.busy) this.refuseBusy(what);
+    this.busy = what;
+    try {
+      return await work();
+    } finally {
+      this.busy = undefined;
+    }
+  }
+
+  private refuseBusy(what: string): never {
+    throw new DeepRnnError('ERR_STATE', `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`);
+  }
+}
+
+/** What `getConfig` gives. */
+export interface SequentialConfig {
+  readonly name: string;
+  readonly seed: number;
+  readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
+  readonly buildInputShape?: readonly (number | null)[];
+}
+
+/** A new model, with new weights, from a configuration. */
+export function sequentialFromConfig(config: SequentialConfig): Sequential {
+  const model = new Sequential(
+    config.layers.map(({ type, config: layer }) => layerFromConfig(type, layer)),
+    { name: config.name, seed: config.seed },
+  );
+  if (config.buildInputShape) model.build(config.buildInputShape);
+  return model;
+}
+
+/** Makes a model of layers in a row. */
+export function sequential(layers: readonly Layer[] = [], options: SequentialOptions = {}): Sequential {
+  return new Sequential(layers, options);
+}

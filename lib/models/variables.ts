@@ -1,0 +1,106 @@
+import { DeepRnnError, refuse } from '../errors';
+import type { Engine, EngineSession, Executable, SessionOptions } from '../engines/engine';
+import type { Plan } from '../plan/types';
+import { type Shape, sameShape, sizeOf, Tensor, type TensorData } from '../tensors/tensor';
+
+interface Entry {
+  readonly shape: Shape;
+  /** Held here until there is a session; afterwards the session holds the values. */
+  data: TensorData | undefined;
+}
+
+/**
+ * The arrays of one model: weights, optimizer slots and carried states. They live in JavaScript until an engine is needed,
+ * in the engine's session from then on, and move when the model is compiled for another device.
+ */
+export class Variables {
+  private readonly entries = new Map<string, Entry>();
+  private session: EngineSession | undefined;
+
+  constructor(private readonly modelName: string) {}
+
+  has(name: string): boolean {
+    return this.entries.has(name);
+  }
+
+  names(): string[] {
+    return [...this.entries.keys()];
+  }
+
+  get real(): 'float32' | 'float64' {
+    return this.session?.real ?? 'float32';
+  }
+
+  /** Adds a variable with its first values. A known name with the same shape keeps what it holds. */
+  declare(name: string, shape: Shape, initial: () => TensorData): void {
+    const known = this.entries.get(name);
+    if (known) {
+      if (!sameShape(known.shape, shape)) {
+        refuse('ERR_SHAPE', `variable '${name}'`, `shape [${known.shape}]`, `[${shape}]`);
+      }
+      return;
+    }
+    const data = initial();
+    const entry: Entry = { shape: [...shape], data: undefined };
+    this.entries.set(name, entry);
+    if (this.session) {
+      this.session.declare(name, 'real', shape);
+      this.session.write(name, data);
+    } else {
+      entry.data = data;
+    }
+  }
+
+  /** Drops all variables that `wanted` does not name. Plans that use them must be gone. */
+  keep(wanted: (name: string) => boolean): void {
+    for (const name of this.names()) if (!wanted(name)) this.entries.delete(name);
+  }
+
+  read(name: string): Tensor {
+    const entry = this.entry(name);
+    return new Tensor(this.session ? this.session.read(name) : (entry.data as TensorData).slice(), entry.shape);
+  }
+
+  write(name: string, values: TensorData): void {
+    const entry = this.entry(name);
+    if (values.length !== sizeOf(entry.shape)) {
+      refuse('ERR_SHAPE', `variable '${name}'`, `${sizeOf(entry.shape)} values`, values.length);
+    }
+    if (this.session) this.session.write(name, values);
+    else entry.data = values.slice();
+  }
+
+  /** Moves everything to a session of `engine`. */
+  moveTo(engine: Engine, options: SessionOptions): void {
+    const next = engine.createSession(options);
+    for (const [name, entry] of this.entries) {
+      next.declare(name, 'real', entry.shape);
+      next.write(name, this.session ? this.session.read(name) : (entry.data as TensorData));
+      entry.data = undefined;
+    }
+    this.session?.dispose();
+    this.session = next;
+  }
+
+  get attached(): boolean {
+    return this.session !== undefined;
+  }
+
+  load(plan: Plan): Executable {
+    if (!this.session) throw new DeepRnnError('ERR_STATE', `model '${this.modelName}': no engine session.`);
+    return this.session.load(plan);
+  }
+
+  /** Brings the values back to JavaScript's memory, or drops them with the session. */
+  dispose(): void {
+    this.session?.dispose();
+    this.session = undefined;
+    this.entries.clear();
+  }
+
+  private entry(name: string): Entry {
+    const entry = this.entries.get(name);
+    if (!entry) throw new DeepRnnError('ERR_STATE', `model '${this.modelName}': no variable '${name}'.`);
+    return entry;
+  }
+}
