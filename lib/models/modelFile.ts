@@ -1,10 +1,9 @@
-import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
 import { sameShape, type Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
-import { type Sequential, type SequentialConfig, sequentialFromConfig } from './sequential';
+import type { Sequential, SequentialConfig } from './sequential';
 
 export interface SaveOptions {
   /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
@@ -14,7 +13,7 @@ export interface SaveOptions {
 }
 
 /** What a file says of a model, as JSON. */
-interface ModelConfig {
+export interface ModelConfig {
   readonly model: SequentialConfig;
   readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics'>;
   readonly step?: number;
@@ -59,36 +58,9 @@ function configOf(model: Sequential, withOptimizer: boolean, checkpoint: boolean
   };
 }
 
-export interface LoadOptions {
-  /** Compile as the file says. Default true. */
-  readonly compile?: boolean;
-  /** As in `compile`. */
-  readonly device?: string;
-  readonly threads?: number;
-}
-
-/**
- * A model from a file that `save` wrote: built, with its weights and preprocessing, and compiled where the file says how.
- * @throws ERR_FILE for a missing, truncated, altered or foreign file
- */
-export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
-  const { config, tensors } = await readFile(path);
-  const model = inFile(path, () => sequentialFromConfig(config.model));
-  inFile(path, () => {
-    for (const [name, json] of Object.entries(config.preprocessing)) model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
-  });
-  if (config.compile && options.compile !== false) {
-    const { device, threads } = options;
-    const compile = { ...config.compile, ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
-    inFile(path, () => model.compile(compile as CompileOptions));
-  }
-  restoreArrays(model, path, config, tensors);
-  return model;
-}
-
 /** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
 export async function loadWeights(model: Sequential, path: string): Promise<void> {
-  const { tensors } = await readFile(path);
+  const { tensors } = await readModel(path);
   const specs = model.weightSpecs('loadWeights');
   matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
   await model.exclusive(() => {
@@ -98,15 +70,19 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
 
 /** Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one. */
 export async function restoreCheckpoint(model: Sequential, path: string): Promise<unknown> {
-  const { config, tensors } = await readFile(path);
-  await model.exclusive(() => restoreArrays(model, path, config, tensors));
+  const { config, tensors } = await readModel(path);
+  await model.exclusive(() => {
+    restoreArrays(model, path, config, tensors);
+    model.adoptSeed(config.model.seed);
+  });
   const rate = (config.compile?.optimizer as { learningRate?: unknown } | undefined)?.learningRate;
   // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
   if (typeof rate === 'number') model.learningRate = rate;
   return config.training;
 }
 
-function restoreArrays(model: Sequential, path: string, config: ModelConfig, tensors: ReadonlyMap<string, Tensor>): void {
+/** Weights, and whatever else the file has of optimizer and states, into a model of the same structure. */
+export function restoreArrays(model: Sequential, path: string, config: ModelConfig, tensors: ReadonlyMap<string, Tensor>): void {
   const specs = model.weightSpecs('load');
   matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
   for (const [name, { shape, data }] of tensors) {
@@ -136,17 +112,7 @@ function matchWeights(
   }
 }
 
-async function readFile(path: string): Promise<{ config: ModelConfig; tensors: ReadonlyMap<string, Tensor> }> {
+export async function readModel(path: string): Promise<{ config: ModelConfig; tensors: ReadonlyMap<string, Tensor> }> {
   const { config, tensors } = await readModelFile(path);
   return { config: config as unknown as ModelConfig, tensors };
-}
-
-/** Refusals of a file's configuration name the file. */
-function inFile<R>(path: string, work: () => R): R {
-  try {
-    return work();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new DeepRnnError('ERR_FILE', `'${path}' cannot be made into a model: ${reason}`, { cause: error });
-  }
 }

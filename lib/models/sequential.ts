@@ -38,7 +38,6 @@ export interface SequentialOptions {
 /** A stack of layers, each reading what the one below gives. */
 export class Sequential implements CallbackModel {
   readonly name: string;
-  readonly seed: number;
   readonly layers: readonly Layer[];
   /** Scalers and vectorizers that belong to the model; they are saved and loaded with it. */
   readonly preprocessing: Record<string, Preprocessor> = {};
@@ -50,6 +49,7 @@ export class Sequential implements CallbackModel {
   /** @internal */ metrics: readonly Metric[] = [];
   /** @internal What a checkpoint must hold of a running fit; set by it. */
   trainingState: (() => unknown) | undefined;
+  private currentSeed: number;
   private readonly stack: Layer[] = [];
   private input: SymbolicShape | undefined;
   private output: SymbolicShape | undefined;
@@ -59,7 +59,7 @@ export class Sequential implements CallbackModel {
 
   constructor(layers: readonly Layer[] = [], options: SequentialOptions = {}) {
     this.name = options.name ?? 'sequential';
-    this.seed = options.seed ?? randomInt(2 ** 47);
+    this.currentSeed = options.seed ?? randomInt(2 ** 47);
     splitSeed(this.seed, 'sequential: seed');
     this.layers = this.stack;
     this.variables = new Variables(this.name);
@@ -91,6 +91,19 @@ export class Sequential implements CallbackModel {
     let name = layer.type;
     for (let i = 1; taken.has(name); i++) name = `${layer.type}_${i}`;
     layer.name = name;
+  }
+
+  /** Seeds weights, dropout masks and shuffles. */
+  get seed(): number {
+    return this.currentSeed;
+  }
+
+  /** @internal A resumed model goes on with the masks and orders of the one that was stopped. */
+  adoptSeed(seed: number): void {
+    if (seed === this.currentSeed) return;
+    this.currentSeed = seed;
+    this.currentRunner?.dispose();
+    this.currentRunner = undefined;
   }
 
   get built(): boolean {
@@ -388,7 +401,6 @@ export class Sequential implements CallbackModel {
 /** What `getConfig` gives. */
 export interface SequentialConfig {
   readonly name: string;
-  readonly seed: number;
   readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
   readonly buildInputShape?: readonly (number | null)[];
 }

@@ -1,0 +1,41 @@
+import type { OpKind } from '../../plan/codes';
+import { activation, activationGrad } from './activation';
+import { constraint } from './constraint';
+import { add, assign, broadcastRows, check, sumRows, sumScalars, swapLeading } from './data';
+import { dense, denseGrad } from './dense';
+import { dropout } from './dropout';
+import { embedding, embeddingGrad } from './embedding';
+import { loss, lossGrad } from './losses';
+import { metric } from './metrics';
+import type { Kernel } from './operands';
+import { penalty, penaltyGrad } from './penalty';
+import { rnnStack, rnnStackGrad } from './rnnStack';
+import { update } from './update';
+
+/** Every op of docs/plan.md. The op table has proved the number, dtype and shape of operands that each kernel declares. */
+export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
+  batchToTime: swapLeading,
+  timeToBatch: swapLeading,
+  check,
+  assign,
+  add,
+  broadcastRows,
+  sumRows,
+  sumScalars,
+  embedding,
+  embeddingGrad,
+  dense,
+  denseGrad,
+  activation,
+  activationGrad,
+  dropout,
+  penalty,
+  penaltyGrad,
+  rnnStack,
+  rnnStackGrad,
+  loss,
+  lossGrad,
+  metric,
+  update,
+  constraint,
+};

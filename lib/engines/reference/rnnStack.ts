@@ -1,0 +1,237 @@
+import { type CellKind, gateCounts, reservePerUnit } from '../../plan/codes';
+import { inputSizeOf, stackLayout } from '../../plan/ops/rnnStack';
+import type { RnnLayerAttrs, RnnStackAttrs } from '../../plan/types';
+import { elementwise } from './activation';
+import type { Cell, CellInputs, CellResults, CellWeights } from './cell';
+import { dropoutMask } from './dropout';
+import { gru } from './gru';
+import { lstm } from './lstm';
+import { Matrix } from './matrix';
+import type { Kernel, Real } from './operands';
+import { simpleRnn } from './simpleRnn';
+
+/** A new cell is a file of its own and one row here. */
+const cells: { readonly [K in CellKind]: Cell } = { simpleRnn, lstm, gru };
+
+/** Per layer: kernel, recurrentKernel, bias?, h0?, c0?. */
+type LayerInputs = readonly (Real | undefined)[];
+
+/** Layer l of a stack with all that stays the same over time. Sequences are [T·N, ·] in processing order. */
+interface Layer {
+  readonly attrs: RnnLayerAttrs;
+  readonly cell: Cell;
+  readonly weights: CellWeights;
+  readonly D: number;
+  readonly h0: Matrix;
+  readonly c0: Matrix;
+  /** Dropout masks: over the stored input, [T·N, D] or [N, D] when shared over time, and over the state, [N, H]. */
+  readonly inputMask: Float64Array;
+  readonly recurrentMask: Float64Array;
+  /** Whether processing order is the reverse of the stored order of the input. */
+  readonly backwards: boolean;
+}
+
+/** The results of a layer at every step, [T·N, ·], kept in `reserve`: first the gates, then h, then the extra part. */
+type Trace = CellResults;
+
+/**
+ * Runs the layers one after another, each over all its steps. How an engine schedules a stack does not change what it
+ * computes, so this one takes the plainest order.
+ */
+export const rnnStack: Kernel<
+  'rnnStack',
+  [step: Real, x: Real, ...(Real | undefined)[]],
+  (Real | undefined)[]
+> = (attrs, inputs, outputs) => {
+  const { steps: T, batch: N, layers } = attrs;
+  const [step, x] = inputs;
+  const reserve = outputs[0]?.data ?? new Float64Array(reserveSize(attrs));
+  reserve.fill(0);
+  const traces = splitReserve(attrs, reserve);
+  let below = new Matrix(x.data, T * N, attrs.inputSize);
+
+  layers.forEach((_, l) => {
+    const first = stackLayout.forwardInput(l);
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5));
+    const trace = traces[l]!;
+    const xs = maskedInput(layer, below, T, N);
+    for (let t = 0; t < T; t++) {
+      layer.cell.forward(layer.weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N));
+    }
+    const [y, hT, cT] = outputs.slice(stackLayout.forwardOutput(l));
+    const end = resultsAt(trace, T - 1, N);
+    const whole = l < layers.length - 1 || attrs.returnSequences;
+    if (y) copyInto(y.data, whole ? trace.h : end.h);
+    if (hT) copyInto(hT.data, end.h);
+    if (cT) copyInto(cT.data, end.extra);
+    below = trace.h;
+  });
+};
+
+/**
+ * Back-propagation through time (Werbos, 1990). Layers run from the top down; each one's dx is added to the gradient that
+ * the loss sends to the sequence of the layer below.
+ */
+export const rnnStackGrad: Kernel<
+  'rnnStackGrad',
+  [step: Real, x: Real, reserve: Real, ...(Real | undefined)[]],
+  (Real | undefined)[]
+> = (attrs, inputs, outputs) => {
+  const { steps: T, batch: N, layers } = attrs;
+  const [step, x, reserve] = inputs;
+  const [dx, stepNorms] = outputs;
+  const traces = splitReserve(attrs, reserve.data);
+  let fromAbove: Matrix | undefined;
+
+  for (let l = layers.length - 1; l >= 0; l--) {
+    const first = stackLayout.gradInput(l);
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5));
+    const [dy, dhT, dcT] = inputs.slice(first + 5, first + 8);
+    const { weights, D } = layer;
+    const { H, W, R } = weights;
+    const trace = traces[l]!;
+    const below = l === 0 ? new Matrix(x.data, T * N, D) : traces[l - 1]!.h;
+    const xs = maskedInput(layer, below, T, N);
+
+    const dhs = Matrix.zeros(T * N, H);
+    if (fromAbove) addInto(dhs, fromAbove.data);
+    if (dy) addInto(dy.data.length === dhs.data.length ? dhs : dhs.rowRange((T - 1) * N, N), dy.data);
+    const dxs = Matrix.zeros(T * N, D);
+    const dW = Matrix.zeros(D, W.cols);
+    const dR = Matrix.zeros(H, R.cols);
+    const db = weights.b.map((row) => new Float64Array(row.length));
+    const dhNext = Matrix.zeros(N, H);
+    const dc = Matrix.zeros(N, H);
+    if (dhT) addInto(dhNext, dhT.data);
+    if (dcT) addInto(dc, dcT.data);
+
+    for (let t = T - 1; t >= 0; t--) {
+      const dh = dhs.rowRange(t * N, N);
+      addInto(dh, dhNext.data);
+      if (stepNorms) stepNorms.data[l * T + t] = norm(dh);
+      const dhPrev = Matrix.zeros(N, H);
+      const dhMasked = Matrix.zeros(N, H);
+      const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db };
+      layer.cell.backward(weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N), gradients);
+      for (let i = 0; i < N * H; i++) {
+        dhNext.data[i] = dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
+      }
+    }
+
+    const [dKernel, dRecurrentKernel, dBias, dh0, dc0] = outputs.slice(stackLayout.gradOutput(l));
+    if (dKernel) copyInto(dKernel.data, dW);
+    if (dRecurrentKernel) copyInto(dRecurrentKernel.data, dR);
+    db.forEach((row, k) => {
+      dBias?.data.set(row, k * row.length);
+    });
+    if (dh0) copyInto(dh0.data, dhNext);
+    if (dc0) copyInto(dc0.data, dc);
+    // The mask is the same going back, and reversing time twice restores the stored order.
+    fromAbove = times(layer, layer.backwards ? reversed(dxs, T, N) : dxs);
+  }
+  if (dx && fromAbove) copyInto(dx.data, fromAbove);
+};
+
+function reserveSize({ steps, batch, layers }: RnnStackAttrs): number {
+  return layers.reduce((sum, { cell, units }) => sum + steps * batch * units * reservePerUnit[cell], 0);
+}
+
+function splitReserve({ steps, batch, layers }: RnnStackAttrs, reserve: Float64Array): Trace[] {
+  const rows = steps * batch;
+  let offset = 0;
+  const take = (cols: number) => {
+    const part = new Matrix(reserve, rows, cols, offset);
+    offset += rows * cols;
+    return part;
+  };
+  return layers.map(({ cell, units }) => {
+    const gates = gateCounts[cell];
+    return {
+      gates: take(gates * units),
+      h: take(units),
+      extra: take((reservePerUnit[cell] - gates - 1) * units),
+    };
+  });
+}
+
+function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerInputs): Layer {
+  const attrs = stack.layers[l]!;
+  const { units: H, resetAfter, inputDropout, recurrentDropout } = attrs;
+  const { steps: T, batch: N, seed } = stack;
+  const D = inputSizeOf(stack, l);
+  const [kernel, recurrentKernel, bias, h0, c0] = inputs as [Real, Real, ...(Real | undefined)[]];
+  const width = gateCounts[attrs.cell] * H;
+  const rows = bias ? bias.data.length / width : 0;
+  const maskRows = inputDropout.mode === 'element' ? T * N : N;
+  return {
+    attrs,
+    cell: cells[attrs.cell],
+    weights: {
+      H,
+      W: new Matrix(kernel.data, D, width),
+      R: new Matrix(recurrentKernel.data, H, width),
+      b: Array.from({ length: rows }, (_, k) => (bias as Real).data.subarray(k * width, (k + 1) * width)),
+      a: elementwise(attrs.activation),
+      s: elementwise(attrs.recurrentActivation),
+      resetAfter,
+    },
+    D,
+    h0: h0 ? new Matrix(h0.data, N, H) : Matrix.zeros(N, H),
+    c0: c0 ? new Matrix(c0.data, N, H) : Matrix.zeros(N, H),
+    inputMask: dropoutMask({ ...inputDropout, seed, step }, maskRows * D),
+    recurrentMask: dropoutMask({ ...recurrentDropout, seed, step }, N * H),
+    backwards: l === 0 && stack.goBackwards,
+  };
+}
+
+/** x̃ in processing order, from the input in stored order. */
+function maskedInput(layer: Layer, stored: Matrix, T: number, N: number): Matrix {
+  const masked = times(layer, stored);
+  return layer.backwards ? reversed(masked, T, N) : masked;
+}
+
+/** The input, or its gradient, in stored order, times the input mask. */
+function times({ inputMask }: Layer, { data, offset, rows, cols }: Matrix): Matrix {
+  const product = Matrix.zeros(rows, cols);
+  for (let i = 0; i < rows * cols; i++)
+    product.data[i] = data[offset + i]! * inputMask[i % inputMask.length]!;
+  return product;
+}
+
+/** The sequence with its last step first. */
+function reversed(sequence: Matrix, T: number, N: number): Matrix {
+  const result = Matrix.zeros(T * N, sequence.cols);
+  for (let t = 0; t < T; t++)
+    addInto(
+      result.rowRange(t * N, N),
+      sequence.data.subarray(sequence.at((T - 1 - t) * N), sequence.at((T - t) * N)),
+    );
+  return result;
+}
+
+function inputsAt(layer: Layer, xs: Matrix, trace: Trace, t: number, N: number): CellInputs {
+  const before = t > 0 ? resultsAt(trace, t - 1, N) : { h: layer.h0, extra: layer.c0 };
+  const hMasked = Matrix.zeros(N, layer.weights.H);
+  addInto(hMasked, before.h.data.subarray(before.h.offset));
+  for (let i = 0; i < hMasked.data.length; i++) hMasked.data[i]! *= layer.recurrentMask[i]!;
+  return { x: xs.rowRange(t * N, N), hPrev: before.h, hMasked, cPrev: before.extra };
+}
+
+function resultsAt({ gates, h, extra }: Trace, t: number, N: number): CellResults {
+  return { gates: gates.rowRange(t * N, N), h: h.rowRange(t * N, N), extra: extra.rowRange(t * N, N) };
+}
+
+/** All matrices here are dense: their elements lie one after another. */
+function addInto(to: Matrix, from: Float64Array): void {
+  for (let i = 0; i < to.rows * to.cols; i++) to.data[to.offset + i]! += from[i]!;
+}
+
+function copyInto(to: Float64Array, from: Matrix): void {
+  to.set(from.data.subarray(from.offset, from.offset + from.rows * from.cols));
+}
+
+function norm({ data, offset, rows, cols }: Matrix): number {
+  let squares = 0;
+  for (const v of data.subarray(offset, offset + rows * cols)) squares += v * v;
+  return Math.sqrt(squares);
+}

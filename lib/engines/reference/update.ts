@@ -1,0 +1,124 @@
+import type { OptimizerKind } from '../../plan/codes';
+import type { UpdateAttrs } from '../../plan/types';
+import type { Kernel, Real } from './operands';
+
+/** One parameter p with its clipped gradient g and its slots, all updated in place, element by element. */
+interface Parameter {
+  readonly p: Float64Array;
+  readonly g: Float64Array;
+  readonly slots: readonly (Float64Array | undefined)[];
+}
+
+type Rule = (parameter: Parameter, constants: readonly number[], hyper: Float64Array, flag: boolean) => void;
+
+/** hyper, then per parameter: param, grad, slot0?, slot1?, slot2?. */
+type UpdateInputs = [hyper: Real, ...(Real | undefined)[]];
+
+export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> = (
+  attrs,
+  [hyper, ...rest],
+  [norms],
+) => {
+  const parameters: Parameter[] = attrs.decay.map((_, i) => {
+    const [param, grad, ...slots] = rest.slice(5 * i, 5 * i + 5) as [Real, Real, ...(Real | undefined)[]];
+    return { p: param.data, g: grad.data, slots: slots.map((s) => s?.data) };
+  });
+  const each = parameters.map(({ g }) => Math.sqrt(g.reduce((sum, v) => sum + v * v, 0)));
+  const global = Math.sqrt(each.reduce((sum, v) => sum + v * v, 0));
+  norms?.data.set([...each, global]);
+
+  const lr = hyper.data[0]!;
+  const weightDecay = attrs.constants[weightDecayAt[attrs.kind]] ?? 0;
+  parameters.forEach((parameter, i) => {
+    const { p } = parameter;
+    const clipped = clip(attrs, parameter.g, each[i]!, global);
+    // Decoupled weight decay (Loshchilov & Hutter, 2019), with the parameter as it was before the rule.
+    if (attrs.decay[i]) for (let k = 0; k < p.length; k++) p[k]! -= lr * weightDecay * p[k]!;
+    rules[attrs.kind]({ ...parameter, g: clipped }, attrs.constants, hyper.data, attrs.flag);
+  });
+};
+
+/** Where the weight decay stands among the constants. */
+const weightDecayAt: { readonly [K in OptimizerKind]: number } = {
+  sgd: 1,
+  rmsprop: 3,
+  adam: 3,
+  adagrad: 1,
+  nadam: 3,
+};
+
+/** Gradient clipping after Pascanu, Mikolov & Bengio (2013): by value, or g · min(1, limit / norm). */
+function clip(
+  { clip: { mode, limit } }: UpdateAttrs,
+  g: Float64Array,
+  own: number,
+  global: number,
+): Float64Array {
+  if (mode === 'none') return g;
+  if (mode === 'value') return g.map((v) => Math.min(Math.max(v, -limit), limit));
+  const norm = mode === 'norm' ? own : global;
+  return Number.isFinite(norm) && norm > limit ? g.map((v) => v * (limit / norm)) : g;
+}
+
+const rules: { readonly [K in OptimizerKind]: Rule } = {
+  // Sutskever et al. (2013): v ← momentum v − lr g;  p ← p + v, or with Nesterov's p ← p + momentum v − lr g.
+  sgd({ p, g, slots: [v] }, [momentum], [lr], nesterov) {
+    for (let k = 0; k < p.length; k++) {
+      const move = -lr! * g[k]!;
+      if (!v) {
+        p[k]! += move;
+        continue;
+      }
+      v[k] = momentum! * v[k]! + move;
+      p[k]! += nesterov ? momentum! * v[k]! + move : v[k]!;
+    }
+  },
+
+  // Tieleman & Hinton (2012): v ← rho v + (1−rho) g², u = lr g / √(v + epsilon); centered (Graves, 2013) with the
+  // variance v − a² for v, where a is the running mean of g; momentum on top of u.
+  rmsprop({ p, g, slots: [v, a, m] }, [rho, momentum, epsilon], [lr], centered) {
+    for (let k = 0; k < p.length; k++) {
+      v![k] = rho! * v![k]! + (1 - rho!) * g[k]! ** 2;
+      let d = v![k]!;
+      if (centered) {
+        a![k] = rho! * a![k]! + (1 - rho!) * g[k]!;
+        d -= a![k]! ** 2;
+      }
+      let u = (lr! * g[k]!) / Math.sqrt(d + epsilon!);
+      if (m) {
+        m[k] = momentum! * m[k]! + u;
+        u = m[k]!;
+      }
+      p[k]! -= u;
+    }
+  },
+
+  // Kingma & Ba (2015), section 2's efficient form: p ← p − alpha m / (√v + epsilon), where hyper holds
+  // alpha = lr √(1−beta2^t) / (1−beta1^t). AMSGrad (Reddi et al., 2018) takes the largest v so far.
+  adam({ p, g, slots: [m, v, w] }, [beta1, beta2, epsilon], [, alpha], amsgrad) {
+    for (let k = 0; k < p.length; k++) {
+      m![k]! += (g[k]! - m![k]!) * (1 - beta1!);
+      v![k]! += (g[k]! ** 2 - v![k]!) * (1 - beta2!);
+      if (amsgrad) w![k] = Math.max(w![k]!, v![k]!);
+      const second = amsgrad ? w![k]! : v![k]!;
+      p[k]! -= (alpha! * m![k]!) / (Math.sqrt(second) + epsilon!);
+    }
+  },
+
+  // Duchi, Hazan & Singer (2011): a ← a + g², p ← p − lr g / √(a + epsilon).
+  adagrad({ p, g, slots: [a] }, [epsilon], [lr]) {
+    for (let k = 0; k < p.length; k++) {
+      a![k]! += g[k]! ** 2;
+      p[k]! -= (lr! * g[k]!) / Math.sqrt(a![k]! + epsilon!);
+    }
+  },
+
+  // Dozat (2016): Adam with Nesterov's momentum, under a momentum schedule whose factors hyper holds as cM, cG, cV.
+  nadam({ p, g, slots: [m, v] }, [beta1, beta2, epsilon], [lr, cM, cG, cV]) {
+    for (let k = 0; k < p.length; k++) {
+      m![k]! += (g[k]! - m![k]!) * (1 - beta1!);
+      v![k]! += (g[k]! ** 2 - v![k]!) * (1 - beta2!);
+      p[k]! -= (lr! * (cM! * m![k]! + cG! * g[k]!)) / (Math.sqrt(v![k]! * cV!) + epsilon!);
+    }
+  },
+};

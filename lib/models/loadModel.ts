@@ -1,0 +1,42 @@
+import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
+import { DeepRnnError } from '../errors';
+import type { CompileOptions } from './compiled';
+import { readModel, restoreArrays } from './modelFile';
+import { type Sequential, sequentialFromConfig } from './sequential';
+
+export interface LoadOptions {
+  /** Compile as the file says. Default true. */
+  readonly compile?: boolean;
+  /** As in `compile`. */
+  readonly device?: string;
+  readonly threads?: number;
+}
+
+/**
+ * A model from a file that `save` wrote: built, with its weights and preprocessing, and compiled where the file says how.
+ * @throws ERR_FILE for a missing, truncated, altered or foreign file
+ */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
+  const { config, tensors } = await readModel(path);
+  const model = inFile(path, () => sequentialFromConfig(config.model));
+  inFile(path, () => {
+    for (const [name, json] of Object.entries(config.preprocessing)) model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
+  });
+  if (config.compile && options.compile !== false) {
+    const { device, threads } = options;
+    const compile = { ...config.compile, ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+    inFile(path, () => model.compile(compile as CompileOptions));
+  }
+  restoreArrays(model, path, config, tensors);
+  return model;
+}
+
+/** Refusals of a file's configuration name the file. */
+function inFile<R>(path: string, work: () => R): R {
+  try {
+    return work();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DeepRnnError('ERR_FILE', `'${path}' cannot be made into a model: ${reason}`, { cause: error });
+  }
+}

@@ -1,0 +1,93 @@
+import { type ActivationKind, activationCodes, activationsFromInput } from '../../../lib/plan/codes';
+import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
+import { type Arg, ints, loadOp, real, runOp, scalar } from './runOp';
+
+describe(`layer gradients against central differences (seed ${testSeed})`, () => {
+  const draws = new Draws();
+
+  test.each([true, false])('dense, bias %s', (withBias) => {
+    const [T, N, D, U] = [2, 3, 7, 5];
+    const args = [real(draws.normals(T * N * D), [T, N, D]), real(draws.normals(D * U), [D, U])];
+    if (withBias) args.push(real(draws.normals(U), [U]));
+    const dy = draws.normals(T * N * U);
+    const forward = loadOp('dense', {}, args);
+    const gradients = runOp('denseGrad', {}, [args[0], args[1], real(dy, [T, N, U])]);
+    args.forEach((_, i) => {
+      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () => contract(forward.run(), [dy]));
+    });
+  });
+
+  test.each(Object.keys(activationCodes) as ActivationKind[])('activation %s', (kind) => {
+    const [R, C] = [5, 11];
+    const attrs = { kind, alpha: 0.3 };
+    const x = real(draws.normals(R * C, 3), [R, C]);
+    const dy = draws.normals(R * C);
+    const forward = loadOp('activation', attrs, [x]);
+    const [y] = forward.run();
+    const from = activationsFromInput.has(kind) ? [x, undefined] : [undefined, real(y!, [R, C])];
+    const [dx] = runOp('activationGrad', attrs, [...from, real(dy, [R, C])]);
+    expectGradient(kind, dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
+  test('at their kinks, activations take the derivatives that docs/plan.md fixes', () => {
+    const slopeAt = (kind: ActivationKind, x: number, alpha = 0.3) => {
+      const attrs = { kind, alpha };
+      const point = real([x], [1]);
+      const [y] = runOp('activation', attrs, [point]);
+      const from: (Arg | undefined)[] = activationsFromInput.has(kind) ? [point, undefined] : [undefined, real(y!, [1])];
+      return runOp('activationGrad', attrs, [...from, real([1], [1])])[0]![0];
+    };
+    expect(slopeAt('relu', 0)).toBe(0);
+    expect(slopeAt('relu6', 0)).toBe(0);
+    expect(slopeAt('relu6', 6)).toBe(0);
+    expect(slopeAt('leakyRelu', 0)).toBe(0.3);
+    expect(slopeAt('elu', 0)).toBe(0.3);
+    expect(slopeAt('selu', 0)).toBe(1.0507009873554805 * 1.6732632423543772);
+    expect(slopeAt('hardSigmoid', 3)).toBe(0);
+    expect(slopeAt('hardSigmoid', -3)).toBe(0);
+  });
+
+  test('embedding, with ids that repeat and one that never comes', () => {
+    const [V, E] = [6, 5];
+    const ids = ints([3, 1, 3, 0, 5, 3, 1, 2], [4, 2]);
+    const dy = draws.normals(8 * E);
+    const forward = loadOp('embedding', {}, [ids, real(draws.normals(V * E), [V, E])]);
+    const [dTable] = runOp('embeddingGrad', { size: V }, [ids, real(dy, [4, 2, E])]);
+    expectGradient('table', dTable!, forward.input(1) as Float64Array, () => contract(forward.run(), [dy]));
+    expect(Array.from(dTable!.subarray(4 * E, 5 * E))).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  test('embedding refuses ids that no check has proved', () => {
+    const table = real(draws.normals(4), [2, 2]);
+    expect(() => runOp('embedding', {}, [ints([2]), table])).toThrow('embedding: expected ids from 0 to 1, got 2.');
+    expect(() => runOp('embeddingGrad', { size: 2 }, [ints([-1]), real([1, 2], [1, 2])])).toThrow(
+      'embedding: expected ids from 0 to 1, got -1.',
+    );
+  });
+
+  test.each(['element', 'sharedOverTime'] as const)('dropout per %s', (mode) => {
+    const shape = [5, 3, 7];
+    const attrs = { mode, seed: testSeed, stream: 9, rate: 0.4 };
+    const dy = draws.normals(105);
+    const forward = loadOp('dropout', attrs, [real(draws.normals(105), shape), scalar(12)]);
+    const [dx] = runOp('dropout', attrs, [real(dy, shape), scalar(12)]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
+  test('penalty', () => {
+    const attrs = { l1: 0.7, l2: 0.2, scale: 1.3 };
+    const x = real(draws.normals(35), [5, 7]);
+    const forward = loadOp('penalty', attrs, [x]);
+    const [dx] = runOp('penaltyGrad', attrs, [x]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => forward.run()[0]![0]!);
+    expect(runOp('penaltyGrad', attrs, [real([0], [1])])[0]![0]).toBe(0);
+  });
+
+  test('broadcastRows and sumRows are adjoint', () => {
+    const x = draws.normals(7);
+    const dy = draws.normals(21);
+    const [y] = runOp('broadcastRows', { rows: 3 }, [real(x, [7])]);
+    const [dx] = runOp('sumRows', {}, [real(dy, [3, 7])]);
+    expect(contract([y], [dy])).toBeCloseTo(contract([x], [dx]), 12);
+  });
+});

@@ -1,0 +1,122 @@
+import type { ActivationKind } from '../../../lib/plan/codes';
+import { activationCodes } from '../../../lib/plan/codes';
+import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
+import { runStack, type LayerChoice, type StackChoice, stackArgs, stackOutputs } from './stacks';
+
+const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter'>> = {
+  simpleRnn: { cell: 'simpleRnn' },
+  lstm: { cell: 'lstm' },
+  'gru, reset before': { cell: 'gru', resetAfter: false },
+  'gru, reset after': { cell: 'gru', resetAfter: true },
+};
+
+const elementwise = (Object.keys(activationCodes) as ActivationKind[]).filter((k) => !k.toLowerCase().endsWith('softmax'));
+
+describe(`recurrent stack gradients against central differences (seed ${testSeed})`, () => {
+  const draws = new Draws();
+
+  /** Checks the gradient of every input, with random gradients on every output of every layer. */
+  function expectStackGradients(choice: StackChoice, reaches: (output: number) => boolean = () => true): void {
+    const args = stackArgs(choice, draws);
+    const sizes = outputSizes(choice);
+    const dOut = sizes.map((size, i) => (i > 0 && size > 0 && reaches(i) ? draws.normals(size) : undefined));
+    const { forward, gradients } = runStack(choice, args, dOut);
+    const f = () => contract(forward.run(), dOut);
+    expectGradient('x', gradients[0]!, forward.input(1) as Float64Array, f);
+    const names = ['kernel', 'recurrentKernel', 'bias', 'h0', 'c0'];
+    args.slice(2).forEach((arg, i) => {
+      if (!arg) return;
+      const name = `layer ${Math.floor(i / 5)} ${names[i % 5]}`;
+      expectGradient(name, gradients[2 + i]!, forward.input(2 + i) as Float64Array, f);
+    });
+  }
+
+  function outputSizes(choice: StackChoice): number[] {
+    const { T, N, layers, returnSequences = true } = choice;
+    const sizes = layers.flatMap(({ units }, l) => {
+      const rows = returnSequences || l < layers.length - 1 ? T * N : N;
+      return [rows * units, N * units, N * units];
+    });
+    return [0, ...sizes].map((size, i) => (stackOutputs(choice)[i] ? size : 0));
+  }
+
+  describe.each(Object.entries(cells))('%s', (_, cell) => {
+    const one = (layer: Partial<LayerChoice> = {}, rest: Partial<StackChoice> = {}): StackChoice => {
+      return { T: 4, N: 2, D: 3, layers: [{ ...cell, units: 5, ...layer }], ...rest };
+    };
+    const options: [string, StackChoice][] = [
+      ['plain', one()],
+      ['without bias', one({ useBias: false })],
+      ['from an initial state', one({ initialState: true })],
+      ['backwards', one({ initialState: true }, { goBackwards: true })],
+      ['last step only', one({}, { returnSequences: false })],
+      ['one step', one({ initialState: true }, { T: 1 })],
+      ['one row', one({ initialState: true }, { N: 1 })],
+      ['one unit', one({ units: 1 })],
+      ['input dropout per element', one({ inputDropout: { mode: 'element', rate: 0.4 } })],
+      ['input dropout shared over time', one({ inputDropout: { mode: 'sharedOverTime', rate: 0.4 } })],
+      ['recurrent dropout', one({ recurrentDropout: 0.4, initialState: true })],
+      [
+        'backwards with both dropouts',
+        one({ inputDropout: { mode: 'element', rate: 0.3 }, recurrentDropout: 0.3 }, { goBackwards: true, N: 3 }),
+      ],
+    ];
+    test.each(options)('%s', (_name, choice) => expectStackGradients(choice));
+
+    test('with only the end state used, and with only the sequence', () => {
+      expectStackGradients(one(), (output) => output > 1);
+      expectStackGradients(one(), (output) => output === 1);
+    });
+
+    test.each(elementwise)('activation %s', (kind) => {
+      // e^(e^x) in a loop leaves float64 within a few steps unless it starts small.
+      const scale = kind === 'exponential' ? 0.2 : 1;
+      expectStackGradients(one({ activation: kind, units: 3 }, { T: 3, scale }));
+    });
+
+    if (cell.cell !== 'simpleRnn') {
+      test.each(elementwise)('recurrent activation %s', (kind) => {
+        expectStackGradients(one({ recurrentActivation: kind, units: 3 }, { T: 3 }));
+      });
+    }
+  });
+
+  const mixed: LayerChoice[] = [
+    { cell: 'lstm', units: 5, initialState: true, recurrentDropout: 0.2 },
+    { cell: 'gru', units: 3, resetAfter: true, inputDropout: { mode: 'sharedOverTime', rate: 0.3 } },
+    { cell: 'simpleRnn', units: 4, activation: 'gelu', inputDropout: { mode: 'element', rate: 0.3 }, initialState: true },
+    { cell: 'gru', units: 2, useBias: false, recurrentDropout: 0.3 },
+  ];
+
+  test('four layers of all cells, with gradients on every output of every layer', () => {
+    expectStackGradients({ T: 3, N: 2, D: 3, layers: mixed });
+  });
+
+  test('four layers backwards, of which only the last step is used', () => {
+    const choice = { T: 3, N: 2, D: 3, layers: mixed, returnSequences: false, goBackwards: true };
+    expectStackGradients(choice, (output) => output === 10);
+  });
+
+  test('stepNorms are the norms of the gradient that reaches each state', () => {
+    // The gradient that reaches h_t is what the loss sends there plus that of the initial state of the steps after t.
+    const [T, N, D, H] = [5, 3, 4, 6];
+    const layer: LayerChoice = { cell: 'gru', units: H, resetAfter: true, initialState: true };
+    const choice: StackChoice = { T, N, D, layers: [layer] };
+    const args = stackArgs(choice, draws);
+    const dy = draws.normals(T * N * H);
+    const { outputs, gradients } = runStack(choice, args, [undefined, dy]);
+    const y = outputs[1]!;
+    for (let t = 0; t < T; t++) {
+      const dh = dy.slice(t * N * H, (t + 1) * N * H);
+      if (t < T - 1) {
+        const after = { ...choice, T: T - 1 - t };
+        const rest = [...args];
+        rest[1] = { data: Array.from(args[1]!.data).slice((t + 1) * N * D), shape: [T - 1 - t, N, D] };
+        rest[5] = { data: y.slice(t * N * H, (t + 1) * N * H), shape: [N, H] };
+        const dh0 = runStack(after, rest, [undefined, dy.slice((t + 1) * N * H)]).gradients[5]!;
+        for (let i = 0; i < dh.length; i++) dh[i]! += dh0[i]!;
+      }
+      expect(gradients[1]![t]).toBeCloseTo(Math.hypot(...dh), 10);
+    }
+  });
+});
