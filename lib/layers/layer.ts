@@ -120,6 +120,11 @@ export abstract class Layer {
     return undefined;
   }
 
+  /** Whether the layer goes on from the state in which the last batch left it. */
+  get carriesState(): boolean {
+    return false;
+  }
+
   /** Recurrent states of one sequence: what `initialState` and `state` are asked for, e.g. h and c of an LSTM. */
   get states(): readonly { readonly name: string; readonly size: number }[] {
     return [];

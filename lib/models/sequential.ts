@@ -321,6 +321,11 @@ export class Sequential implements CallbackModel {
   contract(caller: string, x?: TensorLike): DataContract {
     if (!this.built && x !== undefined && caller !== 'predict') this.build(tensor(x).shape.slice(1));
     const { input } = this.requireBuilt(caller);
+    const fixedBatch = this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize;
+    const stateful = this.stack.find((layer) => layer.carriesState);
+    if (stateful && fixedBatch === undefined) {
+      refuse('ERR_STATE', stateful.subject, 'a batchInputShape on the first layer, because it is stateful', 'none');
+    }
     const needsLoss = caller !== 'predict';
     const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
     return {
@@ -328,7 +333,7 @@ export class Sequential implements CallbackModel {
       inputShape: input.shape,
       inputDType: input.dtype,
       inputLayer: this.stack[0]?.subject as string,
-      fixedBatch: this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize,
+      fixedBatch: stateful ? fixedBatch : undefined,
       outputShape: (shape) =>
         this.stack.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape }).shape as Shape,
       loss,

@@ -31,38 +31,36 @@ export class Matrix {
 /** Y ← Y + A·B, with A [R, K], B [K, C]. */
 export function addProduct(Y: Matrix, A: Matrix, B: Matrix): void {
   for (let r = 0; r < A.rows; r++) {
-    const y = Y.at(r);
-    for (let k = 0; k < A.cols; k++) {
-      const a = A.data[A.at(r) + k]!;
-      const b = B.at(k);
-      for (let c = 0; c < B.cols; c++) Y.data[y + c]! += a * B.data[b + c]!;
-    }
+    for (let k = 0; k < A.cols; k++) addScaledRow(Y, r, A.data[A.at(r) + k]!, B, k);
   }
 }
 
 /** Y ← Y + A·Bᵀ, with A [R, C], B [K, C]: how the gradient of a product reaches its left factor. */
 export function addProductTransposed(Y: Matrix, A: Matrix, B: Matrix): void {
   for (let r = 0; r < A.rows; r++) {
-    const a = A.at(r);
-    for (let k = 0; k < B.rows; k++) {
-      const b = B.at(k);
-      let sum = 0;
-      for (let c = 0; c < A.cols; c++) sum += A.data[a + c]! * B.data[b + c]!;
-      Y.data[Y.at(r) + k]! += sum;
-    }
+    for (let k = 0; k < B.rows; k++) Y.data[Y.at(r) + k]! += dotRows(A, r, B, k);
   }
 }
 
 /** Y ← Y + Aᵀ·B, with A [R, K], B [R, C]: how the gradient of a product reaches its right factor. */
 export function addTransposedProduct(Y: Matrix, A: Matrix, B: Matrix): void {
   for (let r = 0; r < A.rows; r++) {
-    const b = B.at(r);
-    for (let k = 0; k < A.cols; k++) {
-      const a = A.data[A.at(r) + k]!;
-      const y = Y.at(k);
-      for (let c = 0; c < B.cols; c++) Y.data[y + c]! += a * B.data[b + c]!;
-    }
+    for (let k = 0; k < A.cols; k++) addScaledRow(Y, k, A.data[A.at(r) + k]!, B, r);
   }
+}
+
+/** Row i of Y ← row i of Y + a · row j of B. */
+function addScaledRow(Y: Matrix, i: number, a: number, B: Matrix, j: number): void {
+  const [y, b, atY, atB, C] = [Y.data, B.data, Y.at(i), B.at(j), B.cols];
+  for (let c = 0; c < C; c++) y[atY + c]! += a * b[atB + c]!;
+}
+
+/** Row i of A · row j of B. */
+function dotRows(A: Matrix, i: number, B: Matrix, j: number): number {
+  const [a, b, atA, atB, C] = [A.data, B.data, A.at(i), B.at(j), A.cols];
+  let sum = 0;
+  for (let c = 0; c < C; c++) sum += a[atA + c]! * b[atB + c]!;
+  return sum;
 }
 
 /** Adds the vector `row` [C] to every row of Y [R, C]. */

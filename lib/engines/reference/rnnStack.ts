@@ -1,6 +1,6 @@
 import { type CellKind, gateCounts, reservePerUnit } from '../../plan/codes';
 import { inputSizeOf, stackLayout } from '../../plan/ops/rnnStack';
-import type { RnnLayerAttrs, RnnStackAttrs } from '../../plan/types';
+import type { RnnStackAttrs } from '../../plan/types';
 import { elementwise } from './activation';
 import type { Cell, CellInputs, CellResults, CellWeights } from './cell';
 import { dropoutMask } from './dropout';
@@ -18,7 +18,6 @@ type LayerInputs = readonly (Real | undefined)[];
 
 /** Layer l of a stack with all that stays the same over time. Sequences are [T·N, ·] in processing order. */
 interface Layer {
-  readonly attrs: RnnLayerAttrs;
   readonly cell: Cell;
   readonly weights: CellWeights;
   readonly D: number;
@@ -127,7 +126,7 @@ export const rnnStackGrad: Kernel<
     if (dh0) copyInto(dh0.data, dhNext);
     if (dc0) copyInto(dc0.data, dc);
     // The mask is the same going back, and reversing time twice restores the stored order.
-    fromAbove = times(layer, layer.backwards ? reversed(dxs, T, N) : dxs);
+    fromAbove = timesInputMask(layer, layer.backwards ? reversed(dxs, T, N) : dxs);
   }
   if (dx && fromAbove) copyInto(dx.data, fromAbove);
 };
@@ -164,7 +163,6 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
   const rows = bias ? bias.data.length / width : 0;
   const maskRows = inputDropout.mode === 'element' ? T * N : N;
   return {
-    attrs,
     cell: cells[attrs.cell],
     weights: {
       H,
@@ -186,26 +184,26 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
 
 /** x̃ in processing order, from the input in stored order. */
 function maskedInput(layer: Layer, stored: Matrix, T: number, N: number): Matrix {
-  const masked = times(layer, stored);
+  const masked = timesInputMask(layer, stored);
   return layer.backwards ? reversed(masked, T, N) : masked;
 }
 
 /** The input, or its gradient, in stored order, times the input mask. */
-function times({ inputMask }: Layer, { data, offset, rows, cols }: Matrix): Matrix {
+function timesInputMask({ inputMask }: Layer, { data, offset, rows, cols }: Matrix): Matrix {
   const product = Matrix.zeros(rows, cols);
-  for (let i = 0; i < rows * cols; i++)
+  for (let i = 0; i < product.data.length; i++) {
     product.data[i] = data[offset + i]! * inputMask[i % inputMask.length]!;
+  }
   return product;
 }
 
 /** The sequence with its last step first. */
 function reversed(sequence: Matrix, T: number, N: number): Matrix {
   const result = Matrix.zeros(T * N, sequence.cols);
-  for (let t = 0; t < T; t++)
-    addInto(
-      result.rowRange(t * N, N),
-      sequence.data.subarray(sequence.at((T - 1 - t) * N), sequence.at((T - t) * N)),
-    );
+  for (let t = 0; t < T; t++) {
+    const from = sequence.at((T - 1 - t) * N);
+    addInto(result.rowRange(t * N, N), sequence.data.subarray(from, from + N * sequence.cols));
+  }
   return result;
 }
 

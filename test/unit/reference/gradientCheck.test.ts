@@ -12,7 +12,9 @@ describe('the gradient check', () => {
   test('catches one entry that is off by a hundred-thousandth', () => {
     const wrong = right();
     wrong[1]! *= 1 + 1e-5;
-    expect(() => expectGradient('sin', wrong, x, f)).toThrow(/^sin: 1 of 3 entries off \(DEEPRNN_TEST_SEED=\d+\):\n {2}\[1\] gradient 0\.36/);
+    expect(() => expectGradient('sin', wrong, x, f)).toThrow(
+      /^sin: 1 of 3 entries off \(DEEPRNN_TEST_SEED=\d+\):\n {2}\[1\] gradient 0\.36/,
+    );
   });
 
   test('catches NaN and infinity in the gradient and in the function', () => {

@@ -39,9 +39,18 @@ const TOLERANCE = 1e-6;
  * Proves that `gradient` is the gradient of `f` with respect to `x`, which `f` reads, by central differences.
  * @throws with the seed and up to ten of the entries that are off
  */
-export function expectGradient(name: string, gradient: ArrayLike<number>, x: Float64Array, f: () => number): void {
-  if (gradient.length !== x.length) throw new Error(`${name}: ${gradient.length} entries for ${x.length} inputs`);
-  const largest = Array.from(gradient).reduce((max, v) => (Number.isFinite(v) ? Math.max(max, Math.abs(v)) : max), 0);
+export function expectGradient(
+  name: string,
+  gradient: ArrayLike<number>,
+  x: Float64Array,
+  f: () => number,
+): void {
+  if (gradient.length !== x.length)
+    throw new Error(`${name}: ${gradient.length} entries for ${x.length} inputs`);
+  const largest = Array.from(gradient).reduce(
+    (max, v) => (Number.isFinite(v) ? Math.max(max, Math.abs(v)) : max),
+    0,
+  );
   const faults: string[] = [];
   for (let i = 0; i < x.length; i++) {
     const g = gradient[i] as number;
@@ -56,7 +65,9 @@ export function expectGradient(name: string, gradient: ArrayLike<number>, x: Flo
   }
   if (faults.length === 0) return;
   const list = faults.slice(0, 10).join('\n  ');
-  throw new Error(`${name}: ${faults.length} of ${x.length} entries off (DEEPRNN_TEST_SEED=${testSeed}):\n  ${list}`);
+  throw new Error(
+    `${name}: ${faults.length} of ${x.length} entries off (DEEPRNN_TEST_SEED=${testSeed}):\n  ${list}`,
+  );
 }
 
 function centralDifference(x: Float64Array, i: number, h: number, f: () => number): number {
@@ -73,7 +84,10 @@ function centralDifference(x: Float64Array, i: number, h: number, f: () => numbe
 }
 
 /** Σ a ⊙ b over pairs of arrays; pairs with a part missing count nothing. */
-export function contract(as: readonly (ArrayLike<number> | undefined)[], bs: readonly (ArrayLike<number> | undefined)[]): number {
+export function contract(
+  as: readonly (ArrayLike<number> | undefined)[],
+  bs: readonly (ArrayLike<number> | undefined)[],
+): number {
   let sum = 0;
   as.forEach((a, k) => {
     const b = bs[k];

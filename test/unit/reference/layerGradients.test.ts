@@ -13,7 +13,9 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     const forward = loadOp('dense', {}, args);
     const gradients = runOp('denseGrad', {}, [args[0], args[1], real(dy, [T, N, U])]);
     args.forEach((_, i) => {
-      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () => contract(forward.run(), [dy]));
+      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
     });
   });
 
@@ -34,7 +36,9 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
       const attrs = { kind, alpha };
       const point = real([x], [1]);
       const [y] = runOp('activation', attrs, [point]);
-      const from: (Arg | undefined)[] = activationsFromInput.has(kind) ? [point, undefined] : [undefined, real(y!, [1])];
+      const from: (Arg | undefined)[] = activationsFromInput.has(kind)
+        ? [point, undefined]
+        : [undefined, real(y!, [1])];
       return runOp('activationGrad', attrs, [...from, real([1], [1])])[0]![0];
     };
     expect(slopeAt('relu', 0)).toBe(0);
@@ -59,7 +63,9 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
 
   test('embedding refuses ids that no check has proved', () => {
     const table = real(draws.normals(4), [2, 2]);
-    expect(() => runOp('embedding', {}, [ints([2]), table])).toThrow('embedding: expected ids from 0 to 1, got 2.');
+    expect(() => runOp('embedding', {}, [ints([2]), table])).toThrow(
+      'embedding: expected ids from 0 to 1, got 2.',
+    );
     expect(() => runOp('embeddingGrad', { size: 2 }, [ints([-1]), real([1, 2], [1, 2])])).toThrow(
       'embedding: expected ids from 0 to 1, got -1.',
     );

@@ -13,28 +13,38 @@ describe(`loss gradients against central differences (seed ${testSeed})`, () => 
 
   function targetsFor(kind: LossKind): Arg {
     if (kind === 'sparseCategoricalCrossentropy') return ints(draws.integers(R, C));
-    if (kind === 'categoricalCrossentropy' || kind === 'binaryCrossentropy' || kind === 'klDivergence') return probabilities();
+    if (kind === 'categoricalCrossentropy' || kind === 'binaryCrossentropy' || kind === 'klDivergence')
+      return probabilities();
     return reals();
   }
 
-  const crossentropies = new Set<LossKind>(['categoricalCrossentropy', 'sparseCategoricalCrossentropy', 'binaryCrossentropy']);
+  const crossentropies = new Set<LossKind>([
+    'categoricalCrossentropy',
+    'sparseCategoricalCrossentropy',
+    'binaryCrossentropy',
+  ]);
   const cases = (Object.keys(lossCodes) as LossKind[]).flatMap((kind) => {
     const parameters = crossentropies.has(kind) ? [0, 0.2] : kind === 'huber' ? [1, 0.6] : [0];
     const forms = crossentropies.has(kind) ? [false, true] : [false];
     return forms.flatMap((fromLogits) =>
-      parameters.flatMap((parameter) => [false, true].map((weighted) => ({ kind, fromLogits, parameter, weighted }))),
+      parameters.flatMap((parameter) =>
+        [false, true].map((weighted) => ({ kind, fromLogits, parameter, weighted })),
+      ),
     );
   });
 
-  test.each(cases)('$kind, from logits $fromLogits, parameter $parameter, weights $weighted', ({ weighted, ...attrs }) => {
-    const bounded = !attrs.fromLogits && (crossentropies.has(attrs.kind) || attrs.kind === 'klDivergence');
-    const pred = attrs.fromLogits ? logits() : bounded ? probabilities() : reals();
-    const weight = weighted ? real(draws.uniforms(R, 0, 2), [R]) : undefined;
-    const args = [pred, targetsFor(attrs.kind), weight];
-    const forward = loadOp('loss', attrs, args);
-    const [dPred] = runOp('lossGrad', attrs, args);
-    expectGradient('pred', dPred!, forward.input(0) as Float64Array, () => forward.run()[0]![0]!);
-  });
+  test.each(cases)(
+    '$kind, from logits $fromLogits, parameter $parameter, weights $weighted',
+    ({ weighted, ...attrs }) => {
+      const bounded = !attrs.fromLogits && (crossentropies.has(attrs.kind) || attrs.kind === 'klDivergence');
+      const pred = attrs.fromLogits ? logits() : bounded ? probabilities() : reals();
+      const weight = weighted ? real(draws.uniforms(R, 0, 2), [R]) : undefined;
+      const args = [pred, targetsFor(attrs.kind), weight];
+      const forward = loadOp('loss', attrs, args);
+      const [dPred] = runOp('lossGrad', attrs, args);
+      expectGradient('pred', dPred!, forward.input(0) as Float64Array, () => forward.run()[0]![0]!);
+    },
+  );
 
   test('where a prediction is clipped, the gradient is zero and the loss stays finite', () => {
     const attrs = { kind: 'binaryCrossentropy', fromLogits: false, parameter: 0 } as const;

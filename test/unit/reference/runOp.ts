@@ -16,7 +16,11 @@ export interface Arg {
 }
 
 export const real = (data: ArrayLike<number>, shape: Shape): Arg => ({ data, shape });
-export const ints = (data: ArrayLike<number>, shape: Shape = [data.length]): Arg => ({ data, shape, dtype: 'int32' });
+export const ints = (data: ArrayLike<number>, shape: Shape = [data.length]): Arg => ({
+  data,
+  shape,
+  dtype: 'int32',
+});
 export const scalar = (value: number): Arg => ({ data: [value], shape: [1], dtype: 'float64' });
 export const variable = (data: ArrayLike<number>, shape: Shape): Arg => ({ data, shape, variable: true });
 
@@ -36,7 +40,9 @@ export class LoadedOp {
   /** Runs the op; absent outputs are undefined. */
   run(): (Float64Array | undefined)[] {
     this.executable.runSync();
-    return this.present.map((there, i) => (there ? Float64Array.from(this.executable.output(`out.${i}`)) : undefined));
+    return this.present.map((there, i) =>
+      there ? Float64Array.from(this.executable.output(`out.${i}`)) : undefined,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ActivationKind } from '../../../lib/plan/codes';
 import { activationCodes } from '../../../lib/plan/codes';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
-import { runStack, type LayerChoice, type StackChoice, stackArgs, stackOutputs } from './stacks';
+import { type LayerChoice, runStack, type StackChoice, stackArgs, stackOutputs } from './stacks';
 
 const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter'>> = {
   simpleRnn: { cell: 'simpleRnn' },
@@ -10,13 +10,18 @@ const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter'>> = {
   'gru, reset after': { cell: 'gru', resetAfter: true },
 };
 
-const elementwise = (Object.keys(activationCodes) as ActivationKind[]).filter((k) => !k.toLowerCase().endsWith('softmax'));
+const elementwise = (Object.keys(activationCodes) as ActivationKind[]).filter(
+  (k) => !k.toLowerCase().endsWith('softmax'),
+);
 
 describe(`recurrent stack gradients against central differences (seed ${testSeed})`, () => {
   const draws = new Draws();
 
   /** Checks the gradient of every input, with random gradients on every output of every layer. */
-  function expectStackGradients(choice: StackChoice, reaches: (output: number) => boolean = () => true): void {
+  function expectStackGradients(
+    choice: StackChoice,
+    reaches: (output: number) => boolean = () => true,
+  ): void {
     const args = stackArgs(choice, draws);
     const sizes = outputSizes(choice);
     const dOut = sizes.map((size, i) => (i > 0 && size > 0 && reaches(i) ? draws.normals(size) : undefined));
@@ -58,7 +63,10 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       ['recurrent dropout', one({ recurrentDropout: 0.4, initialState: true })],
       [
         'backwards with both dropouts',
-        one({ inputDropout: { mode: 'element', rate: 0.3 }, recurrentDropout: 0.3 }, { goBackwards: true, N: 3 }),
+        one(
+          { inputDropout: { mode: 'element', rate: 0.3 }, recurrentDropout: 0.3 },
+          { goBackwards: true, N: 3 },
+        ),
       ],
     ];
     test.each(options)('%s', (_name, choice) => expectStackGradients(choice));
@@ -84,7 +92,13 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
   const mixed: LayerChoice[] = [
     { cell: 'lstm', units: 5, initialState: true, recurrentDropout: 0.2 },
     { cell: 'gru', units: 3, resetAfter: true, inputDropout: { mode: 'sharedOverTime', rate: 0.3 } },
-    { cell: 'simpleRnn', units: 4, activation: 'gelu', inputDropout: { mode: 'element', rate: 0.3 }, initialState: true },
+    {
+      cell: 'simpleRnn',
+      units: 4,
+      activation: 'gelu',
+      inputDropout: { mode: 'element', rate: 0.3 },
+      initialState: true,
+    },
     { cell: 'gru', units: 2, useBias: false, recurrentDropout: 0.3 },
   ];
 

@@ -4,7 +4,7 @@ import { inputSizeOf, stackLayout } from '../../../lib/plan/ops/rnnStack';
 import type { DropoutMode, RnnLayerAttrs, RnnStackAttrs } from '../../../lib/plan/types';
 import { sizeOf } from '../../../lib/tensors/tensor';
 import type { Draws } from './gradientCheck';
-import { type Arg, loadOp, type LoadedOp, real, runOp, scalar } from './runOp';
+import { type Arg, type LoadedOp, loadOp, real, runOp, scalar } from './runOp';
 
 /** One layer of a random stack; what is left out is off, or the usual activation. */
 export interface LayerChoice {
@@ -32,7 +32,15 @@ export interface StackChoice {
   readonly scale?: number;
 }
 
-export function stackAttrs({ T, N, D, layers, returnSequences = true, goBackwards = false, seed = 7 }: StackChoice): RnnStackAttrs {
+export function stackAttrs({
+  T,
+  N,
+  D,
+  layers,
+  returnSequences = true,
+  goBackwards = false,
+  seed = 7,
+}: StackChoice): RnnStackAttrs {
   return {
     steps: T,
     batch: N,
@@ -40,17 +48,19 @@ export function stackAttrs({ T, N, D, layers, returnSequences = true, goBackward
     returnSequences,
     goBackwards,
     seed,
-    layers: layers.map((l, i): RnnLayerAttrs => ({
-      name: `layer${i}`,
-      cell: l.cell,
-      units: l.units,
-      activation: { kind: l.activation ?? 'tanh', alpha: l.alpha ?? 0.3 },
-      recurrentActivation: { kind: l.recurrentActivation ?? 'sigmoid', alpha: l.alpha ?? 0.3 },
-      resetAfter: l.resetAfter ?? false,
-      useBias: l.useBias ?? true,
-      inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
-      recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
-    })),
+    layers: layers.map(
+      (l, i): RnnLayerAttrs => ({
+        name: `layer${i}`,
+        cell: l.cell,
+        units: l.units,
+        activation: { kind: l.activation ?? 'tanh', alpha: l.alpha ?? 0.3 },
+        recurrentActivation: { kind: l.recurrentActivation ?? 'sigmoid', alpha: l.alpha ?? 0.3 },
+        resetAfter: l.resetAfter ?? false,
+        useBias: l.useBias ?? true,
+        inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
+        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
+      }),
+    ),
   };
 }
 
@@ -66,7 +76,7 @@ export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | u
     args.push(
       random([inputSize, width], 0.8 / Math.sqrt(inputSize)),
       random([l.units, width], 0.8 / Math.sqrt(l.units)),
-      l.useBias === false ? undefined : random(l.resetAfter ? [2, width] : [width], 0.3),
+      l.useBias === false ? undefined : random(l.cell === 'gru' && l.resetAfter ? [2, width] : [width], 0.3),
       l.initialState ? random([N, l.units], 0.7) : undefined,
       l.initialState && l.cell === 'lstm' ? random([N, l.units], 0.7) : undefined,
     );
@@ -113,7 +123,11 @@ export interface StackRun {
 }
 
 /** Runs a stack forward and back. */
-export function runStack(choice: StackChoice, args: (Arg | undefined)[], dOut: readonly (ArrayLike<number> | undefined)[]): StackRun {
+export function runStack(
+  choice: StackChoice,
+  args: (Arg | undefined)[],
+  dOut: readonly (ArrayLike<number> | undefined)[],
+): StackRun {
   const attrs = stackAttrs(choice);
   const forward = loadOp('rnnStack', attrs, args, { want: stackOutputs(choice) });
   const outputs = forward.run();

@@ -1,0 +1,95 @@
+import { readConfig } from '../config';
+import { refuse } from '../errors';
+import type { ValueId } from '../plan/types';
+import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
+import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
+import { commonOptions, countOption, subjectOf } from './options';
+import { configs } from './recurrent';
+import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+
+export interface EmbeddingConfig extends LayerConfig {
+  /** Number of ids: they run from 0 to inputDim − 1. */
+  inputDim: number;
+  /** Length of each id's vector. */
+  outputDim: number;
+  /** Default uniform in ±0.05. */
+  embeddingsInitializer?: InitializerSpec;
+  embeddingsRegularizer?: RegularizerSpec;
+  embeddingsConstraint?: ConstraintSpec;
+}
+
+const embeddingOptions = [
+  ...commonOptions,
+  'inputDim',
+  'outputDim',
+  'embeddingsInitializer',
+  'embeddingsRegularizer',
+  'embeddingsConstraint',
+] as const;
+
+/** A trainable vector per id: int32 `[N, T]` → `[N, T, outputDim]`. embeddings `[inputDim, outputDim]`. */
+export class Embedding extends Layer {
+  readonly type = 'embedding';
+  readonly inputDim: number;
+  readonly outputDim: number;
+  private readonly initializer: Initializer;
+  private readonly regularizer: Regularizer | undefined;
+  private readonly constraint: Constraint | undefined;
+
+  constructor(config: EmbeddingConfig) {
+    const subject = subjectOf('embedding', config);
+    const o = readConfig(config, embeddingOptions, subject);
+    // Keras writes inputShape [] or none for ids; a sequence of unknown length is what that means here.
+    super('embedding', { inputShape: [null], ...o } as LayerConfig);
+    this.inputDim = countOption(o.inputDim, `${subject}: inputDim`);
+    this.outputDim = countOption(o.outputDim, `${subject}: outputDim`);
+    this.initializer = resolveInitializer(o.embeddingsInitializer ?? initializers.randomUniform(), `${subject}: embeddingsInitializer`);
+    this.regularizer = resolveRegularizer(o.embeddingsRegularizer, `${subject}: embeddingsRegularizer`);
+    this.constraint = resolveConstraint(o.embeddingsConstraint, `${subject}: embeddingsConstraint`);
+  }
+
+  override get inputDType(): 'int32' {
+    return 'int32';
+  }
+
+  override get idLimit(): number {
+    return this.inputDim;
+  }
+
+  override outputShape(input: SymbolicShape): SymbolicShape {
+    if (input.dtype !== 'int32' || input.shape.length !== 1) {
+      const got = `${input.dtype === 'real' ? 'numbers' : 'ids'} [N, ${input.shape.map((n) => n ?? 'any').join(', ')}]`;
+      refuse('ERR_SHAPE', this.subject, 'ids [N, T]', got, 'An embedding is the first layer of a model.');
+    }
+    return { dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true };
+  }
+
+  override build(): void {
+    this.weights = [
+      {
+        name: 'embeddings',
+        shape: [this.inputDim, this.outputDim],
+        initializer: this.initializer,
+        regularizer: this.regularizer,
+        constraint: this.constraint,
+      },
+    ];
+  }
+
+  override call(context: CallContext, input: LayerValue): LayerValue {
+    const table = context.weight(this, 'embeddings');
+    const [id] = context.builder.emit('embedding', [input.id, table], {}, this.subject) as [ValueId];
+    return { id, dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true };
+  }
+
+  override getConfig(): Record<string, unknown> {
+    return {
+      ...super.getConfig(),
+      inputDim: this.inputDim,
+      outputDim: this.outputDim,
+      embeddingsInitializer: this.initializer.getConfig(),
+      ...configs({ embeddingsRegularizer: this.regularizer, embeddingsConstraint: this.constraint }),
+    };
+  }
+}

@@ -1,0 +1,33 @@
+import { resolveName } from '../names';
+import { Activation, type ActivationConfig } from './activation';
+import { Dense, type DenseConfig } from './dense';
+import { Dropout, type DropoutConfig } from './dropout';
+import { Embedding, type EmbeddingConfig } from './embedding';
+import { Gru, type GruConfig } from './gru';
+import { Input, type InputConfig } from './input';
+import type { Layer } from './layer';
+import { Lstm, type LstmConfig } from './lstm';
+import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
+
+/** Makers of all layers. */
+export const layers = {
+  input: (config: InputConfig): Layer => new Input(config),
+  simpleRNN: (config: SimpleRnnConfig): Layer => new SimpleRnn(config),
+  lstm: (config: LstmConfig): Layer => new Lstm(config),
+  gru: (config: GruConfig): Layer => new Gru(config),
+  dense: (config: DenseConfig): Layer => new Dense(config),
+  embedding: (config: EmbeddingConfig): Layer => new Embedding(config),
+  dropout: (config: DropoutConfig): Layer => new Dropout(config),
+  activation: (config: ActivationConfig): Layer => new Activation(config),
+};
+
+/** A layer from its type and configuration, as `getConfig` gives them. */
+export function layerFromConfig(type: string, config: Record<string, unknown>): Layer {
+  const names = Object.keys(layers) as (keyof typeof layers)[];
+  return (layers[resolveName(type, names, 'layer type')] as (config: unknown) => Layer)(config);
+}
+
+export type { ActivationConfig, DenseConfig, DropoutConfig, EmbeddingConfig, GruConfig, InputConfig, LstmConfig, SimpleRnnConfig };
+export { constraints } from './constraints';
+export { initializers } from './initializers';
+export { regularizers } from './regularizers';

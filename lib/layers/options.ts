@@ -1,0 +1,29 @@
+import { refuse } from '../errors';
+
+/** Reads a count such as `units`. @throws ERR_VALUE unless it is a positive integer */
+export function countOption(value: unknown, subject: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('ERR_VALUE', subject, 'a positive integer', value);
+  return value as number;
+}
+
+/** Reads a dropout rate. @throws ERR_VALUE unless it is in [0, 1) */
+export function rateOption(value: unknown, subject: string): number {
+  const rate = value ?? 0;
+  if (typeof rate !== 'number' || !(rate >= 0 && rate < 1)) refuse('ERR_VALUE', subject, 'a rate from 0 to below 1', rate);
+  return rate as number;
+}
+
+/** Reads a switch. @throws ERR_VALUE unless it is true or false */
+export function flagOption(value: unknown, fallback: boolean, subject: string): boolean {
+  const flag = value ?? fallback;
+  if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', flag);
+  return flag as boolean;
+}
+
+/** Options that every layer takes. */
+export const commonOptions = ['name', 'trainable', 'inputShape', 'batchInputShape'] as const;
+
+/** How messages call a layer while its options are read. */
+export function subjectOf(type: string, options: { name?: unknown } | undefined): string {
+  return typeof options?.name === 'string' ? `layer '${options.name}'` : `layers.${type}`;
+}

@@ -1,0 +1,349 @@
+import { readConfig } from '../config';
+import { refuse } from '../errors';
+import { type CellKind, gateCounts } from '../plan/codes';
+import { stackLayout } from '../plan/ops/rnnStack';
+import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
+import { splitSeed } from '../tensors/random';
+import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
+import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
+import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape, type WeightSpec } from './layer';
+import { commonOptions, countOption, flagOption, rateOption, subjectOf } from './options';
+import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+
+export interface RecurrentConfig extends LayerConfig {
+  /** Width of the state and of the output. */
+  units: number;
+  /** Of the candidate state. Default `'tanh'`. */
+  activation?: ActivationSpec;
+  /** Default true. */
+  useBias?: boolean;
+  /** Default `'glorotUniform'`. */
+  kernelInitializer?: InitializerSpec;
+  /** Default `'orthogonal'`. */
+  recurrentInitializer?: InitializerSpec;
+  /** Default `'zeros'`. */
+  biasInitializer?: InitializerSpec;
+  kernelRegularizer?: RegularizerSpec;
+  recurrentRegularizer?: RegularizerSpec;
+  biasRegularizer?: RegularizerSpec;
+  /** On the output, divided by the batch size. */
+  activityRegularizer?: RegularizerSpec;
+  kernelConstraint?: ConstraintSpec;
+  recurrentConstraint?: ConstraintSpec;
+  biasConstraint?: ConstraintSpec;
+  /** Rate at which inputs are dropped, one mask per sequence shared over time (Gal & Ghahramani, 2016). Default 0. */
+  dropout?: number;
+  /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
+  recurrentDropout?: number;
+  /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
+  returnSequences?: boolean;
+  /** Read the sequence from its end; the output is in the order of reading. Default false. */
+  goBackwards?: boolean;
+  /** Carry the state from batch to batch; needs a batchInputShape. `model.resetStates()` clears it. Default false. */
+  stateful?: boolean;
+  /** `'zeros'` (default), or `'learned'`: trainable weights of shape `[units]`, the same for every sequence. */
+  initialState?: 'zeros' | 'learned';
+  /** Seed of the layer's dropout masks. Default: the model's. */
+  seed?: number;
+}
+
+export interface GatedConfig extends RecurrentConfig {
+  /** Of the gates. Default `'sigmoid'`. */
+  recurrentActivation?: ActivationSpec;
+}
+
+const recurrentOptions = [
+  ...commonOptions,
+  'units',
+  'activation',
+  'useBias',
+  'kernelInitializer',
+  'recurrentInitializer',
+  'biasInitializer',
+  'kernelRegularizer',
+  'recurrentRegularizer',
+  'biasRegularizer',
+  'activityRegularizer',
+  'kernelConstraint',
+  'recurrentConstraint',
+  'biasConstraint',
+  'dropout',
+  'recurrentDropout',
+  'returnSequences',
+  'goBackwards',
+  'stateful',
+  'initialState',
+  'seed',
+] as const;
+
+/** What SimpleRNN, LSTM and GRU share: a recurrent layer with kernel, recurrentKernel and bias over G gates. */
+export abstract class Recurrent extends Layer {
+  readonly units: number;
+  readonly returnSequences: boolean;
+  readonly stateful: boolean;
+  protected readonly activation: ActivationAttrs;
+  protected readonly recurrentActivation: ActivationAttrs;
+  protected readonly useBias: boolean;
+  private readonly goBackwards: boolean;
+  private readonly dropout: number;
+  private readonly recurrentDropout: number;
+  private readonly initialState: 'zeros' | 'learned';
+  private readonly seed: number | undefined;
+  private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
+  private readonly regularizers: Record<'kernel' | 'recurrent' | 'bias' | 'activity', Regularizer | undefined>;
+  private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
+  /** The options that only this kind of layer has. */
+  protected readonly own: Partial<Record<string, unknown>>;
+
+  protected constructor(
+    readonly cell: CellKind,
+    type: string,
+    config: RecurrentConfig,
+    ownOptions: readonly string[],
+  ) {
+    const subject = subjectOf(type, config);
+    const o = readConfig<string>(config, [...recurrentOptions, ...ownOptions], subject);
+    super(type, o as LayerConfig);
+    this.own = o;
+    this.units = countOption(o['units'], `${subject}: units`);
+    this.activation = this.elementwise(o['activation'] === undefined ? 'tanh' : o['activation'], `${subject}: activation`);
+    const gates = o['recurrentActivation'] === undefined ? 'sigmoid' : o['recurrentActivation'];
+    this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
+    this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
+    this.returnSequences = flagOption(o['returnSequences'], false, `${subject}: returnSequences`);
+    this.goBackwards = flagOption(o['goBackwards'], false, `${subject}: goBackwards`);
+    this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
+    this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
+    this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
+    const initialState = o['initialState'] ?? 'zeros';
+    if (initialState !== 'zeros' && initialState !== 'learned') {
+      refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' or 'learned'", initialState);
+    }
+    if (this.stateful && initialState === 'learned') {
+      refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' for a stateful layer, which carries its state", "'learned'");
+    }
+    this.initialState = initialState as 'zeros' | 'learned';
+    this.seed = o['seed'] as number | undefined;
+    if (this.seed !== undefined) splitSeed(this.seed, `${subject}: seed`);
+    const initializer = (key: string, fallback: string) => resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
+    this.initializers = {
+      kernel: initializer('kernelInitializer', 'glorotUniform'),
+      recurrent: initializer('recurrentInitializer', 'orthogonal'),
+      bias: initializer('biasInitializer', 'zeros'),
+    };
+    const regularizer = (key: string) => resolveRegularizer(o[key], `${subject}: ${key}`);
+    this.regularizers = {
+      kernel: regularizer('kernelRegularizer'),
+      recurrent: regularizer('recurrentRegularizer'),
+      bias: regularizer('biasRegularizer'),
+      activity: regularizer('activityRegularizer'),
+    };
+    const constraint = (key: string) => resolveConstraint(o[key], `${subject}: ${key}`);
+    this.constraints = {
+      kernel: constraint('kernelConstraint'),
+      recurrent: constraint('recurrentConstraint'),
+      bias: constraint('biasConstraint'),
+    };
+  }
+
+  private elementwise(spec: unknown, subject: string): ActivationAttrs {
+    const activation = resolveActivation(spec, subject);
+    if (activation.kind === 'softmax' || activation.kind === 'logSoftmax') {
+      refuse('ERR_VALUE', subject, 'an elementwise activation', `'${activation.kind}'`, 'Put a dense layer with it on top.');
+    }
+    return activation;
+  }
+
+  override get carriesState(): boolean {
+    return this.stateful;
+  }
+
+  /** Whether the GRU's reset gate works after the recurrent product. */
+  protected get resetAfter(): boolean {
+    return false;
+  }
+
+  /** Shape of the bias. */
+  protected get biasShape(): number[] {
+    return [gateCounts[this.cell] * this.units];
+  }
+
+  /** First values of the bias, from what the bias initializer gave. */
+  protected shapeBias(bias: Float64Array): Float64Array {
+    return bias;
+  }
+
+  override get states(): readonly { readonly name: string; readonly size: number }[] {
+    return [{ name: 'h', size: this.units }];
+  }
+
+  override outputShape(input: SymbolicShape): SymbolicShape {
+    const { shape } = input;
+    if (input.dtype !== 'real' || shape.length !== 2) {
+      const flat = input.dtype === 'real' && shape.length === 1;
+      const got = input.dtype === 'int32' ? `ids [N, ${shape.map((n) => n ?? 'T').join(', ')}]` : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
+      const hint = input.dtype === 'int32'
+        ? 'Put an embedding layer below.'
+        : flat
+          ? 'When a recurrent layer is below, give it returnSequences: true.'
+          : undefined;
+      refuse('ERR_SHAPE', this.subject, 'a sequence [N, T, features]', got, hint);
+    }
+    const [steps, features] = shape as [number | null, number | null];
+    if (features === null) refuse('ERR_SHAPE', this.subject, 'a known number of features', '[N, T, any]');
+    if (this.inputSize !== undefined && this.inputSize !== features) {
+      refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
+    }
+    return this.returnSequences
+      ? { dtype: 'real', shape: [steps, this.units], sequence: true }
+      : { dtype: 'real', shape: [this.units], sequence: false };
+  }
+
+  /** Set by `build`. */
+  private inputSize: number | undefined;
+
+  override build(input: SymbolicShape): void {
+    this.outputShape(input);
+    const features = input.shape[1] as number;
+    this.inputSize = features;
+    const width = gateCounts[this.cell] * this.units;
+    const weights: WeightSpec[] = [
+      {
+        name: 'kernel',
+        shape: [features, width],
+        initializer: this.initializers.kernel,
+        regularizer: this.regularizers.kernel,
+        constraint: this.constraints.kernel,
+      },
+      {
+        name: 'recurrentKernel',
+        shape: [this.units, width],
+        initializer: this.initializers.recurrent,
+        regularizer: this.regularizers.recurrent,
+        constraint: this.constraints.recurrent,
+      },
+    ];
+    if (this.useBias) {
+      const initializer = this.initializers.bias;
+      weights.push({
+        name: 'bias',
+        shape: this.biasShape,
+        initializer: { ...initializer, sample: (shape, random) => this.shapeBias(initializer.sample(shape, random)) },
+        regularizer: this.regularizers.bias,
+        constraint: this.constraints.bias,
+        decay: false,
+      });
+    }
+    if (this.initialState === 'learned') {
+      for (const { name, size } of this.states) {
+        weights.push({ name: learnedName(name), shape: [size], initializer: initializers.zeros(), decay: false });
+      }
+    }
+    this.weights = weights;
+  }
+
+  override call(context: CallContext, input: LayerValue): LayerValue {
+    const { builder, batch, training } = context;
+    const [steps, features] = input.shape as [number, number];
+    const names = this.states.map(({ name }) => name);
+    const starts = this.states.map(({ name, size }) => this.startState(context, name, [batch, size]));
+    const attrs = {
+      steps,
+      batch,
+      inputSize: features,
+      returnSequences: this.returnSequences,
+      goBackwards: this.goBackwards,
+      seed: this.seed ?? context.seed,
+      layers: [
+        {
+          name: this.name,
+          cell: this.cell,
+          units: this.units,
+          activation: this.activation,
+          recurrentActivation: this.recurrentActivation,
+          resetAfter: this.resetAfter,
+          useBias: this.useBias,
+          inputDropout: {
+            mode: 'sharedOverTime',
+            rate: training ? this.dropout : 0,
+            stream: context.stream(this, 'inputDropout'),
+          },
+          recurrentDropout: { rate: training ? this.recurrentDropout : 0, stream: context.stream(this, 'recurrentDropout') },
+        },
+      ],
+    } as const;
+    const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
+    const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
+    const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
+    const want = [false, true, this.stateful, this.stateful && names.includes('c')];
+    const outputs = builder.emit('rnnStack', [context.step(), input.id, ...weights, bias, ...states], attrs, this.subject, want);
+    const first = stackLayout.forwardOutput(0);
+    if (this.stateful) {
+      this.states.forEach(({ name, size }, i) => {
+        context.carry(outputs[first + 1 + i] as ValueId, context.state(this, name, [batch, size]));
+      });
+    }
+    const id = outputs[first] as ValueId;
+    this.penalizeActivity(context, id);
+    return {
+      id,
+      dtype: 'real',
+      shape: this.returnSequences ? [steps, this.units] : [this.units],
+      sequence: this.returnSequences,
+    };
+  }
+
+  /** A state handed in for this run, the carried one, the learned one, or none (zeros). */
+  private startState(context: CallContext, name: string, shape: [number, number]): ValueId | undefined {
+    const given = context.initialState(this, name, shape);
+    if (given !== undefined) return given;
+    if (this.stateful) return context.state(this, name, shape);
+    if (this.initialState !== 'learned') return undefined;
+    const vector = context.weight(this, learnedName(name));
+    return context.builder.emit('broadcastRows', [vector], { rows: context.batch }, this.subject)[0] as ValueId;
+  }
+
+  private penalizeActivity(context: CallContext, id: ValueId): void {
+    const { activity } = this.regularizers;
+    if (!activity) return;
+    const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
+    context.addLoss(context.builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId);
+  }
+
+  override getConfig(): Record<string, unknown> {
+    const { kernel, recurrent, bias } = this.initializers;
+    return {
+      ...super.getConfig(),
+      units: this.units,
+      activation: activationConfig(this.activation),
+      useBias: this.useBias,
+      kernelInitializer: kernel.getConfig(),
+      recurrentInitializer: recurrent.getConfig(),
+      biasInitializer: bias.getConfig(),
+      ...configs({
+        kernelRegularizer: this.regularizers.kernel,
+        recurrentRegularizer: this.regularizers.recurrent,
+        biasRegularizer: this.regularizers.bias,
+        activityRegularizer: this.regularizers.activity,
+        kernelConstraint: this.constraints.kernel,
+        recurrentConstraint: this.constraints.recurrent,
+        biasConstraint: this.constraints.bias,
+      }),
+      dropout: this.dropout,
+      recurrentDropout: this.recurrentDropout,
+      returnSequences: this.returnSequences,
+      goBackwards: this.goBackwards,
+      stateful: this.stateful,
+      initialState: this.initialState,
+      ...(this.seed === undefined ? {} : { seed: this.seed }),
+    };
+  }
+}
+
+const learnedName = (state: string) => `initial${state.toUpperCase()}`;
+
+/** The configurations of those parts that are there. */
+export function configs(parts: Record<string, { getConfig(): Record<string, unknown> } | undefined>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(parts).flatMap(([key, part]) => (part ? [[key, part.getConfig()]] : [])));
+}

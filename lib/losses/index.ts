@@ -1,0 +1,1 @@
+export { losses, type LossSpec } from './loss';

@@ -1,0 +1,1 @@
+export { type MetricSpec, metrics } from './metric';

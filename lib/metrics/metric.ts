@@ -1,0 +1,222 @@
+import { readConfig } from '../config';
+import { refuse } from '../errors';
+import type { Loss } from '../losses/loss';
+import { resolveName } from '../names';
+import type { MetricAttrs } from '../plan/types';
+import { areaUnderCurve, type AucOptions, averageF1, type F1Options, precisionOf, r2Of, type R2Options, recallOf, type ThresholdOptions } from './results';
+
+/** What a model is measured by. The engine writes sums per batch (docs/plan.md, "Metrics"); they add up over batches. */
+export interface Metric {
+  /** The key in logs and scores. */
+  readonly name: string;
+  readonly attrs: MetricAttrs;
+  /** The value from the sums. Where nothing was counted it is 0, as in Keras. */
+  result(sums: Float64Array): number | number[];
+  getConfig(): Record<string, unknown>;
+}
+
+/** What a metric has to know of the model. */
+export interface MetricContext {
+  readonly loss: Loss;
+  /** Size of the last axis of the predictions. */
+  readonly classes: number;
+}
+
+/** A metric before it knows its model. */
+export interface MetricTemplate {
+  readonly type: MetricName;
+  readonly config: Record<string, unknown>;
+  bind(context: MetricContext): Pick<Metric, 'attrs' | 'result'>;
+}
+
+const quotient = (sums: Float64Array) => (sums[1] === 0 ? 0 : (sums[0] as number) / (sums[1] as number));
+
+type Binder = MetricTemplate['bind'];
+
+/** Reads the options once, so that mistakes show where the metric is made. */
+function template(type: MetricName, given: unknown, known: readonly string[], make: (o: Partial<Record<string, unknown>>, subject: string) => Binder): MetricTemplate {
+  const subject = `metrics.${type}`;
+  const { name, ...config } = readConfig<string>(given, [...known, 'name'], subject);
+  if (name !== undefined && typeof name !== 'string') refuse('ERR_VALUE', `${subject}: name`, 'a name', name);
+  const bind = make(config, subject);
+  return { type, config: { ...config, ...(name === undefined ? {} : { name }) }, bind };
+}
+
+function thresholdList(value: unknown, subject: string): number[] {
+  const list = value === undefined || value === null ? [0.5] : Array.isArray(value) ? value : [value];
+  if (list.length === 0 || !list.every((t) => typeof t === 'number' && t >= 0 && t <= 1)) {
+    refuse('ERR_VALUE', `${subject}: thresholds`, 'numbers from 0 to 1', value);
+  }
+  return list as number[];
+}
+
+const sparseOf = ({ loss }: MetricContext) => loss.sparse;
+
+/** @throws ERR_VALUE when the targets are not what the metric reads */
+function needDense(type: string, { loss }: MetricContext): void {
+  if (loss.sparse) refuse('ERR_VALUE', `metrics.${type}`, 'targets like the predictions', `class indices (${loss.type})`);
+}
+
+const binaryAccuracy =
+  (threshold: number): Binder =>
+  (context) => {
+    needDense('binaryAccuracy', context);
+    return { attrs: { kind: 'binaryAccuracy', sparse: false, thresholds: [threshold] }, result: quotient };
+  };
+
+const categoricalAccuracy: Binder = (context) => ({ attrs: { kind: 'categoricalAccuracy', sparse: sparseOf(context) }, result: quotient });
+
+const error =
+  (kind: 'squaredError' | 'absoluteError', type: string, after = (v: number) => v): Binder =>
+  (context) => {
+    needDense(type, context);
+    return { attrs: { kind, sparse: false }, result: (sums) => after(quotient(sums)) };
+  };
+
+const crossentropy =
+  (after = (v: number) => v): Binder =>
+  (context) => ({
+    attrs: { kind: 'crossentropy', sparse: sparseOf(context), fromLogits: context.loss.fromLogits },
+    result: (sums) => after(quotient(sums)),
+  });
+
+function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate {
+  return template(type, options, ['thresholds', 'classId'], (o, subject) => {
+    const thresholds = thresholdList(o['thresholds'], subject);
+    const classId = o['classId'];
+    const several = Array.isArray(o['thresholds']);
+    const value = type === 'precision' ? precisionOf : recallOf;
+    return (context) => {
+      if (classId !== undefined && !(Number.isInteger(classId) && (classId as number) >= 0 && (classId as number) < context.classes)) {
+        refuse('ERR_VALUE', `${subject}: classId`, `a class from 0 to ${context.classes - 1}`, classId);
+      }
+      return {
+        attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: false },
+        result: (sums) => {
+          const values = thresholds.map((_, t) => value(sums, t, context.classes, classId as number | undefined));
+          return several ? values : (values[0] as number);
+        },
+      };
+    };
+  });
+}
+
+export interface NameOption {
+  /** The key in logs. Default: the metric's type, or the name by which it was asked for. */
+  name?: string;
+}
+
+export const metrics = {
+  /** Binary, sparse or dense categorical accuracy, as the loss and the output's size say. */
+  accuracy: (options: NameOption = {}): MetricTemplate =>
+    template('accuracy', options, [], () => (context) => {
+      const binary = context.classes === 1 || context.loss.type === 'binaryCrossentropy';
+      return (binary ? binaryAccuracy(0.5) : categoricalAccuracy)(context);
+    }),
+  /** Share of outputs on the right side of the threshold (default 0.5). */
+  binaryAccuracy: (options: NameOption & { threshold?: number } = {}): MetricTemplate =>
+    template('binaryAccuracy', options, ['threshold'], (o, subject) => binaryAccuracy(thresholdList(o['threshold'], subject)[0] as number)),
+  /** Share of rows whose largest output is at the class of a one-hot target. */
+  categoricalAccuracy: (options: NameOption = {}): MetricTemplate => template('categoricalAccuracy', options, [], () => categoricalAccuracy),
+  /** Share of rows whose largest output is at the target's class index. */
+  sparseCategoricalAccuracy: (options: NameOption = {}): MetricTemplate =>
+    template('sparseCategoricalAccuracy', options, [], () => categoricalAccuracy),
+  /** Share of rows whose true class is among the k (default 5) largest outputs. */
+  topK: (options: NameOption & { k?: number } = {}): MetricTemplate =>
+    template('topK', options, ['k'], (o, subject) => {
+      const k = o['k'] ?? 5;
+      if (!Number.isInteger(k) || (k as number) < 1) refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
+      return (context) => ({ attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number }, result: quotient });
+    }),
+  /** tp / (tp + fp), over all outputs or one class. A list of thresholds gives a list. */
+  precision: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('precision', options),
+  /** tp / (tp + fn), over all outputs or one class. A list of thresholds gives a list. */
+  recall: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('recall', options),
+  /** Harmonic mean of precision and recall per class. Without a threshold the largest output is the prediction. */
+  f1: (options: NameOption & F1Options = {}): MetricTemplate =>
+    template('f1', options, ['average', 'threshold'], (o, subject) => {
+      const average =
+        o['average'] === undefined || o['average'] === null ? null : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
+      const threshold = o['threshold'] ?? null;
+      const thresholds = threshold === null ? [] : thresholdList(threshold, subject);
+      return (context) => ({
+        attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: threshold === null },
+        result: (sums) => averageF1(sums, context.classes, average),
+      });
+    }),
+  /** Area under the ROC or precision–recall curve over `numThresholds` (default 200) evenly spaced thresholds, outputs pooled. */
+  auc: (options: NameOption & AucOptions = {}): MetricTemplate =>
+    template('auc', options, ['numThresholds', 'curve', 'summationMethod'], (o, subject) => {
+      const count = o['numThresholds'] ?? 200;
+      if (!Number.isInteger(count) || (count as number) < 3) refuse('ERR_VALUE', `${subject}: numThresholds`, 'an integer, 3 or more', count);
+      const curve = resolveName(o['curve'] ?? 'ROC', ['ROC', 'PR'] as const, `${subject}: curve`);
+      const method = resolveName(
+        o['summationMethod'] ?? 'interpolation',
+        ['interpolation', 'minoring', 'majoring'] as const,
+        `${subject}: summationMethod`,
+      );
+      return (context) => {
+        needDense('auc', context);
+        return {
+          attrs: { kind: 'histogram', sparse: false, bins: count as number },
+          result: (sums) => areaUnderCurve(sums, curve, method),
+        };
+      };
+    }),
+  meanSquaredError: (options: NameOption = {}): MetricTemplate => template('meanSquaredError', options, [], () => error('squaredError', 'meanSquaredError')),
+  meanAbsoluteError: (options: NameOption = {}): MetricTemplate =>
+    template('meanAbsoluteError', options, [], () => error('absoluteError', 'meanAbsoluteError')),
+  rootMeanSquaredError: (options: NameOption = {}): MetricTemplate =>
+    template('rootMeanSquaredError', options, [], () => error('squaredError', 'rootMeanSquaredError', Math.sqrt)),
+  /** 1 − Σ(y−p)² / Σ(y−ȳ)² per output, then averaged. */
+  r2: (options: NameOption & R2Options = {}): MetricTemplate =>
+    template('r2', options, ['classAggregation'], (o, subject) => {
+      const given = o['classAggregation'] === undefined ? 'uniformAverage' : o['classAggregation'];
+      const aggregation =
+        given === null ? null : resolveName(given, ['uniformAverage', 'varianceWeightedAverage'] as const, `${subject}: classAggregation`);
+      return (context) => {
+        needDense('r2', context);
+        return { attrs: { kind: 'r2', sparse: false }, result: (sums) => r2Of(sums, aggregation) };
+      };
+    }),
+  /** exp of the mean cross-entropy: the number of classes among which the model is as unsure. */
+  perplexity: (options: NameOption = {}): MetricTemplate => template('perplexity', options, [], () => crossentropy(Math.exp)),
+  /** Mean −log of the probability given to the true class. */
+  crossentropy: (options: NameOption = {}): MetricTemplate => template('crossentropy', options, [], () => crossentropy()),
+};
+
+export type MetricName = keyof typeof metrics;
+export type MetricSpec = MetricName | 'acc' | 'mse' | 'mae' | 'rmse' | (string & {}) | MetricTemplate | ({ type: string } & Record<string, unknown>);
+
+const short: Readonly<Record<string, MetricName>> = {
+  acc: 'accuracy',
+  mse: 'meanSquaredError',
+  mae: 'meanAbsoluteError',
+  rmse: 'rootMeanSquaredError',
+  r2Score: 'r2',
+  f1Score: 'f1',
+  topKCategoricalAccuracy: 'topK',
+  sparseTopKCategoricalAccuracy: 'topK',
+  categoricalCrossentropy: 'crossentropy',
+  sparseCategoricalCrossentropy: 'crossentropy',
+};
+
+/** A metric for a model, from its name, its configuration `{ type, … }`, or a template. Named as it was asked for. */
+export function resolveMetric(spec: unknown, context: MetricContext): Metric {
+  const made = templateOf(spec);
+  const { attrs, result } = made.template.bind(context);
+  const config = made.template.config;
+  const name = (config['name'] as string | undefined) ?? made.asked;
+  return { name, attrs, result, getConfig: () => ({ type: made.template.type, ...config, name }) };
+}
+
+function templateOf(spec: unknown): { template: MetricTemplate; asked: string } {
+  if (typeof spec === 'object' && spec !== null && typeof (spec as MetricTemplate).bind === 'function') {
+    return { template: spec as MetricTemplate, asked: (spec as MetricTemplate).type };
+  }
+  const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
+  const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
+  const asked = resolveName(type, [...Object.keys(metrics), ...Object.keys(short)], 'compile: metrics');
+  const name = short[asked] ?? (asked as MetricName);
+  return { template: (metrics[name] as (o: object) => MetricTemplate)(options), asked };
+}

@@ -1,0 +1,69 @@
+// Makes the publishable tarballs in release/: the main package, and the prebuilt platform package of this machine. Both
+// install without running a script. Usage: node scripts/pack.mjs (after `npm install`)
+
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(fileURLToPath(import.meta.url), '../..');
+const release = path.join(root, 'release');
+const platforms = ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64', 'win32-x64'];
+const platform = `${process.platform}-${process.arch}`;
+const shell = process.platform === 'win32';
+const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+
+/** Packs the files at `from` beside a package.json of their own, and leaves the tarball in release/. */
+function pack(packageJson, files) {
+  const staging = path.join(release, 'staging');
+  rmSync(staging, { recursive: true, force: true });
+  mkdirSync(staging, { recursive: true });
+  for (const [from, to] of files) cpSync(path.join(root, from), path.join(staging, to), { recursive: true });
+  writeFileSync(path.join(staging, 'package.json'), `${JSON.stringify(packageJson, null, 2)}\n`);
+  const options = { cwd: staging, encoding: /** @type {const} */ ('utf8'), shell };
+  const [{ filename, size }] = JSON.parse(
+    execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', release], options),
+  );
+  rmSync(staging, { recursive: true });
+  console.log(`release/${filename}: ${(size / 1024).toFixed(0)} KiB`);
+}
+
+if (!platforms.includes(platform)) {
+  console.error(`No platform package is planned for ${platform}; there are ${platforms.join(', ')}.`);
+  process.exit(1);
+}
+rmSync(release, { recursive: true, force: true });
+rmSync(path.join(root, 'dist'), { recursive: true, force: true });
+execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'inherit', shell });
+
+const {
+  scripts: _scripts,
+  devDependencies: _devDependencies,
+  allowScripts: _allowScripts,
+  ...published
+} = manifest;
+const prebuilt = platforms.map((name) => [`@deeprnn/${name}`, manifest.version]);
+const alwaysPublished = ['README.md', 'LICENSE'].filter((name) => existsSync(path.join(root, name)));
+pack(
+  { ...published, optionalDependencies: Object.fromEntries(prebuilt) },
+  [...manifest.files, ...alwaysPublished].map((name) => [name, name]),
+);
+pack(
+  {
+    name: `@deeprnn/${platform}`,
+    version: manifest.version,
+    description: `The native CPU engine of deeprnn for ${platform}`,
+    license: manifest.license,
+    author: manifest.author,
+    os: [process.platform],
+    cpu: [process.arch],
+    ...(process.platform === 'linux' && { libc: ['glibc'] }),
+    engines: manifest.engines,
+    main: 'deeprnn-cpu.node',
+    files: ['deeprnn-cpu.node'],
+  },
+  [
+    ['LICENSE', 'LICENSE'],
+    ['build/Release/deeprnn-cpu.node', 'deeprnn-cpu.node'],
+  ],
+);

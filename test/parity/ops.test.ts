@@ -1,0 +1,185 @@
+import { activationCodes, activationsFromInput, type ActivationKind } from '../../lib/plan/codes';
+import type { LossAttrs, MetricAttrs } from '../../lib/plan/types';
+import { checkParity, cpu, type Operand, RandomInputs, reference, runOp, scalar, tolerance } from './harness';
+
+let stream = 10_000;
+const fresh = () => new RandomInputs(stream++);
+const EXACT = 0;
+const ROUNDING = tolerance(1);
+
+describe('moving data', () => {
+  test.each(['batchToTime', 'timeToBatch'] as const)('%s of real and int32 arrays', (kind) => {
+    const r = fresh();
+    checkParity(kind, [r.normal([5, 3, 7])], {}, EXACT);
+    checkParity(kind, [r.integers([65, 11], 100)], {}, EXACT);
+    checkParity(kind, [r.normal([1, 9, 2, 3])], {}, EXACT);
+  });
+
+  test('add, broadcastRows, sumRows, sumScalars, assign', () => {
+    const r = fresh();
+    checkParity('add', [r.normal([5, 7]), r.normal([5, 7])], {}, ROUNDING);
+    checkParity('broadcastRows', [r.normal([11])], { rows: 5 }, EXACT);
+    checkParity('sumRows', [r.normal([65, 11])], {}, tolerance(65));
+    checkParity('sumRows', [r.normal([9, 5, 3])], {}, tolerance(45));
+    checkParity('sumScalars', [scalar(1.25), scalar(-3), scalar(1e-9)], {}, EXACT);
+    checkParity('assign', [r.normal([3, 5]), { ...r.normal([3, 5]), variable: true }].slice(0, 1), {}, EXACT);
+  });
+
+  test('embedding and its gradient, ids repeated', () => {
+    const r = fresh();
+    const ids = r.integers([9, 5], 6);
+    checkParity('embedding', [ids, r.normal([6, 11])], {}, EXACT);
+    checkParity('embeddingGrad', [ids, r.normal([9, 5, 11])], { size: 6 }, tolerance(45));
+  });
+});
+
+describe('dense', () => {
+  test.each([
+    [1, 1, 1],
+    [3, 7, 11],
+    [65, 100, 10],
+    [130, 33, 64],
+    [1792, 64, 48],
+  ])('%i rows, %i → %i: values and gradients', (rows, inputs, units) => {
+    const r = fresh();
+    const [x, kernel, bias, dy] = [r.normal([rows, inputs]), r.normal([inputs, units]), r.normal([units]), r.normal([rows, units])];
+    checkParity('dense', [x, kernel, bias], {}, tolerance(inputs));
+    checkParity('dense', [x, kernel, undefined], {}, tolerance(inputs));
+    checkParity('denseGrad', [x, kernel, dy], {}, tolerance(Math.max(rows, units)));
+    checkParity('denseGrad', [x, kernel, dy], {}, tolerance(rows), { want: [false, true, false] });
+  });
+});
+
+describe('activations', () => {
+  const kinds = Object.keys(activationCodes) as ActivationKind[];
+  test.each(kinds)('%s and its gradient', (kind) => {
+    const r = fresh();
+    const attrs = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 0.7 };
+    for (const scale of [0.01, 1, 8]) {
+      const x = r.normal([13, 11], scale);
+      checkParity('activation', [x], attrs, tolerance(11));
+      const y: Operand = { ...x, values: (runOp(reference(), 'activation', [x], attrs)['0'] as Float64Array).map(Math.fround) };
+      const dy = r.normal([13, 11]);
+      const fromInput = activationsFromInput.has(kind);
+      checkParity('activationGrad', [fromInput ? x : undefined, fromInput ? undefined : y, dy], attrs, tolerance(11));
+    }
+  });
+
+  test('extreme inputs stay finite where the function is', () => {
+    const x: Operand = { dtype: 'real', shape: [1, 6], values: [-1e4, -100, -0, 0, 100, 1e4] };
+    for (const kind of kinds.filter((k) => k !== 'exponential')) {
+      checkParity('activation', [x], { kind, alpha: 1 }, tolerance(6));
+    }
+  });
+});
+
+describe('dropout', () => {
+  test.each([0, 0.1, 0.5, 0.9])('rate %f draws the same mask on both engines, in both modes', (rate) => {
+    const r = fresh();
+    const x = r.normal([5, 3, 11]);
+    for (const mode of ['element', 'sharedOverTime'] as const) {
+      for (const step of [0, 1, 4294967296 * 3 + 17]) {
+        checkParity('dropout', [x, scalar(step)], { mode, seed: 9007199254740991, stream: 33, rate }, ROUNDING);
+      }
+    }
+  });
+});
+
+describe('penalties', () => {
+  test('l1, l2 and both, values and gradients', () => {
+    const r = fresh();
+    const x = r.normal([65, 33]);
+    for (const attrs of [{ l1: 0.3, l2: 0, scale: 1 }, { l1: 0, l2: 0.7, scale: 0.25 }, { l1: 0.1, l2: 0.2, scale: 1 / 65 }]) {
+      checkParity('penalty', [x], attrs, tolerance(1));
+      checkParity('penaltyGrad', [x], attrs, tolerance(1));
+    }
+  });
+});
+
+describe('losses', () => {
+  const cases: LossAttrs[] = [
+    ...[0, 0.1].flatMap((parameter) =>
+      (['categoricalCrossentropy', 'sparseCategoricalCrossentropy', 'binaryCrossentropy'] as const).flatMap((kind) =>
+        [true, false].map((fromLogits) => ({ kind, fromLogits, parameter })),
+      ),
+    ),
+    { kind: 'meanSquaredError', fromLogits: false, parameter: 0 },
+    { kind: 'meanAbsoluteError', fromLogits: false, parameter: 0 },
+    { kind: 'huber', fromLogits: false, parameter: 0.8 },
+    { kind: 'logCosh', fromLogits: false, parameter: 0 },
+    { kind: 'klDivergence', fromLogits: false, parameter: 0 },
+  ];
+
+  test.each(cases)('$kind, from logits: $fromLogits, parameter $parameter', (attrs) => {
+    const r = fresh();
+    const [rows, classes] = [35, 11];
+    const probabilities = attrs.kind.endsWith('Crossentropy') || attrs.kind === 'klDivergence';
+    const pred = probabilities && !attrs.fromLogits ? r.distribution(rows, classes) : r.normal([rows, classes], 2);
+    const target =
+      attrs.kind === 'sparseCategoricalCrossentropy'
+        ? r.integers([rows], classes)
+        : probabilities
+          ? r.distribution(rows, classes)
+          : r.normal([rows, classes]);
+    for (const weight of [undefined, r.uniform([rows], 0, 3)]) {
+      checkParity('loss', [pred, target, weight], attrs, tolerance(1));
+      checkParity('lossGrad', [pred, target, weight], attrs, tolerance(classes));
+    }
+  });
+
+  test('sequence-shaped predictions [T, N, C]', () => {
+    const r = fresh();
+    const attrs: LossAttrs = { kind: 'sparseCategoricalCrossentropy', fromLogits: true, parameter: 0 };
+    const operands = [r.normal([5, 7, 9], 3), r.integers([5, 7], 9), r.uniform([5, 7], 0, 1)];
+    checkParity('loss', operands, attrs, tolerance(1));
+    checkParity('lossGrad', operands, attrs, tolerance(9));
+  });
+
+  test('logits of ±1e4 give finite losses', () => {
+    const pred: Operand = { dtype: 'real', shape: [2, 3], values: [1e4, -1e4, 0, -1e4, -1e4, 1e4] };
+    const target: Operand = { dtype: 'int32', shape: [2], values: [1, 2] };
+    const attrs: LossAttrs = { kind: 'sparseCategoricalCrossentropy', fromLogits: true, parameter: 0 };
+    const { 0: value } = runOp(cpu(), 'loss', [pred, target, undefined], attrs);
+    expect(value?.[0]).toBe(1e4);
+  });
+});
+
+describe('metrics', () => {
+  const dense: MetricAttrs[] = [
+    { kind: 'binaryAccuracy', sparse: false, thresholds: [0.4] },
+    { kind: 'categoricalAccuracy', sparse: false },
+    { kind: 'topK', sparse: false, k: 3 },
+    { kind: 'squaredError', sparse: false },
+    { kind: 'absoluteError', sparse: false },
+    { kind: 'r2', sparse: false },
+    { kind: 'confusion', sparse: false, thresholds: [0.1, 0.5], argmax: false },
+    { kind: 'confusion', sparse: false, thresholds: [], argmax: true },
+    { kind: 'histogram', sparse: false, bins: 200 },
+    { kind: 'crossentropy', sparse: false, fromLogits: false },
+  ];
+  const sparse: MetricAttrs[] = [
+    { kind: 'categoricalAccuracy', sparse: true },
+    { kind: 'topK', sparse: true, k: 2 },
+    { kind: 'confusion', sparse: true, thresholds: [0.3], argmax: false },
+    { kind: 'confusion', sparse: true, thresholds: [], argmax: true },
+    { kind: 'crossentropy', sparse: true, fromLogits: true },
+    { kind: 'crossentropy', sparse: true, fromLogits: false },
+  ];
+
+  test.each([...dense, ...sparse])('$kind, sparse: $sparse', (attrs) => {
+    const r = fresh();
+    const [rows, classes] = [65, 7];
+    const pred = r.distribution(rows, classes);
+    const oneHot = r.integers([rows], classes);
+    const target: Operand = attrs.sparse
+      ? oneHot
+      : attrs.kind === 'r2' || attrs.kind.endsWith('Error')
+        ? r.normal([rows, classes])
+        : {
+            dtype: 'real',
+            shape: [rows, classes],
+            values: Float64Array.from({ length: rows * classes }, (_, i) => Number(oneHot.values[Math.floor(i / classes)] === i % classes)),
+          };
+    for (const weight of [undefined, r.uniform([rows], 0, 3)]) checkParity('metric', [pred, target, weight], attrs, tolerance(1));
+  });
+});

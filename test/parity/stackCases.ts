@@ -1,0 +1,105 @@
+import { type CellKind, gateCounts } from '../../lib/plan/codes';
+import { stackLayout } from '../../lib/plan/ops/rnnStack';
+import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
+import { type Operand, type Outputs, RandomInputs, runOp, scalar } from './harness';
+import type { Engine } from '../../lib/engines/engine';
+
+/** A recurrent layer under test; everything left out is the Keras default. */
+export interface LayerCase {
+  readonly cell: CellKind;
+  readonly units: number;
+  readonly activation?: ActivationAttrs;
+  readonly recurrentActivation?: ActivationAttrs;
+  readonly resetAfter?: boolean;
+  readonly useBias?: boolean;
+  readonly inputDropout?: { rate: number; mode: 'element' | 'sharedOverTime' };
+  readonly recurrentDropout?: number;
+  readonly initialState?: boolean;
+}
+
+export interface StackCase {
+  readonly steps: number;
+  readonly batch: number;
+  readonly inputSize: number;
+  readonly layers: readonly LayerCase[];
+  readonly returnSequences?: boolean;
+  readonly goBackwards?: boolean;
+  /** Gradients that come in: of the outputs (default), of the end states too. */
+  readonly stateGradients?: boolean;
+}
+
+export function stackAttrs(c: StackCase): RnnStackAttrs {
+  return {
+    steps: c.steps,
+    batch: c.batch,
+    inputSize: c.inputSize,
+    returnSequences: c.returnSequences ?? true,
+    goBackwards: c.goBackwards ?? false,
+    seed: 12345678901,
+    layers: c.layers.map(
+      (l, i): RnnLayerAttrs => ({
+        name: `${l.cell}_${i}`,
+        cell: l.cell,
+        units: l.units,
+        activation: l.activation ?? { kind: 'tanh', alpha: 0 },
+        recurrentActivation: l.recurrentActivation ?? { kind: 'sigmoid', alpha: 0 },
+        resetAfter: l.resetAfter ?? true,
+        useBias: l.useBias ?? true,
+        inputDropout: { mode: l.inputDropout?.mode ?? 'sharedOverTime', rate: l.inputDropout?.rate ?? 0, stream: 16 * i + 1 },
+        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 16 * i + 2 },
+      }),
+    ),
+  };
+}
+
+/** Random weights and states of every layer: kernel, recurrentKernel, bias?, h0?, c0?. */
+export function layerOperands(c: StackCase, random: RandomInputs): (Operand | undefined)[] {
+  return c.layers.flatMap((l, i) => {
+    const inputs = i === 0 ? c.inputSize : (c.layers[i - 1] as LayerCase).units;
+    const width = gateCounts[l.cell] * l.units;
+    const biasShape = l.cell === 'gru' && (l.resetAfter ?? true) ? [2, width] : [width];
+    const state = () => random.normal([c.batch, l.units], 0.5);
+    return [
+      random.normal([inputs, width], 1 / Math.sqrt(inputs)),
+      random.normal([l.units, width], 0.8 / Math.sqrt(l.units)),
+      (l.useBias ?? true) ? random.normal(biasShape, 0.3) : undefined,
+      l.initialState ? state() : undefined,
+      l.initialState && l.cell === 'lstm' ? state() : undefined,
+    ];
+  });
+}
+
+export interface StackResult {
+  readonly forward: Outputs;
+  readonly backward: Outputs;
+}
+
+/** Forward and backward pass of a stack on one engine. Every optional output is asked for. */
+export function runStack(engine: Engine, c: StackCase, stream: number, threads?: number): StackResult {
+  const random = new RandomInputs(stream);
+  const attrs = stackAttrs(c);
+  const step = scalar(7);
+  const x = random.normal([c.steps, c.batch, c.inputSize]);
+  const weights = layerOperands(c, random);
+  const want = [true, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
+  const options = threads === undefined ? {} : { threads };
+  const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...options });
+
+  const reserve: Operand = { dtype: 'real', shape: [(forward['0'] as Float64Array).length], values: forward['0'] as Float64Array };
+  const wantGrad = [true, true];
+  const grads = c.layers.flatMap((l, i) => {
+    const last = i === c.layers.length - 1;
+    const sequence = !last || (c.returnSequences ?? true);
+    const state = () => (c.stateGradients ? random.normal([c.batch, l.units], 0.3) : undefined);
+    const own = weights.slice(5 * i, 5 * i + 5);
+    wantGrad.push(...own.map((w) => w !== undefined));
+    const dy = last ? random.normal(sequence ? [c.steps, c.batch, l.units] : [c.batch, l.units]) : undefined;
+    return [...own, dy, state(), l.cell === 'lstm' ? state() : undefined];
+  });
+  const backward = runOp(engine, 'rnnStackGrad', [step, x, reserve, ...grads], attrs, { want: wantGrad, ...options });
+  // The reserve's layout is each engine's own business.
+  const { 0: _reserve, ...visible } = forward;
+  return { forward: visible, backward };
+}
+
+export { stackLayout };

@@ -1,0 +1,89 @@
+// Compiled by `npm run typecheck`, never run: what TypeScript must accept and must refuse. A directive whose line has no
+// error is itself an error.
+import {
+  callbacks,
+  type Device,
+  devices,
+  type History,
+  initializers,
+  layers,
+  loadModel,
+  losses,
+  metrics,
+  optimizers,
+  regularizers,
+  type Sequential,
+  schedules,
+  sequential,
+  type Tensor,
+  tensor,
+} from 'deeprnn';
+
+/** Holds when A and B are the same type, not merely assignable. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function holds<_T extends true>(): void {}
+
+export async function accepted(): Promise<void> {
+  const model = sequential([
+    layers.simpleRNN({
+      units: 64,
+      returnSequences: true,
+      inputShape: [null, 28],
+      kernelInitializer: 'heNormal',
+    }),
+    layers.lstm({
+      units: 32,
+      kernelRegularizer: regularizers.l2({ l2: 1e-4 }),
+      recurrentInitializer: initializers.orthogonal(),
+    }),
+    layers.dense({ units: 10, activation: 'softmax' }),
+  ]);
+  holds<Same<typeof model, Sequential>>();
+  model.compile({ loss: 'categoricalCrossentropy', optimizer: 'adam', metrics: ['accuracy'] });
+  const rate = schedules.exponentialDecay({ initialLearningRate: 1e-3, decaySteps: 100, decayRate: 0.9 });
+  model.compile({
+    loss: losses.categoricalCrossentropy({ fromLogits: true }),
+    optimizer: optimizers.adam({ learningRate: rate, clipNorm: 1 }),
+    metrics: [metrics.topKAccuracy({ k: 3 })],
+    device: 'reference',
+  });
+
+  const x = tensor(new Float32Array(2 * 3 * 28), [2, 3, 28]);
+  const y = [
+    [1, 0],
+    [0, 1],
+  ];
+  const history = await model.fit(x, y, {
+    epochs: 2,
+    validationSplit: 0.5,
+    callbacks: [callbacks.earlyStopping({ patience: 2, restoreBestWeights: true })],
+    signal: new AbortController().signal,
+  });
+  holds<Same<typeof history, History>>();
+  const prediction = await model.predict(x);
+  holds<Same<typeof prediction, Tensor>>();
+  await model.trainOnBatch(x, y, { sampleWeight: [1, 2], classWeight: { 0: 1, 1: 2 } });
+  await model.evaluate(x, y, { batchSize: 1 });
+  await model.save('model.deeprnn', { includeOptimizer: true });
+  const again = await loadModel('model.deeprnn');
+  again.dispose();
+  const list = devices();
+  holds<Same<typeof list, Device[]>>();
+}
+
+export async function refused(model: Sequential): Promise<void> {
+  // @ts-expect-error units is required
+  layers.lstm({ returnSequences: true });
+  // @ts-expect-error units is a number
+  layers.gru({ units: '3' });
+  // @ts-expect-error no such option
+  layers.dense({ units: 3, returnSequences: true });
+  // @ts-expect-error loss is required
+  model.compile({ optimizer: 'adam' });
+  // @ts-expect-error labels are numbers
+  await model.fit([[1]], ['cat']);
+  // @ts-expect-error no such verbosity
+  await model.fit([[1]], [1], { verbose: 3 });
+  // @ts-expect-error a history cannot be replaced
+  (await model.fit([[1]], [1])).history = {};
+}

@@ -1,0 +1,81 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadAddon } from '../../lib/engines/addon';
+
+const platform = `${process.platform}-${process.arch}`;
+
+describe('loadAddon', () => {
+  let folder: string;
+  let chosenBefore: string | undefined;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'deeprnn-addon-'));
+    chosenBefore = process.env.DEEPRNN_ADDON_DIR;
+    delete process.env.DEEPRNN_ADDON_DIR;
+  });
+
+  afterEach(() => {
+    if (chosenBefore === undefined) delete process.env.DEEPRNN_ADDON_DIR;
+    else process.env.DEEPRNN_ADDON_DIR = chosenBefore;
+    rmSync(folder, { recursive: true });
+  });
+
+  test('a missing CPU addon says where it was sought, how to build it and what works without it', () => {
+    expect(loadAddon('cpu', folder)).toEqual({
+      reason: [
+        `native addon deeprnn-cpu.node for ${platform} could not be loaded. Tried:`,
+        `  package @deeprnn/${platform}: not installed`,
+        `  ${join(folder, 'build/Release/deeprnn-cpu.node')}: no such file`,
+        `  ${join(folder, 'build/Debug/deeprnn-cpu.node')}: no such file`,
+        "Build it with 'npx deeprnn-build' (needs a C++17 compiler and CMake 3.20 or later, or Python 3 and make). " +
+          "Without it, device 'reference' still works.",
+      ].join('\n'),
+    });
+  });
+
+  test('a missing CUDA addon names the devices that still work', () => {
+    process.env.DEEPRNN_ADDON_DIR = folder;
+    expect(loadAddon('cuda')).toEqual({
+      reason: [
+        `native addon deeprnn-cuda.node for ${platform} could not be loaded. Tried:`,
+        `  ${join(folder, 'deeprnn-cuda.node')}: no such file`,
+        "The devices 'cpu' and 'reference' still work.",
+      ].join('\n'),
+    });
+  });
+
+  test('a folder named by DEEPRNN_ADDON_DIR is the only one that counts', () => {
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    process.env.DEEPRNN_ADDON_DIR = empty;
+    const result = loadAddon('cpu');
+    expect(result).toHaveProperty(
+      'reason',
+      expect.stringContaining(`Tried:\n  ${join(empty, 'deeprnn-cpu.node')}`),
+    );
+    expect(result).toHaveProperty('reason', expect.not.stringContaining('build/Release'));
+  });
+
+  test('a file that is no addon is refused with the reason of the dynamic loader', () => {
+    const path = join(folder, 'deeprnn-cpu.node');
+    writeFileSync(
+      path,
+      'not a shared library, only text that is long enough to be read as a file header\n'.repeat(9),
+    );
+    process.env.DEEPRNN_ADDON_DIR = folder;
+    const result = loadAddon('cpu');
+    expect(result).toHaveProperty(
+      'reason',
+      expect.stringMatching(/deeprnn-cpu\.node: (?!no such file).+\nBuild it with/),
+    );
+  });
+
+  test('the addon of this package loads, and twice gives the same exports', () => {
+    if (chosenBefore !== undefined) process.env.DEEPRNN_ADDON_DIR = chosenBefore;
+    const first = loadAddon('cpu');
+    if ('reason' in first) throw new Error(first.reason);
+    expect(first.path.endsWith('deeprnn-cpu.node')).toBe(true);
+    expect(loadAddon('cpu')).toEqual(first);
+  });
+});

@@ -1,0 +1,139 @@
+import { DeepRnnError, layers, sequential, tensor } from '../../../lib';
+import { randomSequences, smallModel, whichThird } from './data';
+
+const x = randomSequences(20, 6, 4, 1);
+const y = whichThird(x);
+const compiled = () => smallModel().compile({ loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+
+async function message(work: () => unknown): Promise<string> {
+  try {
+    await work();
+  } catch (error) {
+    expect(error).toBeInstanceOf(DeepRnnError);
+    return (error as Error).message;
+  }
+  throw new Error('nothing was refused');
+}
+
+describe('bad data', () => {
+  test('ragged nested arrays', async () => {
+    expect(await message(() => compiled().predict([[[1, 2], [3]]]))).toBe(
+      'predict: x: ragged input: expected an array of length 2 at [0][1], got length 1. Pad sequences to one length with padSequences.',
+    );
+  });
+
+  test('wrong rank', async () => {
+    expect(await message(() => compiled().fit(x.reshape([20, 24]), y))).toBe(
+      "fit: x: expected shape [N, 6, 4] (input of layer 'lstm'), got [20, 24].",
+    );
+  });
+
+  test('wrong number of features', async () => {
+    expect(await message(() => compiled().predict(randomSequences(2, 6, 5, 1)))).toBe(
+      "predict: x: expected shape [N, 6, 4] (input of layer 'lstm'), got [2, 6, 5].",
+    );
+  });
+
+  test('a batch without examples', async () => {
+    expect(await message(() => compiled().predict(tensor(new Float32Array(0), [0, 6, 4])))).toBe(
+      'predict: x: expected at least one example and no empty axis, got shape [0, 6, 4].',
+    );
+  });
+
+  test('labels outside the classes, with their place in the data set', async () => {
+    const labels = Int32Array.from(y.data);
+    labels[17] = 3;
+    expect(await message(() => compiled().fit(x, tensor(labels), { batchSize: 4 }))).toBe(
+      'fit: y: expected class indices from 0 to 2, got 3 at [17].',
+    );
+    labels[17] = -1;
+    expect(await message(() => compiled().evaluate(x, tensor(labels), { batchSize: 4 }))).toBe(
+      'evaluate: y: expected class indices from 0 to 2, got -1 at [17].',
+    );
+  });
+
+  test('fractional labels', async () => {
+    const labels = Float32Array.from(y.data);
+    labels[2] = 0.5;
+    expect(await message(() => compiled().fit(x, tensor(labels)))).toBe(
+      'fit: y: expected whole numbers for dtype int32, got 0.5 at position 2.',
+    );
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])('%f in the input', async (bad) => {
+    const values = Float32Array.from(x.data);
+    values[(5 * 6 + 2) * 4 + 3] = bad;
+    expect(await message(() => compiled().fit(tensor(values, x.shape), y, { batchSize: 7 }))).toBe(
+      `fit: x: expected finite numbers (input of layer 'lstm'), got ${bad} at [5, 2, 3].`,
+    );
+  });
+
+  test('NaN in the targets', async () => {
+    const model = sequential([layers.dense({ units: 2, inputShape: [3] })]).compile({ loss: 'mse' });
+    expect(await message(() => model.fit([[1, 2, 3]], [[1, Number.NaN]]))).toBe('fit: y: expected finite numbers, got NaN at [0, 1].');
+  });
+
+  test('one-hot targets for a sparse loss and the reverse are told apart', async () => {
+    const oneHot = tensor(new Float32Array(60), [20, 3]);
+    expect(await message(() => compiled().fit(x, oneHot))).toBe(
+      'fit: y: expected shape [20] for sparseCategoricalCrossentropy, got [20, 3]. For one-hot targets use categoricalCrossentropy.',
+    );
+    const dense = smallModel().compile({ loss: 'categoricalCrossentropy' });
+    expect(await message(() => dense.fit(x, y))).toBe(
+      'fit: y: expected shape [20, 3] for categoricalCrossentropy, got [20]. For class indices use sparseCategoricalCrossentropy, or toCategorical(y).',
+    );
+  });
+
+  test('another number of targets than inputs', async () => {
+    expect(await message(() => compiled().fit(x, y.rows(0, 19)))).toBe(
+      'fit: y: expected shape [20] for sparseCategoricalCrossentropy, got [19].',
+    );
+  });
+
+  test('sample weights that do not fit, or are negative', async () => {
+    expect(await message(() => compiled().fit(x, y, { sampleWeight: [1, 2] }))).toBe('fit: sampleWeight: expected shape [20], got [2].');
+    expect(await message(() => compiled().fit(x, y, { sampleWeight: new Float32Array(20).fill(-1) }))).toBe(
+      'fit: sampleWeight: expected finite weights, 0 or more, got -1 at position 0.',
+    );
+  });
+});
+
+describe('bad models', () => {
+  test('predict before the model is built', async () => {
+    const model = sequential([layers.lstm({ units: 3 })]);
+    expect(await message(() => model.predict(x))).toBe(
+      "predict: model 'sequential' has no weights yet. Give the first layer an inputShape, call build([timesteps, features]), or fit it first.",
+    );
+  });
+
+  test('fit before compile', async () => {
+    expect(await message(() => smallModel().fit(x, y))).toBe(
+      "fit: model 'sequential' is not compiled. Call compile({ loss, optimizer }) first.",
+    );
+  });
+
+  test('unknown names, with the nearest known one', async () => {
+    expect(await message(() => smallModel().compile({ loss: 'meanSquareError' as never }))).toContain("Did you mean 'meanSquaredError'?");
+    expect(await message(() => smallModel().compile({ loss: 'mse', optimizer: 'adm' as never }))).toContain("Did you mean 'adam'?");
+    expect(await message(() => layers.dense({ units: 2, activation: 'softmx' as never }))).toContain("Did you mean 'softmax'?");
+  });
+
+  test('an unknown device', async () => {
+    expect(await message(() => smallModel().compile({ loss: 'mse', device: 'gpu' }))).toBe(
+      "device: expected 'cpu', 'cuda', 'cuda:<number>' or 'reference', got 'gpu'.",
+    );
+  });
+
+  test('a stateful model with another batch size', async () => {
+    const model = sequential([layers.lstm({ units: 3, stateful: true, batchInputShape: [4, 6, 4] })]);
+    expect(await message(() => model.predict(x.rows(0, 3)))).toBe(
+      'predict: x: expected batches of exactly 4 examples (a stateful model), got 3. Set batchSize and drop or pad the rest.',
+    );
+  });
+
+  test('use after dispose', async () => {
+    const model = compiled();
+    model.dispose();
+    expect(await message(() => model.predict(x))).toBe("model 'sequential': it has been disposed.");
+  });
+});
