@@ -1,6 +1,5 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
-import type { Loss } from '../losses/loss';
 import { resolveName } from '../names';
 import type { MetricAttrs } from '../plan/types';
 import { areaUnderCurve, type AucOptions, averageF1, type F1Options, precisionOf, r2Of, type R2Options, recallOf, type ThresholdOptions } from './results';
@@ -17,7 +16,7 @@ export interface Metric {
 
 /** What a metric has to know of the model. */
 export interface MetricContext {
-  readonly loss: Loss;
+  readonly loss: { readonly type: string; readonly sparse: boolean; readonly fromLogits: boolean };
   /** Size of the last axis of the predictions. */
   readonly classes: number;
 }

@@ -83,7 +83,7 @@ export function r2Of(sums: Float64Array, aggregation: 'uniformAverage' | 'varian
 }
 
 /**
- * Area under a curve from weights per bin `[2, B]` (positives, then negatives; bin b holds outputs in [b, b+1) / (B−1)).
+ * Area under a curve from weights per bin `[2, B]` (positives, then negatives; bin b holds outputs in (b, b+1] / (B−1)).
  *
  * The thresholds are those of Keras: below 0, 1/(B−1), 2/(B−1), …, above 1. An output is positive at threshold i when it lies above it, so
  * true positives at i are the positives of bins i, i+1, … . PR curves are interpolated after Davis & Goadrich (2006).
@@ -96,11 +96,10 @@ export function areaUnderCurve(
   const bins = sums.length / 2;
   const tp = new Float64Array(bins);
   const fp = new Float64Array(bins);
-  // Threshold 0 lies below every output, the last above every one.
+  // Threshold 0 lies below every output, the last above every one: bin B−1 is empty.
   for (let b = bins - 2; b >= 0; b--) {
-    const last = b === bins - 2 ? 1 : 0;
-    tp[b] = (tp[b + 1] as number) + (sums[b] as number) + last * (sums[bins - 1] as number);
-    fp[b] = (fp[b + 1] as number) + (sums[bins + b] as number) + last * (sums[2 * bins - 1] as number);
+    tp[b] = (tp[b + 1] as number) + (sums[b] as number);
+    fp[b] = (fp[b + 1] as number) + (sums[bins + b] as number);
   }
   const [positives, negatives] = [tp[0] as number, fp[0] as number];
   if (curve === 'PR' && method === 'interpolation') return interpolatedPr(tp, fp, positives);

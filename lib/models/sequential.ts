@@ -406,6 +406,7 @@ export class Sequential implements CallbackModel {
 /** What `getConfig` gives. */
 export interface SequentialConfig {
   readonly name: string;
+  readonly seed: number;
   readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
   readonly buildInputShape?: readonly (number | null)[];
 }

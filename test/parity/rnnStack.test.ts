@@ -76,7 +76,9 @@ describe.each(cells)('$name on the CPU engine equals the reference, values and a
   const elementwise = Object.keys(activationCodes).filter((k) => !/softmax/i.test(k)) as ActivationKind[];
   test.each(elementwise)('activation %s', (kind) => {
     const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };
-    check({ ...odd, layers: [{ ...layer, units: 11, activation }] }, stream++);
+    // e^e^e^… leaves the range of float32 within five steps unless the weights are small.
+    const weightScale = kind === 'exponential' ? 0.1 : 1;
+    check({ ...odd, weightScale, layers: [{ ...layer, units: 11, activation }] }, stream++);
   });
 
   test.each(['hardSigmoid', 'tanh', 'relu', 'silu'] as const)('recurrent activation %s', (kind) => {

@@ -1,5 +1,4 @@
 import { type CellKind, gateCounts } from '../../lib/plan/codes';
-import { stackLayout } from '../../lib/plan/ops/rnnStack';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
 import { type Operand, type Outputs, RandomInputs, runOp, scalar } from './harness';
 import type { Engine } from '../../lib/engines/engine';
@@ -26,6 +25,8 @@ export interface StackCase {
   readonly goBackwards?: boolean;
   /** Gradients that come in: of the outputs (default), of the end states too. */
   readonly stateGradients?: boolean;
+  /** Factor on all weights. Default 1. */
+  readonly weightScale?: number;
 }
 
 export function stackAttrs(c: StackCase): RnnStackAttrs {
@@ -54,15 +55,16 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
 
 /** Random weights and states of every layer: kernel, recurrentKernel, bias?, h0?, c0?. */
 export function layerOperands(c: StackCase, random: RandomInputs): (Operand | undefined)[] {
+  const scale = c.weightScale ?? 1;
   return c.layers.flatMap((l, i) => {
     const inputs = i === 0 ? c.inputSize : (c.layers[i - 1] as LayerCase).units;
     const width = gateCounts[l.cell] * l.units;
     const biasShape = l.cell === 'gru' && (l.resetAfter ?? true) ? [2, width] : [width];
     const state = () => random.normal([c.batch, l.units], 0.5);
     return [
-      random.normal([inputs, width], 1 / Math.sqrt(inputs)),
-      random.normal([l.units, width], 0.8 / Math.sqrt(l.units)),
-      (l.useBias ?? true) ? random.normal(biasShape, 0.3) : undefined,
+      random.normal([inputs, width], scale / Math.sqrt(inputs)),
+      random.normal([l.units, width], (0.8 * scale) / Math.sqrt(l.units)),
+      (l.useBias ?? true) ? random.normal(biasShape, 0.3 * scale) : undefined,
       l.initialState ? state() : undefined,
       l.initialState && l.cell === 'lstm' ? state() : undefined,
     ];
@@ -101,5 +103,3 @@ export function runStack(engine: Engine, c: StackCase, stream: number, threads?:
   const { 0: _reserve, ...visible } = forward;
   return { forward: visible, backward };
 }
-
-export { stackLayout };

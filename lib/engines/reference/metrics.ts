@@ -86,7 +86,7 @@ const metrics: { readonly [K in MetricKind]: Summing } = {
       const own = s.p(r, s.classOf(r));
       let above = 0;
       for (let c = 0; c < s.C; c++) if (s.p(r, c) > own) above++;
-      return Number(above < (k as number));
+      return Number(Number.isFinite(own) && above < (k as number));
     });
   },
 
@@ -133,7 +133,8 @@ const metrics: { readonly [K in MetricKind]: Summing } = {
     const B = bins as number;
     for (let r = 0; r < s.R; r++) {
       for (let c = 0; c < s.C; c++) {
-        const bin = Math.floor(Math.min(Math.max(s.p(r, c), 0), 1) * (B - 1));
+        // What lies above threshold i/(B−1) is exactly bins i and up.
+        const bin = Math.max(Math.ceil(Math.min(Math.max(s.p(r, c), 0), 1) * (B - 1)) - 1, 0);
         sums[(s.positive(r, c) ? 0 : B) + bin]! += s.w(r);
       }
     }

@@ -1,0 +1,131 @@
+// The numbers by which plans name things, exactly as docs/plan.md lists them; lib/plan/codes.ts holds the same, and a test
+// compares the two. One `name = number` per line.
+#pragma once
+
+namespace deeprnn::core {
+
+enum class OpKind {
+  batchToTime = 1,
+  timeToBatch = 2,
+  check = 3,
+  assign = 4,
+  add = 5,
+  broadcastRows = 6,
+  sumRows = 7,
+  sumScalars = 8,
+  embedding = 16,
+  embeddingGrad = 17,
+  dense = 18,
+  denseGrad = 19,
+  activation = 20,
+  activationGrad = 21,
+  dropout = 22,
+  penalty = 23,
+  penaltyGrad = 24,
+  rnnStack = 32,
+  rnnStackGrad = 33,
+  loss = 48,
+  lossGrad = 49,
+  metric = 56,
+  update = 64,
+  constraint = 65,
+};
+
+enum class Activation {
+  linear = 0,
+  tanh = 1,
+  sigmoid = 2,
+  relu = 3,
+  hardSigmoid = 4,
+  softplus = 5,
+  softsign = 6,
+  elu = 7,
+  selu = 8,
+  exponential = 9,
+  relu6 = 10,
+  leakyRelu = 11,
+  gelu = 12,
+  silu = 13,
+  mish = 14,
+  hardSilu = 15,
+  softmax = 16,
+  logSoftmax = 17,
+  geluTanh = 18,
+};
+
+/** Activations whose derivative is computed from the input; all others use the output. */
+constexpr bool derivativeFromInput(Activation kind) {
+  return kind == Activation::gelu || kind == Activation::silu || kind == Activation::mish ||
+         kind == Activation::hardSilu || kind == Activation::geluTanh;
+}
+
+/** Gate order: LSTM i f g o, GRU r z n. */
+enum class Cell {
+  simpleRnn = 0,
+  lstm = 1,
+  gru = 2,
+};
+
+constexpr int gateCount(Cell cell) { return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm ? 4 : 3; }
+
+/** Elements of the stack's reserve per (step, row, unit). */
+constexpr int reservePerUnit(Cell cell) { return cell == Cell::simpleRnn ? 2 : cell == Cell::lstm ? 6 : 5; }
+
+enum class Loss {
+  categoricalCrossentropy = 0,
+  sparseCategoricalCrossentropy = 1,
+  binaryCrossentropy = 2,
+  meanSquaredError = 3,
+  meanAbsoluteError = 4,
+  huber = 5,
+  logCosh = 6,
+  klDivergence = 7,
+};
+
+enum class Metric {
+  binaryAccuracy = 0,
+  categoricalAccuracy = 1,
+  topK = 2,
+  squaredError = 3,
+  absoluteError = 4,
+  r2 = 5,
+  confusion = 6,
+  histogram = 7,
+  crossentropy = 8,
+};
+
+enum class Optimizer {
+  sgd = 0,
+  rmsprop = 1,
+  adam = 2,
+  adagrad = 3,
+  nadam = 4,
+};
+
+enum class Clip {
+  none = 0,
+  value = 1,
+  norm = 2,
+  globalNorm = 3,
+};
+
+enum class Constraint {
+  nonNeg = 0,
+  maxNorm = 1,
+  unitNorm = 2,
+};
+
+enum class DType {
+  real = 0,
+  int32 = 1,
+  float64 = 2,
+};
+
+enum class Role {
+  input = 0,
+  output = 1,
+  variable = 2,
+  arena = 3,
+};
+
+}  // namespace deeprnn::core

@@ -1,0 +1,112 @@
+#include "cpu/executable.h"
+
+namespace deeprnn::cpu {
+
+using core::Code;
+using core::OpKind;
+using core::Role;
+using core::Status;
+
+namespace {
+
+Step makeStep(const Operands& o, const KernelTable& k, int threads) {
+  switch (o.op().kind) {
+    case OpKind::dense:
+    case OpKind::denseGrad:
+      return denseStep(o, k);
+    case OpKind::activation:
+    case OpKind::activationGrad:
+    case OpKind::dropout:
+    case OpKind::penalty:
+    case OpKind::penaltyGrad:
+      return activationStep(o);
+    case OpKind::rnnStack:
+    case OpKind::rnnStackGrad:
+      return stackStep(o, k, threads);
+    case OpKind::loss:
+    case OpKind::lossGrad:
+      return lossStep(o);
+    case OpKind::metric:
+      return metricStep(o);
+    case OpKind::update:
+    case OpKind::constraint:
+      return updateStep(o);
+    case OpKind::batchToTime:
+    case OpKind::timeToBatch:
+    case OpKind::check:
+    case OpKind::assign:
+    case OpKind::add:
+    case OpKind::broadcastRows:
+    case OpKind::sumRows:
+    case OpKind::sumScalars:
+    case OpKind::embedding:
+    case OpKind::embeddingGrad:
+      break;
+  }
+  return dataStep(o);
+}
+
+}  // namespace
+
+Status Executable::load(Session& session, core::Plan plan, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
+                        std::unique_ptr<Executable>* result) {
+  std::unique_ptr<Executable> e(new Executable(session, std::move(plan)));
+  const core::Plan& p = e->plan_;
+  e->arena_ = Buffer(p.arenaBytes);
+  if (!e->arena_) return Status::error(Code::outOfMemory, "out of memory: a plan with buffers of " + std::to_string(p.arenaBytes) + " bytes; use a smaller batch or fewer steps.");
+
+  std::vector<void*> pointers;
+  for (const core::Value& v : p.values) {
+    const auto slot = static_cast<size_t>(v.slot);
+    void* at = nullptr;
+    switch (v.role) {
+      case Role::input:
+        if (slot >= inputs.size()) return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
+        at = inputs[slot];
+        break;
+      case Role::output:
+        if (slot >= outputs.size()) return Status::error(Code::badPlan, "bad plan: an output slot that is not there.");
+        at = outputs[slot];
+        break;
+      case Role::variable: {
+        if (slot >= session.variables().size()) return Status::error(Code::badPlan, "bad plan: a variable that is not there.");
+        const Variable& variable = session.variables()[slot];
+        if (variable.dtype != v.dtype || variable.elements != v.elements) return Status::error(Code::badPlan, "bad plan: a variable of another dtype or size.");
+        at = variable.memory.data();
+        break;
+      }
+      case Role::arena:
+        at = e->arena_.data() + slot * core::kAlignment;
+        break;
+    }
+    pointers.push_back(at);
+  }
+  const auto resolve = [&](const std::vector<int>& ids) {
+    std::vector<void*> at;
+    for (int id : ids) at.push_back(id == core::kAbsent ? nullptr : pointers[static_cast<size_t>(id)]);
+    return at;
+  };
+  size_t scratch = 0;
+  for (const core::Op& op : p.ops) {
+    e->steps_.push_back(makeStep(Operands(p, op, resolve(op.inputs), resolve(op.outputs)), session.kernels(), session.pool().threads()));
+    scratch = std::max(scratch, e->steps_.back().scratch);
+  }
+  e->scratch_ = Buffer(scratch * sizeof(float));
+  if (!e->scratch_) return Status::error(Code::outOfMemory, "out of memory: scratch of " + std::to_string(scratch * sizeof(float)) + " bytes; use a smaller batch or fewer steps.");
+  *result = std::move(e);
+  return {};
+}
+
+Status Executable::run() {
+  const RunContext context{session_.kernels(), session_.pool(), reinterpret_cast<float*>(scratch_.data())};
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    Status s = steps_[i].run(context);
+    if (!s.ok()) {
+      s.op = static_cast<int>(i);
+      return s;
+    }
+  }
+  return {};
+}
+
+}  // namespace deeprnn::cpu

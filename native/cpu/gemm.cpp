@@ -1,0 +1,72 @@
+#include "cpu/gemm.h"
+
+#include <algorithm>
+
+namespace deeprnn::cpu {
+namespace {
+
+/** Rows of A per task: enough work for a task, few enough that A's block stays in the second-level cache. */
+constexpr size_t kRowBlock = 96;
+/** Rows of B per block of a transposed product: 256 rows of a 64-column panel are 64 KB. */
+constexpr size_t kDepthBlock = 256;
+/** Fewer multiplications than this are done by the caller alone. */
+constexpr size_t kSerialWork = size_t{1} << 16;
+
+}  // namespace
+
+void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g) {
+  const size_t count = panels(k, g.n);
+  if (g.m * g.n * (g.k1 + g.k2) < kSerialWork) return k.gemm(g, 0, count);
+  const size_t blocks = (g.m + kRowBlock - 1) / kRowBlock;
+  // Few blocks of rows: share the panels out too.
+  const size_t split = blocks >= static_cast<size_t>(pool.threads()) ? 1 : std::min(count, static_cast<size_t>(pool.threads()));
+  pool.parallelFor(blocks * split, [&](size_t task) {
+    const size_t block = task / split, part = task % split;
+    Gemm own = g;
+    const size_t first = block * kRowBlock;
+    own.m = std::min(kRowBlock, g.m - first);
+    own.a1 = g.a1 + first * g.a1Row;
+    if (g.a2) own.a2 = g.a2 + first * g.a2Row;
+    own.c = g.c + first * g.cRow;
+    k.gemm(own, count * part / split, count * (part + 1) / split);
+  });
+}
+
+size_t transposedScratch(const KernelTable& k, size_t rows, size_t n) { return packedSize(k, std::min(rows, kDepthBlock), n); }
+
+void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m, const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
+                    bool accumulate, float* scratch) {
+  const size_t count = panels(k, n);
+  for (size_t first = 0; first < rows; first += kDepthBlock) {
+    const size_t depth = std::min(kDepthBlock, rows - first);
+    packAll(pool, k, scratch, b + first * bRow, bRow, 1, depth, n);
+    Gemm g;
+    g.m = m;
+    g.n = n;
+    g.a1 = a + first * aRow;
+    g.a1Row = 1;
+    g.a1Step = aRow;
+    g.k1 = depth;
+    g.b1 = scratch;
+    g.c = c;
+    g.cRow = cRow;
+    g.accumulate = accumulate || first > 0;
+    if (m * n * depth < kSerialWork) {
+      k.gemm(g, 0, count);
+      continue;
+    }
+    const size_t threads = static_cast<size_t>(pool.threads());
+    const size_t split = count >= threads ? 1 : std::min(m, threads);
+    pool.parallelFor(count * split, [&](size_t task) {
+      const size_t panel = task / split, part = task % split;
+      const size_t begin = m * part / split, end = m * (part + 1) / split;
+      Gemm own = g;
+      own.m = end - begin;
+      own.a1 = g.a1 + begin;
+      own.c = g.c + begin * cRow;
+      k.gemm(own, panel, panel + 1);
+    });
+  }
+}
+
+}  // namespace deeprnn::cpu

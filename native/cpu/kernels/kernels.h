@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstddef>
+
+#include "core/codes.h"
+
+namespace deeprnn::cpu {
+
+/**
+ * C[M, N] = (accumulate ? C : bias or 0) + A1[M, K1]·B1 + A2[M, K2]·B2, fp32, row-major C.
+ * A*: element (m, k) at a[m·rowStride + k·stepStride], so a transposed A needs no copy. B*: packed (see `pack`), K* may be 0.
+ * C must not overlap A or B. Every element is summed over k in rising order, B1 before B2, whatever M, N and the tiling: a row's
+ * result does not depend on which rows are computed beside it.
+ */
+struct Gemm {
+  size_t m = 0, n = 0;
+  const float* a1 = nullptr;
+  size_t a1Row = 0, a1Step = 1, k1 = 0;
+  const float* b1 = nullptr;
+  const float* a2 = nullptr;
+  size_t a2Row = 0, a2Step = 1, k2 = 0;
+  const float* b2 = nullptr;
+  float* c = nullptr;
+  size_t cRow = 0;
+  const float* bias = nullptr;
+  bool accumulate = false;
+};
+
+/** What an optimizer's rule needs of one parameter. Slots may be null where the rule does not use them. */
+struct UpdateArgs {
+  float *param, *slot0, *slot1, *slot2;
+  const float* grad;
+  /** Gradients are multiplied by `scale` (norm clips) and cut to ±limit (value clip; infinite where there is none). */
+  float scale, limit;
+  /** 1 − rate·weightDecay, or 1. */
+  float keep;
+  bool flag;
+  double k[6];
+  double hyper[8];
+};
+
+/** The inner loops, compiled once per instruction set. All arrays are dense; none of an entry's arrays may overlap but where said. */
+struct KernelTable {
+  const char* name;
+  /** Columns of a packed panel. */
+  size_t panel;
+
+  /**
+   * Packs columns [panel·first, panel·last) of B[K, N] into panels: panel p holds, for k = 0 … K−1, its `panel` columns, zeros beyond N,
+   * at dst + p·K·panel. Element (k, n) at b[k·rowStride + n·columnStride]. dst aligned to 64 bytes.
+   */
+  void (*pack)(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first, size_t last);
+  /** Panels [first, last) of a product. */
+  void (*gemm)(const Gemm& args, size_t first, size_t last);
+
+  /** y = f(x) elementwise; may be in place. Not for softmax and logSoftmax. */
+  void (*activate)(core::Activation kind, float alpha, const float* x, float* y, size_t n);
+  /** dx = dy·f′, from x or y as core::derivativeFromInput says; dx may be dy. */
+  void (*activateGrad)(core::Activation kind, float alpha, const float* from, const float* dy, float* dx, size_t n);
+  /** Rows of softmax or, with `log`, of its logarithm. */
+  void (*softmax)(bool log, const float* x, float* y, size_t rows, size_t columns);
+  void (*softmaxGrad)(bool log, const float* y, const float* dy, float* dx, size_t rows, size_t columns);
+
+  void (*add)(const float* a, const float* b, float* y, size_t n);
+  void (*multiply)(const float* a, const float* b, float* y, size_t n);
+  /** y += a·b */
+  void (*multiplyAdd)(const float* a, const float* b, float* y, size_t n);
+  /** y[c] += Σ_r x[r, c], rows in rising order, over columns [first, last) of `columns`. */
+  void (*addColumnSums)(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last);
+  /** Σ x² in double, four interleaved partial sums. */
+  double (*sumSquares)(const float* x, size_t n);
+
+  /** One row of an LSTM: c = f·cPrev + i·g. */
+  void (*lstmCell)(const float* i, const float* f, const float* g, const float* cPrev, float* c, size_t n);
+  /** One row of a GRU: h = z·hPrev + (1−z)·n. */
+  void (*gruMix)(const float* z, const float* candidate, const float* hPrev, float* h, size_t n);
+
+  void (*sgd)(const UpdateArgs&, size_t n);
+  void (*rmsprop)(const UpdateArgs&, size_t n);
+  void (*adam)(const UpdateArgs&, size_t n);
+  void (*adagrad)(const UpdateArgs&, size_t n);
+  void (*nadam)(const UpdateArgs&, size_t n);
+};
+
+/** The tables that this build has, best first, and whether the machine can run each. Ends with a null name. */
+struct IsaEntry {
+  const char* name;
+  const KernelTable* table;
+  bool usable;
+};
+const IsaEntry* isaList();
+
+#if defined(__x86_64__) || defined(_M_X64)
+const KernelTable* avx512Kernels();
+const KernelTable* avx2Kernels();
+#endif
+#if defined(__aarch64__) || defined(_M_ARM64)
+const KernelTable* neonKernels();
+#else
+const KernelTable* baselineKernels();
+#endif
+
+}  // namespace deeprnn::cpu

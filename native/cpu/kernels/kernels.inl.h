@@ -1,0 +1,583 @@
+// The kernels, compiled once per instruction set: isa_<name>.cpp defines DEEPRNN_ISA (a namespace of its own), kWidth, kRows and kVectors and
+// includes this file. Everything here has internal linkage, and only memcpy is used of the standard library, so that no code made for one
+// instruction set can be linked into another. Elementwise loops are branch-free and left to the compiler to vectorise; the
+// register tiles of the products are spelt out.
+#include <cstdint>
+#include <cstring>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <math.h>
+#endif
+
+#include "cpu/kernels/kernels.h"
+
+namespace deeprnn::cpu::DEEPRNN_ISA {
+namespace {
+
+using core::Activation;
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define DEEPRNN_INLINE __forceinline
+#define DEEPRNN_RESTRICT __restrict
+/** A vector of kWidth floats as a plain array: correct everywhere, as fast as the compiler makes it. */
+struct Vec {
+  float v[kWidth];
+};
+DEEPRNN_INLINE Vec load(const float* p) {
+  Vec r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+DEEPRNN_INLINE void store(float* p, const Vec& x) { std::memcpy(p, &x, sizeof x); }
+DEEPRNN_INLINE Vec splat(float x) {
+  Vec r;
+  for (size_t i = 0; i < kWidth; ++i) r.v[i] = x;
+  return r;
+}
+DEEPRNN_INLINE Vec multiplyAdd(const Vec& a, const Vec& b, const Vec& c) {
+  Vec r;
+  for (size_t i = 0; i < kWidth; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
+  return r;
+}
+#else
+#define DEEPRNN_INLINE inline __attribute__((always_inline))
+#define DEEPRNN_RESTRICT __restrict__
+typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
+DEEPRNN_INLINE Vec load(const float* p) {
+  Vec r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+DEEPRNN_INLINE void store(float* p, Vec x) { std::memcpy(p, &x, sizeof x); }
+DEEPRNN_INLINE Vec splat(float x) { return x - Vec{}; }
+// Contracted to one fused instruction where the instruction set has it.
+DEEPRNN_INLINE Vec multiplyAdd(Vec a, Vec b, Vec c) { return a * b + c; }
+#endif
+
+constexpr size_t kPanel = kWidth * kVectors;
+
+// ── Products ──
+
+void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first, size_t last) {
+  for (size_t p = first; p < last; ++p) {
+    float* out = dst + p * k * kPanel;
+    const size_t begin = p * kPanel;
+    const size_t width = n - begin < kPanel ? n - begin : kPanel;
+    for (size_t i = 0; i < k; ++i) {
+      const float* row = b + i * rowStride + begin * columnStride;
+      float* to = out + i * kPanel;
+      if (columnStride == 1) {
+        std::memcpy(to, row, width * sizeof(float));
+      } else {
+        for (size_t j = 0; j < width; ++j) to[j] = row[j * columnStride];
+      }
+      for (size_t j = width; j < kPanel; ++j) to[j] = 0.0f;
+    }
+  }
+}
+
+/** Adds A[R rows, k]·panel to the tile in registers. */
+template <int R>
+DEEPRNN_INLINE void addProduct(Vec (&acc)[R][kVectors], const float* a, size_t row, size_t step, size_t k, const float* b) {
+  for (size_t i = 0; i < k; ++i) {
+    Vec columns[kVectors];
+    for (int v = 0; v < kVectors; ++v) columns[v] = load(b + i * kPanel + static_cast<size_t>(v) * kWidth);
+    for (int r = 0; r < R; ++r) {
+      const Vec x = splat(a[static_cast<size_t>(r) * row + i * step]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = multiplyAdd(x, columns[v], acc[r][v]);
+    }
+  }
+}
+
+/** One tile of R rows and one panel of columns, `width` of which exist. */
+template <int R>
+void tile(const Gemm& g, size_t m, size_t p, size_t width) {
+  float* c = g.c + m * g.cRow + p * kPanel;
+  alignas(64) float edge[R][kPanel];
+  Vec acc[R][kVectors];
+  const bool whole = width == kPanel;
+  for (int r = 0; r < R; ++r) {
+    const float* from = g.accumulate ? c + static_cast<size_t>(r) * g.cRow : g.bias ? g.bias + p * kPanel : nullptr;
+    if (from && !whole) {
+      for (size_t j = 0; j < kPanel; ++j) edge[r][j] = 0.0f;
+      std::memcpy(edge[r], from, width * sizeof(float));
+      from = edge[r];
+    }
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
+  }
+  if (g.k1) addProduct<R>(acc, g.a1 + m * g.a1Row, g.a1Row, g.a1Step, g.k1, g.b1 + p * g.k1 * kPanel);
+  if (g.k2) addProduct<R>(acc, g.a2 + m * g.a2Row, g.a2Row, g.a2Step, g.k2, g.b2 + p * g.k2 * kPanel);
+  for (int r = 0; r < R; ++r) {
+    float* to = whole ? c + static_cast<size_t>(r) * g.cRow : edge[r];
+    for (int v = 0; v < kVectors; ++v) store(to + static_cast<size_t>(v) * kWidth, acc[r][v]);
+    if (!whole) std::memcpy(c + static_cast<size_t>(r) * g.cRow, edge[r], width * sizeof(float));
+  }
+}
+
+template <int R>
+struct Tiles {
+  /** The last rows, fewer than kRows, in one tile of their number. */
+  static void rest(const Gemm& g, size_t m, size_t p, size_t width, size_t rows) {
+    if (rows == R) {
+      tile<R>(g, m, p, width);
+    } else {
+      Tiles<R - 1>::rest(g, m, p, width, rows);
+    }
+  }
+};
+template <>
+struct Tiles<0> {
+  static void rest(const Gemm&, size_t, size_t, size_t, size_t) {}
+};
+
+void gemm(const Gemm& g, size_t first, size_t last) {
+  for (size_t p = first; p < last; ++p) {
+    const size_t width = g.n - p * kPanel < kPanel ? g.n - p * kPanel : kPanel;
+    size_t m = 0;
+    for (; m + kRows <= g.m; m += kRows) tile<kRows>(g, m, p, width);
+    Tiles<kRows - 1>::rest(g, m, p, width, g.m - m);
+  }
+}
+
+// ── Functions of one number. Written without branches; errors against float64 are tested over the whole range. ──
+
+DEEPRNN_INLINE float asFloat(int32_t bits) {
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+/** e^x: x = n·ln 2 + r, a polynomial on r, and 2^n in two factors so that the smallest and largest results come out whole. */
+DEEPRNN_INLINE float expf_(float x) {
+  const float clamped = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
+  const float shifted = clamped * 1.44269504f + 12582912.0f;
+  const float n = shifted - 12582912.0f;
+  float r = clamped - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t e = static_cast<int32_t>(n == n ? n : 0.0f);
+  const int32_t half = e >> 1;
+  return p * asFloat((half + 127) << 23) * asFloat((e - half + 127) << 23);
+}
+
+DEEPRNN_INLINE float absf(float x) { return x < 0 ? -x : x; }
+
+DEEPRNN_INLINE float tanhf_(float x) {
+  const float a = absf(x);
+  const float z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  const float small = p * z * x + x;
+  const float large = 1.0f - 2.0f / (expf_(a + a) + 1.0f);
+  return a < 0.625f ? small : (x < 0 ? -large : large);
+}
+
+DEEPRNN_INLINE float sigmoidf_(float x) {
+  const float e = expf_(-absf(x));
+  const float s = 1.0f / (1.0f + e);
+  return x < 0 ? e * s : s;
+}
+
+/** log x for x in [1, 2]: atanh series in (x−1)/(x+1). */
+DEEPRNN_INLINE float log1to2(float y) {
+  // y = x − 1, handed in without rounding 1 + y.
+  const float s = y / (2.0f + y);
+  const float z = s * s;
+  float p = 0.08f;
+  p = p * z + 0.0909090909f;
+  p = p * z + 0.111111111f;
+  p = p * z + 0.142857143f;
+  p = p * z + 0.2f;
+  p = p * z + 0.333333333f;
+  return 2.0f * s + 2.0f * s * z * p;
+}
+
+/** log(1 + e^x) = max(x, 0) + log(1 + e^−|x|). */
+DEEPRNN_INLINE float softplusf(float x) { return (x > 0 ? x : (x == x ? 0.0f : x)) + log1to2(expf_(-absf(x))); }
+
+/** e^x − 1 for x ≤ 0, without cancellation near 0. */
+DEEPRNN_INLINE float expm1Negative(float x) {
+  const float t = tanhf_(0.5f * x);
+  const float near = 2.0f * t / (1.0f - t);
+  return x > -1.0f ? near : expf_(x) - 1.0f;
+}
+
+/** The complementary error function for x ≥ 0: e^(−x²) times a Chebyshev fit in 1/(1 + x/2), relative error below 1.2e-7. */
+DEEPRNN_INLINE float erfcPositive(float x) {
+  const float t = 1.0f / (1.0f + 0.5f * x);
+  float p = 0.17087277f;
+  p = p * t - 0.82215223f;
+  p = p * t + 1.48851587f;
+  p = p * t - 1.13520398f;
+  p = p * t + 0.27886807f;
+  p = p * t - 0.18628806f;
+  p = p * t + 0.09678418f;
+  p = p * t + 0.37409196f;
+  p = p * t + 1.00002368f;
+  p = p * t - 1.26551223f;
+  return t * expf_(p - x * x);
+}
+
+/** Φ(x), the standard normal distribution: by the series of erf near 0, by erfc elsewhere, without cancellation in the tail. */
+DEEPRNN_INLINE float normalCdf(float x) {
+  const float a = absf(x) * 0.70710678f;
+  const float z = a * a;
+  float p = -1.0f / 1320.0f;
+  p = p * z + 1.0f / 216.0f;
+  p = p * z - 1.0f / 42.0f;
+  p = p * z + 0.1f;
+  p = p * z - 0.333333333f;
+  p = p * z + 1.0f;
+  const float tail = a < 0.5f ? 0.5f - 0.56418958f * a * p : 0.5f * erfcPositive(a);
+  return x < 0 ? tail : 1.0f - tail;
+}
+
+constexpr float kSeluScale = 1.0507009873554805f;
+constexpr float kSeluAlpha = 1.6732632423543772f;
+constexpr float kSqrt2OverPi = 0.7978845608028654f;
+
+DEEPRNN_INLINE float hardSigmoidf(float x) {
+  const float y = x * (1.0f / 6.0f) + 0.5f;
+  return y < 0.0f ? 0.0f : (y > 1.0f ? 1.0f : y);
+}
+
+// Each activation: value(x, alpha) and slope(from, alpha), from = x or y as core::derivativeFromInput says.
+struct Tanh {
+  static DEEPRNN_INLINE float value(float x, float) { return tanhf_(x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return 1.0f - y * y; }
+};
+struct Sigmoid {
+  static DEEPRNN_INLINE float value(float x, float) { return sigmoidf_(x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return y * (1.0f - y); }
+};
+struct Linear {
+  static DEEPRNN_INLINE float value(float x, float) { return x; }
+  static DEEPRNN_INLINE float slope(float, float) { return 1.0f; }
+};
+struct Relu {
+  static DEEPRNN_INLINE float value(float x, float) { return x < 0.0f ? 0.0f : x; }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f ? 1.0f : 0.0f; }
+};
+struct HardSigmoid {
+  static DEEPRNN_INLINE float value(float x, float) { return hardSigmoidf(x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f && y < 1.0f ? 1.0f / 6.0f : 0.0f; }
+};
+struct Softplus {
+  static DEEPRNN_INLINE float value(float x, float) { return softplusf(x); }
+  // σ(x) = 1 − e^−y
+  static DEEPRNN_INLINE float slope(float y, float) { return -expm1Negative(-y); }
+};
+struct Softsign {
+  static DEEPRNN_INLINE float value(float x, float) { return x / (1.0f + absf(x)); }
+  static DEEPRNN_INLINE float slope(float y, float) {
+    const float d = 1.0f - absf(y);
+    return d * d;
+  }
+};
+struct Elu {
+  static DEEPRNN_INLINE float value(float x, float alpha) { return x > 0.0f ? x : alpha * expm1Negative(x); }
+  static DEEPRNN_INLINE float slope(float y, float alpha) { return y > 0.0f ? 1.0f : y + alpha; }
+};
+struct Selu {
+  static DEEPRNN_INLINE float value(float x, float) {
+    return kSeluScale * (x > 0.0f ? x : kSeluAlpha * expm1Negative(x));
+  }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f ? kSeluScale : y + kSeluScale * kSeluAlpha; }
+};
+struct Exponential {
+  static DEEPRNN_INLINE float value(float x, float) { return expf_(x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return y; }
+};
+struct Relu6 {
+  static DEEPRNN_INLINE float value(float x, float) { return x < 0.0f ? 0.0f : (x > 6.0f ? 6.0f : x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f && y < 6.0f ? 1.0f : 0.0f; }
+};
+struct LeakyRelu {
+  static DEEPRNN_INLINE float value(float x, float alpha) { return x > 0.0f ? x : alpha * x; }
+  static DEEPRNN_INLINE float slope(float y, float alpha) { return y > 0.0f ? 1.0f : alpha; }
+};
+struct Gelu {
+  static DEEPRNN_INLINE float value(float x, float) { return x * normalCdf(x); }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    return normalCdf(x) + x * 0.39894228f * expf_(-0.5f * x * x);
+  }
+};
+struct Silu {
+  static DEEPRNN_INLINE float value(float x, float) { return x * sigmoidf_(x); }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    const float s = sigmoidf_(x);
+    return s * (1.0f + x * (1.0f - s));
+  }
+};
+struct Mish {
+  static DEEPRNN_INLINE float value(float x, float) { return x * tanhf_(softplusf(x)); }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    const float t = tanhf_(softplusf(x));
+    return t + x * (1.0f - t * t) * sigmoidf_(x);
+  }
+};
+struct HardSilu {
+  static DEEPRNN_INLINE float value(float x, float) { return x * hardSigmoidf(x); }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    return hardSigmoidf(x) + (x > -3.0f && x < 3.0f ? x * (1.0f / 6.0f) : 0.0f);
+  }
+};
+struct GeluTanh {
+  static DEEPRNN_INLINE float inner(float x) { return kSqrt2OverPi * (x + 0.044715f * x * x * x); }
+  static DEEPRNN_INLINE float value(float x, float) { return 0.5f * x * (1.0f + tanhf_(inner(x))); }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    const float t = tanhf_(inner(x));
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * kSqrt2OverPi * (1.0f + 3.0f * 0.044715f * x * x);
+  }
+};
+
+template <class F>
+void mapValues(float alpha, const float* x, float* y, size_t n) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC ivdep
+#endif
+  for (size_t i = 0; i < n; ++i) y[i] = F::value(x[i], alpha);
+}
+
+template <class F>
+void mapSlopes(float alpha, const float* from, const float* dy, float* dx, size_t n) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC ivdep
+#endif
+  for (size_t i = 0; i < n; ++i) dx[i] = dy[i] * F::slope(from[i], alpha);
+}
+
+/** Calls `use(F())` with the activation's type. softmax and logSoftmax are no elementwise functions and never come here. */
+template <class Use>
+DEEPRNN_INLINE void withActivation(Activation kind, Use use) {
+  switch (kind) {
+    case Activation::tanh: return use(Tanh());
+    case Activation::sigmoid: return use(Sigmoid());
+    case Activation::relu: return use(Relu());
+    case Activation::hardSigmoid: return use(HardSigmoid());
+    case Activation::softplus: return use(Softplus());
+    case Activation::softsign: return use(Softsign());
+    case Activation::elu: return use(Elu());
+    case Activation::selu: return use(Selu());
+    case Activation::exponential: return use(Exponential());
+    case Activation::relu6: return use(Relu6());
+    case Activation::leakyRelu: return use(LeakyRelu());
+    case Activation::gelu: return use(Gelu());
+    case Activation::silu: return use(Silu());
+    case Activation::mish: return use(Mish());
+    case Activation::hardSilu: return use(HardSilu());
+    case Activation::geluTanh: return use(GeluTanh());
+    case Activation::linear:
+    case Activation::softmax:
+    case Activation::logSoftmax: return use(Linear());
+  }
+}
+
+void activate(Activation kind, float alpha, const float* x, float* y, size_t n) {
+  withActivation(kind, [&](auto f) { mapValues<decltype(f)>(alpha, x, y, n); });
+}
+
+void activateGrad(Activation kind, float alpha, const float* from, const float* dy, float* dx, size_t n) {
+  withActivation(kind, [&](auto f) { mapSlopes<decltype(f)>(alpha, from, dy, dx, n); });
+}
+
+// The C library's functions, by their C names: its C++ headers have inline code, which must not be compiled here.
+#if defined(_MSC_VER) && !defined(__clang__)
+double logd(double x) { return ::log(x); }
+DEEPRNN_INLINE float root(float x) { return ::sqrtf(x); }
+#else
+double logd(double x) { return __builtin_log(x); }
+DEEPRNN_INLINE float root(float x) { return __builtin_sqrtf(x); }
+#endif
+
+void softmax(bool log, const float* x, float* y, size_t rows, size_t columns) {
+  for (size_t r = 0; r < rows; ++r) {
+    const float* in = x + r * columns;
+    float* DEEPRNN_RESTRICT out = y + r * columns;
+    float top = in[0];
+    for (size_t c = 1; c < columns; ++c) top = in[c] > top ? in[c] : top;
+    for (size_t c = 0; c < columns; ++c) out[c] = expf_(in[c] - top);
+    double sum = 0;
+    for (size_t c = 0; c < columns; ++c) sum += out[c];
+    if (log) {
+      const float shift = static_cast<float>(logd(sum));
+      for (size_t c = 0; c < columns; ++c) out[c] = in[c] - top - shift;
+    } else {
+      const float scale = static_cast<float>(1.0 / sum);
+      for (size_t c = 0; c < columns; ++c) out[c] *= scale;
+    }
+  }
+}
+
+void softmaxGrad(bool log, const float* y, const float* dy, float* dx, size_t rows, size_t columns) {
+  for (size_t r = 0; r < rows; ++r) {
+    const float* a = y + r * columns;
+    const float* d = dy + r * columns;
+    float* out = dx + r * columns;
+    double sum = 0;
+    if (log) {
+      for (size_t c = 0; c < columns; ++c) sum += d[c];
+      const float total = static_cast<float>(sum);
+      for (size_t c = 0; c < columns; ++c) out[c] = d[c] - expf_(a[c]) * total;
+    } else {
+      for (size_t c = 0; c < columns; ++c) sum += static_cast<double>(d[c]) * a[c];
+      const float total = static_cast<float>(sum);
+      for (size_t c = 0; c < columns; ++c) out[c] = a[c] * (d[c] - total);
+    }
+  }
+}
+
+// ── Elementwise ──
+
+void add(const float* a, const float* b, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+}
+
+void multiply(const float* a, const float* b, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] * b[i];
+}
+
+void multiplyAddTo(const float* a, const float* b, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] += a[i] * b[i];
+}
+
+void addColumnSums(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last) {
+  for (size_t r = 0; r < rows; ++r) {
+    const float* DEEPRNN_RESTRICT row = x + r * columns;
+    float* DEEPRNN_RESTRICT sums = y;
+    for (size_t c = first; c < last; ++c) sums[c] += row[c];
+  }
+}
+
+double sumSquares(const float* x, size_t n) {
+  double s[4] = {0, 0, 0, 0};
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    for (size_t j = 0; j < 4; ++j) s[j] += static_cast<double>(x[i + j]) * x[i + j];
+  }
+  for (; i < n; ++i) s[0] += static_cast<double>(x[i]) * x[i];
+  return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+void lstmCell(const float* i, const float* f, const float* g, const float* cPrev, float* DEEPRNN_RESTRICT c, size_t n) {
+  for (size_t j = 0; j < n; ++j) c[j] = f[j] * cPrev[j] + i[j] * g[j];
+}
+
+void gruMix(const float* z, const float* candidate, const float* hPrev, float* DEEPRNN_RESTRICT h, size_t n) {
+  for (size_t j = 0; j < n; ++j) h[j] = z[j] * hPrev[j] + (1.0f - z[j]) * candidate[j];
+}
+
+// ── Optimizers (docs/plan.md, "Updating") ──
+
+DEEPRNN_INLINE float clipped(const UpdateArgs& u, size_t i) {
+  const float g = u.grad[i] * u.scale;
+  return g > u.limit ? u.limit : (g < -u.limit ? -u.limit : g);
+}
+
+void sgd(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]);
+  const float momentum = static_cast<float>(u.k[0]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  if (!u.slot0) {
+    for (size_t i = 0; i < n; ++i) p[i] = p[i] * u.keep - rate * clipped(u, i);
+    return;
+  }
+  float* DEEPRNN_RESTRICT v = u.slot0;
+  for (size_t i = 0; i < n; ++i) {
+    const float step = rate * clipped(u, i);
+    const float velocity = momentum * v[i] - step;
+    v[i] = velocity;
+    p[i] = p[i] * u.keep + (u.flag ? momentum * velocity - step : velocity);
+  }
+}
+
+void rmsprop(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]);
+  const float rho = static_cast<float>(u.k[0]), momentum = static_cast<float>(u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  const float fresh = static_cast<float>(1.0 - u.k[0]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT v = u.slot0;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    v[i] = rho * v[i] + fresh * g * g;
+    float d = v[i];
+    if (u.flag) {
+      u.slot1[i] = rho * u.slot1[i] + fresh * g;
+      d -= u.slot1[i] * u.slot1[i];
+    }
+    float step = rate * g / root(d + epsilon);
+    if (momentum > 0) {
+      u.slot2[i] = momentum * u.slot2[i] + step;
+      step = u.slot2[i];
+    }
+    p[i] = p[i] * u.keep - step;
+  }
+}
+
+void adam(const UpdateArgs& u, size_t n) {
+  const float alpha = static_cast<float>(u.hyper[1]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT m = u.slot0;
+  float* DEEPRNN_RESTRICT v = u.slot1;
+  if (u.flag) {
+    float* DEEPRNN_RESTRICT top = u.slot2;
+    for (size_t i = 0; i < n; ++i) {
+      const float g = clipped(u, i);
+      m[i] += (g - m[i]) * fresh1;
+      v[i] += (g * g - v[i]) * fresh2;
+      top[i] = v[i] > top[i] ? v[i] : top[i];
+      p[i] = p[i] * u.keep - alpha * m[i] / (root(top[i]) + epsilon);
+    }
+    return;
+  }
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    m[i] += (g - m[i]) * fresh1;
+    v[i] += (g * g - v[i]) * fresh2;
+    p[i] = p[i] * u.keep - alpha * m[i] / (root(v[i]) + epsilon);
+  }
+}
+
+void adagrad(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]), epsilon = static_cast<float>(u.k[0]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT a = u.slot0;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    a[i] += g * g;
+    p[i] = p[i] * u.keep - rate * g / root(a[i] + epsilon);
+  }
+}
+
+void nadam(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]), cM = static_cast<float>(u.hyper[1]), cG = static_cast<float>(u.hyper[2]),
+              cV = static_cast<float>(u.hyper[3]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT m = u.slot0;
+  float* DEEPRNN_RESTRICT v = u.slot1;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    m[i] += (g - m[i]) * fresh1;
+    v[i] += (g * g - v[i]) * fresh2;
+    p[i] = p[i] * u.keep - rate * (cM * m[i] + cG * g) / (root(v[i] * cV) + epsilon);
+  }
+}
+
+constexpr KernelTable kTable = {
+    kName,       kPanel, pack,          gemm,          activate,   activateGrad, softmax, softmaxGrad, add, multiply,
+    multiplyAddTo, addColumnSums, sumSquares, lstmCell, gruMix, sgd, rmsprop, adam, adagrad, nadam,
+};
+
+}  // namespace
+}  // namespace deeprnn::cpu::DEEPRNN_ISA

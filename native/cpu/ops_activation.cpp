@@ -1,0 +1,123 @@
+// Activations, dropout and penalties.
+#include <cmath>
+
+#include "core/philox.h"
+#include "cpu/executable.h"
+
+namespace deeprnn::cpu {
+
+using core::Activation;
+using core::OpKind;
+using core::Status;
+
+namespace {
+
+/** Elements a task; a multiple of 4, so that no Philox block is drawn twice. */
+constexpr size_t kChunk = 8192;
+
+template <class Body>
+void inChunks(const RunContext& c, size_t n, const Body& body) {
+  c.pool.parallelFor((n + kChunk - 1) / kChunk, [&](size_t i) { body(i * kChunk, std::min(kChunk, n - i * kChunk)); });
+}
+
+Step rowwise(const Operands& o, size_t input, bool grad) {
+  const size_t columns = static_cast<size_t>(o.inValue(input).last()), rows = o.inValue(input).rows();
+  const bool log = static_cast<Activation>(o.op().ints[0]) == Activation::logSoftmax;
+  const size_t block = std::max<size_t>(1, kChunk / std::max<size_t>(columns, 1));
+  return {[=](const RunContext& c) {
+    c.pool.parallelFor((rows + block - 1) / block, [&](size_t i) {
+      const size_t at = i * block * columns, count = std::min(block, rows - i * block);
+      if (grad) {
+        c.k.softmaxGrad(log, o.in(1) + at, o.in(2) + at, o.out(0) + at, count, columns);
+      } else {
+        c.k.softmax(log, o.in(0) + at, o.out(0) + at, count, columns);
+      }
+    });
+    return Status();
+  }};
+}
+
+Step activation(const Operands& o) {
+  const auto kind = static_cast<Activation>(o.op().ints[0]);
+  const auto alpha = static_cast<float>(o.op().floats[0]);
+  const bool grad = o.op().kind == OpKind::activationGrad;
+  const size_t from = grad ? (core::derivativeFromInput(kind) ? 0 : 1) : 0;
+  if (kind == Activation::softmax || kind == Activation::logSoftmax) return rowwise(o, from, grad);
+  const size_t n = o.inValue(from).elements;
+  return {[=](const RunContext& c) {
+    inChunks(c, n, [&](size_t at, size_t count) {
+      if (grad) {
+        c.k.activateGrad(kind, alpha, o.in(from) + at, o.in(2) + at, o.out(0) + at, count);
+      } else {
+        c.k.activate(kind, alpha, o.in(0) + at, o.out(0) + at, count);
+      }
+    });
+    return Status();
+  }};
+}
+
+Step dropout(const Operands& o) {
+  const std::vector<int32_t>& a = o.op().ints;
+  const double rate = o.op().floats[0];
+  const core::Value& x = o.inValue(0);
+  const size_t n = x.elements;
+  const auto seedLo = static_cast<uint32_t>(a[1]), seedHi = static_cast<uint32_t>(a[2]), stream = static_cast<uint32_t>(a[3]);
+  const auto mask = [=] { return core::Mask::of(seedLo, seedHi, stream, *o.in<double>(1), rate); };
+  if (a[0] == 0) {
+    return {[=](const RunContext& c) {
+      const core::Mask m = mask();
+      inChunks(c, n, [&](size_t at, size_t count) {
+        m.factors(at, count, o.out(0) + at);
+        c.k.multiply(o.in(0) + at, o.out(0) + at, o.out(0) + at, count);
+      });
+      return Status();
+    }};
+  }
+  const auto steps = static_cast<size_t>(x.shape[0]);
+  const size_t width = steps == 0 ? 0 : n / steps;
+  return {[=](const RunContext& c) {
+            mask().factors(0, width, c.scratch);
+            for (size_t t = 0; t < steps; ++t) c.k.multiply(o.in(0) + t * width, c.scratch, o.out(0) + t * width, width);
+            return Status();
+          },
+          width};
+}
+
+Step penalty(const Operands& o) {
+  const double l1 = o.op().floats[0], l2 = o.op().floats[1], scale = o.op().floats[2];
+  const size_t n = o.inValue(0).elements;
+  if (o.op().kind == OpKind::penalty) {
+    return {[=](const RunContext& c) {
+      double sum = 0;
+      if (l1 != 0) {
+        for (size_t i = 0; i < n; ++i) sum += l1 * std::fabs(static_cast<double>(o.in(0)[i]));
+      }
+      if (l2 != 0) sum += l2 * c.k.sumSquares(o.in(0), n);
+      *o.out<double>(0) = scale * sum;
+      return Status();
+    }};
+  }
+  const auto first = static_cast<float>(l1 * scale), second = static_cast<float>(2 * l2 * scale);
+  return {[=](const RunContext&) {
+    const float* x = o.in(0);
+    float* dx = o.out(0);
+    for (size_t i = 0; i < n; ++i) dx[i] = (x[i] > 0 ? first : (x[i] < 0 ? -first : 0.0f)) + second * x[i];
+    return Status();
+  }};
+}
+
+}  // namespace
+
+Step activationStep(const Operands& o) {
+  switch (o.op().kind) {
+    case OpKind::dropout:
+      return dropout(o);
+    case OpKind::penalty:
+    case OpKind::penaltyGrad:
+      return penalty(o);
+    default:
+      return activation(o);
+  }
+}
+
+}  // namespace deeprnn::cpu

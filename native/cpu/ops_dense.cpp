@@ -1,0 +1,69 @@
+// dense and its gradient.
+#include "cpu/executable.h"
+
+namespace deeprnn::cpu {
+
+using core::OpKind;
+using core::Status;
+
+namespace {
+
+Step dense(const Operands& o, const KernelTable& k) {
+  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()), U = static_cast<size_t>(o.outValue(0).last());
+  return {[=](const RunContext& c) {
+            packAll(c.pool, c.k, c.scratch, o.in(1), U, 1, D, U);
+            Gemm g;
+            g.m = rows;
+            g.n = U;
+            g.a1 = o.in(0);
+            g.a1Row = D;
+            g.k1 = D;
+            g.b1 = c.scratch;
+            g.c = o.out(0);
+            g.cRow = U;
+            if (!o.in(2)) {
+              gemmAll(c.pool, c.k, g);
+              return Status();
+            }
+            // The last panel reads a whole panel of the bias.
+            float* bias = c.scratch + packedSize(c.k, D, U);
+            std::memcpy(bias, o.in(2), U * sizeof(float));
+            g.bias = bias;
+            gemmAll(c.pool, c.k, g);
+            return Status();
+          },
+          packedSize(k, D, U) + roundUp(U, k.panel)};
+}
+
+Step denseGrad(const Operands& o, const KernelTable& k) {
+  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()), U = static_cast<size_t>(o.inValue(2).last());
+  return {[=](const RunContext& c) {
+            const float* dy = o.in(2);
+            if (float* dx = o.out(0)) {
+              packAll(c.pool, c.k, c.scratch, o.in(1), 1, U, U, D);
+              Gemm g;
+              g.m = rows;
+              g.n = D;
+              g.a1 = dy;
+              g.a1Row = U;
+              g.k1 = U;
+              g.b1 = c.scratch;
+              g.c = dx;
+              g.cRow = D;
+              gemmAll(c.pool, c.k, g);
+            }
+            if (float* dKernel = o.out(1)) gemmTransposed(c.pool, c.k, o.in(0), D, D, dy, U, U, rows, dKernel, U, false, c.scratch);
+            if (float* dBias = o.out(2)) {
+              std::memset(dBias, 0, U * sizeof(float));
+              c.k.addColumnSums(dy, dBias, rows, U, 0, U);
+            }
+            return Status();
+          },
+          std::max(packedSize(k, U, D), transposedScratch(k, rows, U))};
+}
+
+}  // namespace
+
+Step denseStep(const Operands& o, const KernelTable& k) { return o.op().kind == OpKind::dense ? dense(o, k) : denseGrad(o, k); }
+
+}  // namespace deeprnn::cpu

@@ -1,0 +1,410 @@
+#include "cpu/rnn_layout.h"
+
+namespace deeprnn::cpu {
+
+using core::Cell;
+
+namespace {
+
+/** A layer's weights transposed and packed, for the products that send gradients back. */
+struct PackedTransposed {
+  float *W, *R, *Rn = nullptr;
+
+  PackedTransposed(Carver& carve, const KernelTable& k, const StackLayer& l) {
+    const size_t joint = l.cell == Cell::gru ? 2 * l.H : l.G * l.H;
+    W = carve.take(packedSize(k, l.G * l.H, l.D));
+    R = carve.take(packedSize(k, joint, l.H));
+    if (l.cell == Cell::gru) Rn = carve.take(packedSize(k, l.H, l.H));
+  }
+
+  void fill(ThreadPool& pool, const KernelTable& k, const StackLayer& l, const StackLayerIo& io) const {
+    const size_t width = l.G * l.H, joint = l.cell == Cell::gru ? 2 * l.H : width;
+    packAll(pool, k, W, io.kernel, 1, width, width, l.D);
+    packAll(pool, k, R, io.recurrentKernel, 1, width, joint, l.H);
+    if (Rn) packAll(pool, k, Rn, io.recurrentKernel + joint, 1, width, l.H, l.H);
+  }
+};
+
+struct BackwardScratch {
+  float *dh, *dc, *product, *x, *inputMask, *recurrentMask, *row;
+
+  BackwardScratch(Carver& carve, const StackSpec& spec, size_t block) {
+    size_t D = 0, H = 0;
+    for (const StackLayer& l : spec.layers) {
+      D = std::max(D, l.D);
+      H = std::max(H, l.H);
+    }
+    dh = carve.take(block * H);
+    dc = carve.take(block * H);
+    product = carve.take(block * H);
+    x = carve.take(block * D);
+    inputMask = carve.take(block * D);
+    recurrentMask = carve.take(block * H);
+    row = carve.take(6 * H);
+  }
+};
+
+/** Arrays over all steps that the layers share one after another. */
+struct SharedScratch {
+  float *dGates, *dq, *dInput[2], *masked, *transposed;
+  double* squares;
+
+  SharedScratch(Carver& carve, const StackSpec& spec, const KernelTable& k) {
+    const size_t rows = spec.T * spec.N;
+    size_t gates = 0, D = 0, H = 0, packed = 0;
+    for (const StackLayer& l : spec.layers) {
+      gates = std::max(gates, l.G * l.H);
+      D = std::max(D, l.D);
+      H = std::max(H, l.H);
+      packed = std::max(packed, transposedScratch(k, rows, l.G * l.H));
+    }
+    dGates = carve.take(rows * gates);
+    dq = carve.take(rows * H);
+    // Layer 0's input gradient goes to the caller, so two buffers of the inner widths are enough.
+    for (float*& d : dInput) d = spec.layers.size() > 1 ? carve.take(rows * H) : nullptr;
+    masked = carve.take(rows * std::max(D, H));
+    transposed = carve.take(packed);
+    squares = reinterpret_cast<double*>(carve.take(2 * rows));
+  }
+};
+
+}  // namespace
+
+/** The backward sweep of rows [first, first + count) of the batch through one layer. */
+struct RnnStack::BackwardRows {
+  const StackSpec& spec;
+  const StackLayer& l;
+  const StackLayerIo& io;
+  const PackedTransposed& packed;
+  const KernelTable& k;
+  const LayerMasks masks;
+  const BackwardScratch& tmp;
+  const ReserveView r;
+  /** Gradients of the gates' sums [T, N, G·H], and of the recurrent factor of a GRU's candidate [T, N, H]. */
+  float *dGates, *dq;
+  /** From the layer above, or null. */
+  const float* dAbove;
+  /** To the layer below [T, N, D], or null. */
+  float* dBelow;
+  double* squares;
+  size_t first, count;
+
+  void run() const {
+    const size_t H = l.H, width = l.G * H;
+    const bool top = &l == &spec.layers.back(), bottom = &l == &spec.layers.front();
+    const size_t size = count * H;
+    if (l.recurrentRate > 0) masks.recurrent.factors(first * H, size, tmp.recurrentMask);
+    if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
+    start(tmp.dh, io.dhT, size);
+    start(tmp.dc, io.dcT, size);
+    for (size_t s = spec.T; s-- > 0;) {
+      const size_t at = s * spec.N + first;
+      if (io.dy && (!top || spec.returnSequences)) k.add(tmp.dh, io.dy + at * H, tmp.dh, size);
+      if (io.dy && top && !spec.returnSequences && s + 1 == spec.T) k.add(tmp.dh, io.dy + first * H, tmp.dh, size);
+      if (dAbove) k.add(tmp.dh, dAbove + at * H, tmp.dh, size);
+      if (squares) {
+        for (size_t n = 0; n < count; ++n) squares[at + n] = k.sumSquares(tmp.dh + n * H, H);
+      }
+      float* dG = dGates + at * width;
+      const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
+      switch (l.cell) {
+        case Cell::simpleRnn:
+          k.activateGrad(l.activation, l.alpha, r.gates + at * width, tmp.dh, dG, size);
+          break;
+        case Cell::lstm:
+          lstm(at, s > 0 ? r.extra + (at - spec.N) * H : io.c0 ? io.c0 + first * H : nullptr, dG);
+          break;
+        case Cell::gru:
+          gru(at, hPrev, dG, dq + at * H);
+          break;
+      }
+      if (hPrev) {
+        sendBack(at, dG);
+      } else if (l.cell != Cell::gru) {
+        std::memset(tmp.dh, 0, size * sizeof(float));
+      }
+      if (dBelow) input(s, bottom, dG);
+    }
+    if (io.dh0) std::memcpy(io.dh0 + first * H, tmp.dh, size * sizeof(float));
+    if (io.dc0) std::memcpy(io.dc0 + first * H, tmp.dc, size * sizeof(float));
+  }
+
+  void start(float* to, const float* from, size_t size) const {
+    if (from) {
+      std::memcpy(to, from + first * l.H, size * sizeof(float));
+    } else {
+      std::memset(to, 0, size * sizeof(float));
+    }
+  }
+
+  /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products with R. */
+  void sendBack(size_t at, const float* dG) const {
+    const size_t H = l.H, width = l.G * H;
+    const bool gru = l.cell == Cell::gru;
+    Gemm g;
+    g.m = count;
+    g.n = H;
+    g.a1 = dG;
+    g.a1Row = width;
+    g.k1 = gru ? 2 * H : width;
+    g.b1 = packed.R;
+    if (gru && l.resetAfter) {
+      g.a2 = dq + at * H;
+      g.a2Row = H;
+      g.k2 = H;
+      g.b2 = packed.Rn;
+    }
+    const bool masked = l.recurrentRate > 0;
+    // For a GRU with the reset before the product, tmp.product holds dq ⊙ r, the part of dh̃ that comes through the candidate.
+    const bool candidatePart = gru && !l.resetAfter;
+    if (candidatePart || masked) {
+      g.c = tmp.product;
+      g.cRow = H;
+      g.accumulate = candidatePart;
+      k.gemm(g, 0, panels(k, H));
+      if (masked) {
+        if (gru) {
+          k.multiplyAdd(tmp.product, tmp.recurrentMask, tmp.dh, count * H);
+        } else {
+          k.multiply(tmp.product, tmp.recurrentMask, tmp.dh, count * H);
+        }
+      } else {
+        k.add(tmp.dh, tmp.product, tmp.dh, count * H);
+      }
+      return;
+    }
+    g.c = tmp.dh;
+    g.cRow = H;
+    g.accumulate = gru;
+    k.gemm(g, 0, panels(k, H));
+  }
+
+  /** dx_t = dGates·Wᵀ ⊙ m_in, where x_t lies. */
+  void input(size_t s, bool bottom, const float* dG) const {
+    const size_t t = bottom && spec.goBackwards ? spec.T - 1 - s : s;
+    float* to = dBelow + (t * spec.N + first) * l.D;
+    Gemm g;
+    g.m = count;
+    g.n = l.D;
+    g.a1 = dG;
+    g.a1Row = l.G * l.H;
+    g.k1 = l.G * l.H;
+    g.b1 = packed.W;
+    g.c = to;
+    g.cRow = l.D;
+    k.gemm(g, 0, panels(k, l.D));
+    if (l.inputRate == 0) return;
+    if (l.maskPerElement) masks.input.factors((t * spec.N + first) * l.D, count * l.D, tmp.inputMask);
+    k.multiply(to, tmp.inputMask, to, count * l.D);
+  }
+
+  void lstm(size_t at, const float* cPrev, float* dG) const {
+    const size_t H = l.H;
+    for (size_t n = 0; n < count; ++n) {
+      const float *gates = r.gates + (at + n) * 4 * H, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
+      float *dc = tmp.dc + n * H, *out = dG + n * 4 * H, *row = tmp.row;
+      const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, 2 * H);
+      const float* f = i + H;
+      const float* g = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + 2 * H, H);
+      const float* o = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + 3 * H, row + 3 * H, H);
+      float *a = row + 4 * H, *t = row + 5 * H;
+      k.activate(l.activation, l.alpha, c, a, H);
+      // Gradient of the output gate, then of c through h = o ⊙ a(c).
+      k.multiply(dh, a, out + 3 * H, H);
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates + 3 * H, out + 3 * H, out + 3 * H, H);
+      k.multiply(dh, o, t, H);
+      k.activateGrad(l.activation, l.alpha, core::derivativeFromInput(l.activation) ? c : a, t, t, H);
+      k.add(dc, t, dc, H);
+      k.multiply(dc, g, out, H);
+      if (cPrev) {
+        k.multiply(dc, cPrev + n * H, out + H, H);
+      } else {
+        std::memset(out + H, 0, H * sizeof(float));
+      }
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, 2 * H);
+      k.multiply(dc, i, out + 2 * H, H);
+      k.activateGrad(l.activation, l.alpha, gates + 2 * H, out + 2 * H, out + 2 * H, H);
+      k.multiply(dc, f, dc, H);
+    }
+  }
+
+  /** Leaves in tmp.dh what the carried state keeps, dh ⊙ z. */
+  void gru(size_t at, const float* hPrev, float* dG, float* dqRows) const {
+    const size_t H = l.H, width = 3 * H;
+    for (size_t n = 0; n < count; ++n) {
+      const float* gates = r.gates + (at + n) * width;
+      float *dh = tmp.dh + n * H, *out = dG + n * width, *row = tmp.row;
+      const float* z = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + H, row, H);
+      const float* candidate = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + H, H);
+      const float* before = hPrev ? hPrev + n * H : nullptr;
+      for (size_t j = 0; j < H; ++j) {
+        out[H + j] = dh[j] * ((before ? before[j] : 0.0f) - candidate[j]);
+        out[2 * H + j] = dh[j] * (1.0f - z[j]);
+        dh[j] *= z[j];
+      }
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates + H, out + H, out + H, H);
+      k.activateGrad(l.activation, l.alpha, gates + 2 * H, out + 2 * H, out + 2 * H, H);
+      if (!l.resetAfter) continue;
+      // u_n = x W_n + b_n + r ⊙ q
+      const float* reset = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, H);
+      k.multiply(out + 2 * H, reset, dqRows + n * H, H);
+      k.multiply(out + 2 * H, r.extra + (at + n) * H, out, H);
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, H);
+    }
+    if (!l.resetAfter) resetBefore(at, hPrev, dG);
+  }
+
+  /** u_n = x W_n + q R_n + b_n, q = r ⊙ h̃: dq = du_n R_nᵀ, dr = dq ⊙ h̃, and dq ⊙ r goes on to h̃. */
+  void resetBefore(size_t at, const float* hPrev, float* dG) const {
+    const size_t H = l.H, width = 3 * H;
+    if (hPrev) {
+      Gemm g;
+      g.m = count;
+      g.n = H;
+      g.a1 = dG + 2 * H;
+      g.a1Row = width;
+      g.k1 = H;
+      g.b1 = packed.Rn;
+      g.c = tmp.product;
+      g.cRow = H;
+      k.gemm(g, 0, panels(k, H));
+    }
+    for (size_t n = 0; n < count; ++n) {
+      float *out = dG + n * width, *product = tmp.product + n * H;
+      if (!hPrev) {
+        std::memset(out, 0, H * sizeof(float));
+        continue;
+      }
+      const float* gates = r.gates + (at + n) * width;
+      const float* reset = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, tmp.row, H);
+      k.multiply(product, hPrev + n * H, out, H);
+      if (l.recurrentRate > 0) k.multiply(out, tmp.recurrentMask + n * H, out, H);
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, H);
+      k.multiply(product, reset, product, H);
+    }
+  }
+};
+
+size_t RnnStack::backwardScratch() const {
+  Carver carve(nullptr);
+  for (const StackLayer& l : spec_.layers) PackedTransposed(carve, k_, l);
+  SharedScratch(carve, spec_, k_);
+  const size_t tasks = (spec_.N + rowBlock() - 1) / rowBlock();
+  for (size_t i = 0; i < tasks; ++i) BackwardScratch(carve, spec_, rowBlock());
+  return carve.used();
+}
+
+void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) const {
+  Carver carve(scratch);
+  const SharedScratch shared(carve, spec_, k_);
+  const size_t block = rowBlock(), tasks = (spec_.N + block - 1) / block, rows = spec_.T * spec_.N;
+  float* own = carve.take(0);
+  Carver count(nullptr);
+  BackwardScratch(count, spec_, block);
+  for (size_t i = 0; i < tasks; ++i) carve.take(count.used());
+
+  size_t offset = 0;
+  for (const StackLayer& l : spec_.layers) offset += ReserveView::size(l, rows);
+  const float* above = nullptr;
+  for (size_t i = spec_.layers.size(); i-- > 0;) {
+    const StackLayer& l = spec_.layers[i];
+    offset -= ReserveView::size(l, rows);
+    const ReserveView view(io.reserve + offset, l, rows);
+    const PackedTransposed packed(carve, k_, l);
+    packed.fill(pool, k_, l, io.layers[i]);
+    float* below = i > 0 ? shared.dInput[i % 2] : io.dx;
+    pool.parallelFor(tasks, [&](size_t task) {
+      Carver mine(own + task * count.used());
+      const BackwardScratch tmp(mine, spec_, block);
+      const size_t first = task * block;
+      BackwardRows{spec_,  l,         io.layers[i], packed, k_,    LayerMasks(spec_, l, io.step),        tmp,  view, shared.dGates,
+                   shared.dq, above, below, io.stepNorms ? shared.squares : nullptr, first, std::min(block, spec_.N - first)}
+          .run();
+    });
+    if (io.stepNorms) {
+      for (size_t t = 0; t < spec_.T; ++t) {
+        double sum = 0;
+        for (size_t n = 0; n < spec_.N; ++n) sum += shared.squares[t * spec_.N + n];
+        io.stepNorms[i * spec_.T + t] = std::sqrt(sum);
+      }
+    }
+    const float* input = io.x;
+    if (i > 0) {
+      const StackLayer& lower = spec_.layers[i - 1];
+      input = ReserveView(io.reserve + offset - ReserveView::size(lower, rows), lower, rows).h;
+    }
+    float* work[2] = {shared.masked, shared.transposed};
+    weightGradients(io, i, input, io.reserve + offset, shared.dGates, shared.dq, work, pool);
+    above = below;
+  }
+}
+
+void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve, const float* dGates, const float* dq, float* const work[2], ThreadPool& pool) const {
+  const StackLayer& l = spec_.layers[index];
+  const StackLayerIo& layer = io.layers[index];
+  const size_t T = spec_.T, N = spec_.N, rows = T * N, H = l.H, width = l.G * H;
+  const LayerMasks masks(spec_, l, io.step);
+  const ReserveView r(reserve, l, rows);
+  const bool reversed = index == 0 && spec_.goBackwards;
+
+  if (layer.dKernel) {
+    const float* x = input;
+    if (l.inputRate > 0 || reversed) {
+      // x̃ in processing order.
+      pool.parallelFor(T, [&](size_t s) {
+        const size_t t = reversed ? T - 1 - s : s;
+        float* to = work[0] + s * N * l.D;
+        if (l.inputRate == 0) {
+          std::memcpy(to, input + t * N * l.D, N * l.D * sizeof(float));
+          return;
+        }
+        masks.input.factors(l.maskPerElement ? t * N * l.D : 0, N * l.D, to);
+        k_.multiply(to, input + t * N * l.D, to, N * l.D);
+      });
+      x = work[0];
+    }
+    gemmTransposed(pool, k_, x, l.D, l.D, dGates, width, width, rows, layer.dKernel, width, false, work[1]);
+  }
+
+  if (layer.dRecurrentKernel) {
+    float* dR = layer.dRecurrentKernel;
+    std::memset(dR, 0, H * width * sizeof(float));
+    // h̃ before steps 1 … T−1, then before step 0.
+    const float* before[2] = {r.h, layer.h0};
+    const size_t counts[2] = {(T - 1) * N, layer.h0 ? N : 0};
+    const size_t firsts[2] = {N, 0};
+    for (int part = 0; part < 2; ++part) {
+      if (counts[part] == 0) continue;
+      const float* h = before[part];
+      if (l.recurrentRate > 0) {
+        pool.parallelFor(counts[part] / N, [&](size_t s) {
+          float* to = work[0] + s * N * H;
+          masks.recurrent.factors(0, N * H, to);
+          k_.multiply(to, before[part] + s * N * H, to, N * H);
+        });
+        h = work[0];
+      }
+      const float* dG = dGates + firsts[part] * width;
+      const bool gru = l.cell == Cell::gru;
+      gemmTransposed(pool, k_, h, H, H, dG, width, gru ? 2 * H : width, counts[part], dR, width, true, work[1]);
+      if (gru && l.resetAfter) {
+        gemmTransposed(pool, k_, h, H, H, dq + firsts[part] * H, H, H, counts[part], dR + 2 * H, width, true, work[1]);
+      } else if (gru) {
+        gemmTransposed(pool, k_, r.extra + firsts[part] * H, H, H, dG + 2 * H, width, H, counts[part], dR + 2 * H, width, true, work[1]);
+      }
+    }
+  }
+
+  if (layer.dBias) {
+    const size_t chunk = 32, chunks = (width + chunk - 1) / chunk;
+    const bool two = l.cell == Cell::gru && l.resetAfter;
+    std::memset(layer.dBias, 0, (two ? 2 : 1) * width * sizeof(float));
+    pool.parallelFor(chunks, [&](size_t i) { k_.addColumnSums(dGates, layer.dBias, rows, width, i * chunk, std::min(width, (i + 1) * chunk)); });
+    if (two) {
+      std::memcpy(layer.dBias + width, layer.dBias, 2 * H * sizeof(float));
+      k_.addColumnSums(dq, layer.dBias + width + 2 * H, rows, H, 0, H);
+    }
+  }
+}
+
+}  // namespace deeprnn::cpu

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "core/plan.h"
+#include "core/status.h"
+#include "cpu/dispatch.h"
+#include "cpu/thread_pool.h"
+
+namespace deeprnn::cpu {
+
+/** Memory aligned to 64 bytes, zero-filled; empty when there is none to be had. */
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t bytes) : bytes_(bytes) {
+    data_ = static_cast<unsigned char*>(::operator new(bytes ? bytes : 1, std::align_val_t{core::kAlignment}, std::nothrow));
+    if (data_) std::memset(data_, 0, bytes);
+  }
+  Buffer(Buffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; }
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Buffer() {
+    if (data_) ::operator delete(data_, std::align_val_t{core::kAlignment});
+  }
+
+  explicit operator bool() const { return data_ != nullptr; }
+  unsigned char* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  unsigned char* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+struct Variable {
+  core::DType dtype = core::DType::real;
+  size_t elements = 0;
+  Buffer memory;
+};
+
+/** The variables of one model and the threads that its plans run on. Used by one caller at a time. */
+class Session {
+ public:
+  Session(const KernelTable& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+
+  core::Status createVariable(core::DType dtype, size_t elements, size_t* index) {
+    Variable v;
+    v.dtype = dtype;
+    v.elements = elements;
+    v.memory = Buffer(elements * (dtype == core::DType::float64 ? 8 : 4));
+    if (!v.memory) return core::Status::error(core::Code::outOfMemory, "out of memory: a variable of " + std::to_string(v.memory.bytes()) + " bytes.");
+    *index = variables_.size();
+    variables_.push_back(std::move(v));
+    return {};
+  }
+
+  std::vector<Variable>& variables() { return variables_; }
+  const KernelTable& kernels() const { return kernels_; }
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  std::vector<Variable> variables_;
+};
+
+}  // namespace deeprnn::cpu

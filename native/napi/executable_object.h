@@ -1,0 +1,52 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "cpu/executable.h"
+#include "napi/session_object.h"
+
+namespace deeprnn::napi {
+
+/** A loaded plan with the typed arrays that it reads and writes. */
+class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  static Napi::Value create(Napi::Env env, std::shared_ptr<SharedSession> shared, cpu::Session& session, core::Plan plan, const Napi::Array& inputs, const Napi::Array& outputs);
+
+  explicit ExecutableObject(const Napi::CallbackInfo& call);
+  ~ExecutableObject() override;
+
+ private:
+  class Run;
+
+  /** An array handed in at load: kept alive, and looked at before every run, because its buffer may have been detached. */
+  struct Held {
+    Napi::ObjectReference array;
+    core::DType dtype;
+    void* data;
+    size_t elements;
+  };
+
+  void hold(const Napi::Array& arrays, const core::Plan& plan, core::Role role);
+  Napi::Value run(const Napi::CallbackInfo& call);
+  void runSync(const Napi::CallbackInfo& call);
+  void dispose(const Napi::CallbackInfo& call);
+  Napi::Value bytes(const Napi::CallbackInfo& call);
+
+  /** @throws when the executable cannot run now. */
+  void checkReady(Napi::Env env);
+  void release(Napi::Env env);
+
+  std::shared_ptr<SharedSession> shared_;
+  std::shared_ptr<cpu::Executable> executable_;
+  std::vector<Held> held_;
+  size_t inputCount_ = 0;
+  int64_t reported_ = 0;
+  bool running_ = false;
+  bool disposed_ = false;
+};
+
+}  // namespace deeprnn::napi

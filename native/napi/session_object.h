@@ -1,0 +1,53 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "cpu/session.h"
+#include "napi/errors.h"
+
+namespace deeprnn::napi {
+
+/** The constructors of one environment (main thread or worker). */
+struct Classes {
+  Napi::FunctionReference session, executable;
+};
+
+/** A session and whether a run is using it. Shared by the JavaScript object, its executables and runs in flight. */
+struct SharedSession {
+  SharedSession(const cpu::KernelTable& kernels, int threads) : session(kernels, threads) {}
+  cpu::Session session;
+  bool running = false;
+  bool disposed = false;
+};
+
+/** A typed array's memory. */
+struct View {
+  void* data = nullptr;
+  size_t elements = 0;
+};
+
+/** The memory of a typed array of this dtype. @throws TypeError naming `what` */
+View viewOf(const Napi::Value& value, core::DType dtype, const char* what);
+
+class SessionObject : public Napi::ObjectWrap<SessionObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  /** new Session({ threads? }) */
+  explicit SessionObject(const Napi::CallbackInfo& call);
+
+ private:
+  Napi::Value createVariable(const Napi::CallbackInfo& call);
+  void writeVariable(const Napi::CallbackInfo& call);
+  void readVariable(const Napi::CallbackInfo& call);
+  Napi::Value load(const Napi::CallbackInfo& call);
+  void dispose(const Napi::CallbackInfo& call);
+
+  cpu::Session& idle(Napi::Env env, const char* caller);
+  cpu::Variable& variable(const Napi::CallbackInfo& call, const char* caller);
+
+  std::shared_ptr<SharedSession> shared_;
+};
+
+}  // namespace deeprnn::napi
