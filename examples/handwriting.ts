@@ -1,6 +1,16 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { type Layer, layers, loadModel, optimizers, type Sequential, schedules, sequential, type Tensor, toCategorical } from 'deeprnn';
+import {
+  type Layer,
+  layers,
+  loadModel,
+  optimizers,
+  type Sequential,
+  schedules,
+  sequential,
+  type Tensor,
+  toCategorical,
+} from 'deeprnn';
 import { type Digits, drawDigit } from './mnist';
 
 export interface HandwritingPlan {
@@ -27,7 +37,10 @@ export function simpleRnnPlan(): HandwritingPlan {
 export function lstmPlan(): HandwritingPlan {
   return {
     name: 'lstm-64-32',
-    cells: [layers.lstm({ units: 64, returnSequences: true, inputShape: [28, 28] }), layers.lstm({ units: 32 })],
+    cells: [
+      layers.lstm({ units: 64, returnSequences: true, inputShape: [28, 28] }),
+      layers.lstm({ units: 32 }),
+    ],
     epochs: 8,
     learningRate: 5e-3,
   };
@@ -41,11 +54,19 @@ export interface HandwritingResult {
 }
 
 /** preprocess → build → compile → fit → evaluate → predict → save → load, on handwritten digits read row by row. */
-export async function recogniseDigits(plan: HandwritingPlan, train: Digits, test: Digits, folder: string): Promise<HandwritingResult> {
+export async function recogniseDigits(
+  plan: HandwritingPlan,
+  train: Digits,
+  test: Digits,
+  folder: string,
+): Promise<HandwritingResult> {
   const batchSize = 64;
   const steps = Math.ceil((train.x.shape[0] as number) / batchSize) * plan.epochs;
 
-  const model = sequential([...plan.cells, layers.dense({ units: 10, activation: 'softmax' })], { name: plan.name, seed: 7 });
+  const model = sequential([...plan.cells, layers.dense({ units: 10, activation: 'softmax' })], {
+    name: plan.name,
+    seed: 7,
+  });
   model.compile({
     loss: 'categoricalCrossentropy',
     optimizer: optimizers.adam({
@@ -62,9 +83,16 @@ export async function recogniseDigits(plan: HandwritingPlan, train: Digits, test
   await model.fit(train.x, yTrain, { epochs: plan.epochs, batchSize, verbose: 1 });
   const seconds = (performance.now() - start) / 1000;
 
-  const { loss, accuracy } = (await model.evaluate(test.x, yTest, { batchSize: 500 })) as { loss: number; accuracy: number };
-  console.log(`test loss ${loss.toFixed(4)}, test accuracy ${(100 * accuracy).toFixed(2)} % of ${test.labels.size} digits`);
-  console.log(`trained ${plan.epochs} epochs in ${seconds.toFixed(1)} s, ${(seconds / plan.epochs).toFixed(2)} s an epoch`);
+  const { loss, accuracy } = (await model.evaluate(test.x, yTest, { batchSize: 500 })) as {
+    loss: number;
+    accuracy: number;
+  };
+  console.log(
+    `test loss ${loss.toFixed(4)}, test accuracy ${(100 * accuracy).toFixed(2)} % of ${test.labels.size} digits`,
+  );
+  console.log(
+    `trained ${plan.epochs} epochs in ${seconds.toFixed(1)} s, ${(seconds / plan.epochs).toFixed(2)} s an epoch`,
+  );
 
   await showPredictions(model, test);
 
@@ -81,11 +109,14 @@ async function showPredictions(model: Sequential, test: Digits): Promise<void> {
   const shown = 5;
   const probabilities = await model.predict(test.x.rows(0, shown));
   const pictures = Array.from({ length: shown }, (_, i) => drawDigit(test.x.rows(i, i + 1).data).split('\n'));
-  for (let line = 0; line < (pictures[0]?.length ?? 0); line++) console.log(pictures.map((p) => p[line]).join('  '));
+  for (let line = 0; line < (pictures[0]?.length ?? 0); line++)
+    console.log(pictures.map((p) => p[line]).join('  '));
   const captions = pictures.map((_, i) => {
     const row = [...probabilities.rows(i, i + 1).data];
     const best = row.indexOf(Math.max(...row));
-    return `said ${best} (${(100 * (row[best] as number)).toFixed(1)} %), is ${test.labels.data[i]}`.padEnd(20);
+    return `said ${best} (${(100 * (row[best] as number)).toFixed(1)} %), is ${test.labels.data[i]}`.padEnd(
+      20,
+    );
   });
   console.log(captions.join('  '));
 }
@@ -97,6 +128,7 @@ export async function provePersistence(model: Sequential, file: string, x: Tenso
   const after = await again.predict(x);
   again.dispose();
   const bits = (t: Tensor) => Buffer.from(t.data.buffer, t.data.byteOffset, t.data.byteLength);
-  if (!bits(before).equals(bits(after))) throw new Error(`${file}: the reloaded model predicts other numbers`);
+  if (!bits(before).equals(bits(after)))
+    throw new Error(`${file}: the reloaded model predicts other numbers`);
   console.log(`saved to ${file}; reloaded, it predicts the same ${before.size} numbers, bit for bit`);
 }

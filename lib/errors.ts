@@ -13,8 +13,17 @@ export class DeepRnnError extends Error {
 }
 
 /** The sentence all refusals share: `<subject>: expected <wanted>, got <got>. <wayOut>` */
-export function refuse(code: ErrorCode, subject: string, wanted: string, got: unknown, wayOut?: string): never {
-  throw new DeepRnnError(code, `${subject}: expected ${wanted}, got ${show(got)}.${wayOut ? ` ${wayOut}` : ''}`);
+export function refuse(
+  code: ErrorCode,
+  subject: string,
+  wanted: string,
+  got: unknown,
+  wayOut?: string,
+): never {
+  throw new DeepRnnError(
+    code,
+    `${subject}: expected ${wanted}, got ${show(got)}.${wayOut ? ` ${wayOut}` : ''}`,
+  );
 }
 
 /** A short, bounded rendering of any value for error messages; strings pass through unquoted. */
@@ -27,6 +36,14 @@ export function show(value: unknown): string {
   if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${(value as Uint8Array).length})`;
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
-  if (typeof value === 'object') return value.constructor?.name === 'Object' ? 'an object' : `a ${value.constructor?.name}`;
+  if (typeof value === 'object')
+    return value.constructor?.name === 'Object' ? 'an object' : `a ${value.constructor?.name}`;
   return String(value);
+}
+
+/** The message of whatever was thrown. No `instanceof`: errors of the system may come from another realm. */
+export function reasonOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'message' in error
+    ? String(error.message)
+    : String(error);
 }

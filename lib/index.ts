@@ -15,7 +15,13 @@ export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';
 export { loadWeights, type SaveOptions } from './models/modelFile';
 export type { Scores } from './models/scores';
-export { Sequential, type SequentialConfig, type SequentialOptions, sequential, sequentialFromConfig } from './models/sequential';
+export {
+  Sequential,
+  type SequentialConfig,
+  type SequentialOptions,
+  sequential,
+  sequentialFromConfig,
+} from './models/sequential';
 export type { TrainOnBatchOptions } from './models/trainStep';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';

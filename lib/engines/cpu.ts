@@ -1,4 +1,4 @@
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, reasonOf, refuse } from '../errors';
 import { dtypeCodes, type ValueDType } from '../plan/codes';
 import { encodePlan } from '../plan/encode';
 import { type Plan, PlanCheckError, type ValueSpec } from '../plan/types';
@@ -16,7 +16,12 @@ interface NativeSession {
   createVariable(dtype: number, elements: number): number;
   writeVariable(index: number, values: TensorData): void;
   readVariable(index: number, into: TensorData): void;
-  load(words: Int32Array, floats: Float64Array, inputs: TensorData[], outputs: TensorData[]): NativeExecutable;
+  load(
+    words: Int32Array,
+    floats: Float64Array,
+    inputs: TensorData[],
+    outputs: TensorData[],
+  ): NativeExecutable;
   dispose(): void;
 }
 
@@ -41,7 +46,7 @@ export function cpuInfo(): CpuInfo | { readonly reason: string } {
   try {
     return (found.addon as CpuAddon).info();
   } catch (error) {
-    return { reason: error instanceof Error ? error.message : String(error) };
+    return { reason: reasonOf(error) };
   }
 }
 
@@ -60,13 +65,16 @@ function allocate(dtype: ValueDType, elements: number): TensorData {
   return dtype === 'int32' ? new Int32Array(elements) : new Float64Array(elements);
 }
 
-/** An error of the addon in the library's words. */
+/** An error of the addon in the library's words. No `instanceof`: inside a vm context the addon's Error is another one. */
 function translate(error: unknown): unknown {
-  if (!(error instanceof Error) || !('code' in error)) return error;
-  const { code, op, element, value } = error as { code: unknown; op?: number; element?: number; value?: number };
-  if (code === 'CHECK_FAILED') return new PlanCheckError(op as number, element as number, value as number);
+  if (typeof error !== 'object' || error === null || !('code' in error)) return error;
+  const { code, message, op, element, value } = error as Record<'op' | 'element' | 'value', number> & {
+    code: unknown;
+    message: string;
+  };
+  if (code === 'CHECK_FAILED') return new PlanCheckError(op, element, value);
   if (code === 'ERR_SHAPE' || code === 'ERR_STATE' || code === 'ERR_DEVICE') {
-    return new DeepRnnError(code, `cpu engine: ${error.message}`, { cause: error });
+    return new DeepRnnError(code, `cpu engine: ${message}`, { cause: error });
   }
   return error;
 }
@@ -101,14 +109,20 @@ class CpuSession implements EngineSession {
       const index = translated(() => this.native.createVariable(dtypeCodes[dtype], sizeOf(shape)));
       this.variables.set(name, { index, dtype, shape: [...shape] });
     } else if (known.dtype !== dtype || !sameShape(known.shape, shape)) {
-      refuse('ERR_SHAPE', `variable '${name}'`, `${known.dtype} [${known.shape.join(', ')}]`, `${dtype} [${shape.join(', ')}]`);
+      refuse(
+        'ERR_SHAPE',
+        `variable '${name}'`,
+        `${known.dtype} [${known.shape.join(', ')}]`,
+        `${dtype} [${shape.join(', ')}]`,
+      );
     }
   }
 
   write(name: string, values: ArrayLike<number>): void {
     const { index, dtype, shape } = this.variable(name);
     const size = sizeOf(shape);
-    if (values.length !== size) refuse('ERR_SHAPE', `variable '${name}'`, `${size} values`, `${values.length} values`);
+    if (values.length !== size)
+      refuse('ERR_SHAPE', `variable '${name}'`, `${size} values`, `${values.length} values`);
     const data = allocate(dtype, size);
     data.set(values);
     translated(() => this.native.writeVariable(index, data));
@@ -136,7 +150,10 @@ class CpuSession implements EngineSession {
   }
 
   private variable(name: string): Variable {
-    return this.variables.get(name) ?? refuse('ERR_STATE', 'cpu engine', `variable '${name}' to be declared`, 'none of that name');
+    return (
+      this.variables.get(name) ??
+      refuse('ERR_STATE', 'cpu engine', `variable '${name}' to be declared`, 'none of that name')
+    );
   }
 }
 
@@ -158,11 +175,17 @@ class CpuExecutable implements Executable {
   }
 
   input(name: string): TensorData {
-    return this.inputs.get(name) ?? refuse('ERR_STATE', `plan '${this.plan.name}'`, `an input '${name}'`, 'none of that name');
+    return (
+      this.inputs.get(name) ??
+      refuse('ERR_STATE', `plan '${this.plan.name}'`, `an input '${name}'`, 'none of that name')
+    );
   }
 
   output(name: string): TensorData {
-    return this.outputs.get(name) ?? refuse('ERR_STATE', `plan '${this.plan.name}'`, `an output '${name}'`, 'none of that name');
+    return (
+      this.outputs.get(name) ??
+      refuse('ERR_STATE', `plan '${this.plan.name}'`, `an output '${name}'`, 'none of that name')
+    );
   }
 
   async run(): Promise<void> {

@@ -23,7 +23,11 @@ export interface Device {
 
 /** All engines of this library on this machine, usable or not. Never throws. */
 export function devices(): Device[] {
-  return [cpuDevice(), cudaDevice(), { device: 'reference', engine: 'reference', available: true, name: 'TypeScript, float64', threads: 1 }];
+  return [
+    cpuDevice(),
+    cudaDevice(),
+    { device: 'reference', engine: 'reference', available: true, name: 'TypeScript, float64', threads: 1 },
+  ];
 }
 
 function cpuDevice(): Device {

@@ -18,7 +18,8 @@ export class Activation extends Layer {
     const subject = subjectOf('activation', config);
     const o = readConfig(config, [...commonOptions, 'activation'], subject);
     super('activation', o as LayerConfig);
-    if (o.activation === undefined) refuse('ERR_VALUE', `${subject}: activation`, 'the name of an activation', 'nothing');
+    if (o.activation === undefined)
+      refuse('ERR_VALUE', `${subject}: activation`, 'the name of an activation', 'nothing');
     this.activation = resolveActivation(o.activation, `${subject}: activation`);
   }
 

@@ -5,7 +5,12 @@ import { type ActivationKind, activationCodes } from '../plan/codes';
 import type { ActivationAttrs } from '../plan/types';
 
 /** A name, or a name with its parameter. Nothing (null, undefined) stands for linear. */
-export type ActivationSpec = ActivationKind | 'swish' | (string & {}) | { type: string; alpha?: number } | null;
+export type ActivationSpec =
+  | ActivationKind
+  | 'swish'
+  | (string & {})
+  | { type: string; alpha?: number }
+  | null;
 
 const kinds = Object.keys(activationCodes) as ActivationKind[];
 /** Names that Keras or others use for the same function. */
@@ -22,7 +27,12 @@ export function resolveActivation(spec: unknown, subject: string): ActivationAtt
   const kind = aliases[name] ?? (name as ActivationKind);
   const alpha = (config as { alpha?: unknown }).alpha ?? defaultAlpha[kind] ?? 0;
   if (typeof alpha !== 'number' || !Number.isFinite(alpha) || (kind === 'leakyRelu' && alpha <= 0)) {
-    refuse('ERR_VALUE', `${subject}: alpha`, kind === 'leakyRelu' ? 'a finite number above 0' : 'a finite number', alpha);
+    refuse(
+      'ERR_VALUE',
+      `${subject}: alpha`,
+      kind === 'leakyRelu' ? 'a finite number above 0' : 'a finite number',
+      alpha,
+    );
   }
   return { kind, alpha: alpha as number };
 }

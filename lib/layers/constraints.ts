@@ -26,23 +26,37 @@ export const constraints = {
       refuse('ERR_VALUE', 'constraints.maxNorm: maxValue', 'a finite number above 0', limit);
     }
     const axis = axisOption(read.axis ?? 0, 'constraints.maxNorm');
-    return { kind: 'maxNorm', axis, limit: limit as number, getConfig: () => ({ type: 'maxNorm', maxValue: limit, axis }) };
+    return {
+      kind: 'maxNorm',
+      axis,
+      limit: limit as number,
+      getConfig: () => ({ type: 'maxNorm', maxValue: limit, axis }),
+    };
   },
   /** Norms of 1 along `axis` (default 0). */
   unitNorm: (config: { axis?: number } = {}): Constraint => {
-    const axis = axisOption(readConfig(config, ['axis'], 'constraints.unitNorm').axis ?? 0, 'constraints.unitNorm');
+    const axis = axisOption(
+      readConfig(config, ['axis'], 'constraints.unitNorm').axis ?? 0,
+      'constraints.unitNorm',
+    );
     return { kind: 'unitNorm', axis, limit: 1, getConfig: () => ({ type: 'unitNorm', axis }) };
   },
   /** No negative values. */
   nonNeg: (): Constraint => ({ kind: 'nonNeg', axis: 0, limit: 0, getConfig: () => ({ type: 'nonNeg' }) }),
 };
 
-export type ConstraintSpec = ConstraintKind | (string & {}) | Constraint | ({ type: string } & Record<string, unknown>) | null;
+export type ConstraintSpec =
+  | ConstraintKind
+  | (string & {})
+  | Constraint
+  | ({ type: string } & Record<string, unknown>)
+  | null;
 
 /** A constraint from its name, its configuration `{ type, … }`, or itself; nothing for null or undefined. */
 export function resolveConstraint(spec: unknown, subject: string): Constraint | undefined {
   if (spec === undefined || spec === null) return undefined;
-  if (typeof spec === 'object' && typeof (spec as Constraint).getConfig === 'function') return spec as Constraint;
+  if (typeof spec === 'object' && typeof (spec as Constraint).getConfig === 'function')
+    return spec as Constraint;
   const names = Object.keys(constraints) as (keyof typeof constraints)[];
   if (typeof spec === 'object' && 'type' in spec) {
     const { type, ...config } = spec as { type: string };

@@ -4,7 +4,14 @@ import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
-import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape, type WeightSpec } from './layer';
+import {
+  type CallContext,
+  Layer,
+  type LayerConfig,
+  type LayerValue,
+  type SymbolicShape,
+  type WeightSpec,
+} from './layer';
 import { commonOptions, countOption, flagOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
@@ -81,9 +88,16 @@ export class Dense extends Layer {
   override outputShape(input: SymbolicShape): SymbolicShape {
     const features = input.shape[input.shape.length - 1];
     if (input.dtype !== 'real' || input.shape.length < 1) {
-      refuse('ERR_SHAPE', this.subject, 'features [N, D] or a sequence [N, T, D]', 'ids', 'Put an embedding layer below.');
+      refuse(
+        'ERR_SHAPE',
+        this.subject,
+        'features [N, D] or a sequence [N, T, D]',
+        'ids',
+        'Put an embedding layer below.',
+      );
     }
-    if (typeof features !== 'number') refuse('ERR_SHAPE', this.subject, 'a known number of features', '[…, any]');
+    if (typeof features !== 'number')
+      refuse('ERR_SHAPE', this.subject, 'a known number of features', '[…, any]');
     if (this.inputSize !== undefined && this.inputSize !== features) {
       refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
     }
@@ -119,12 +133,17 @@ export class Dense extends Layer {
   override call(context: CallContext, input: LayerValue): LayerValue {
     const { builder } = context;
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
-    let [id] = builder.emit('dense', [input.id, context.weight(this, 'kernel'), bias], {}, this.subject) as [ValueId];
-    if (this.activation.kind !== 'linear') [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
+    let [id] = builder.emit('dense', [input.id, context.weight(this, 'kernel'), bias], {}, this.subject) as [
+      ValueId,
+    ];
+    if (this.activation.kind !== 'linear')
+      [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
     const { activity } = this.regularizers;
     if (activity) {
       const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
-      context.addLoss(builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId);
+      context.addLoss(
+        builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId,
+      );
     }
     return { ...input, id, shape: [...input.shape.slice(0, -1), this.units] };
   }

@@ -28,7 +28,16 @@ export class Dropout extends Layer {
     if (o.rate === undefined) refuse('ERR_VALUE', `${subject}: rate`, 'a rate from 0 to below 1', 'nothing');
     this.rate = rateOption(o.rate, `${subject}: rate`);
     const shape = o.noiseShape ?? null;
-    if (shape !== null && !(Array.isArray(shape) && shape.length === 3 && shape[0] === null && shape[1] === 1 && shape[2] === null)) {
+    if (
+      shape !== null &&
+      !(
+        Array.isArray(shape) &&
+        shape.length === 3 &&
+        shape[0] === null &&
+        shape[1] === 1 &&
+        shape[2] === null
+      )
+    ) {
       refuse('ERR_VALUE', `${subject}: noiseShape`, '[null, 1, null]', shape);
     }
     this.mode = shape === null ? 'element' : 'sharedOverTime';
@@ -39,15 +48,27 @@ export class Dropout extends Layer {
   override outputShape(input: SymbolicShape): SymbolicShape {
     if (input.dtype !== 'real') refuse('ERR_SHAPE', this.subject, 'numbers', 'ids');
     if (this.mode === 'sharedOverTime' && !(input.sequence && input.shape.length === 2)) {
-      refuse('ERR_SHAPE', this.subject, 'a sequence [N, T, D] to share a mask over time', `[N, ${input.shape.join(', ')}]`);
+      refuse(
+        'ERR_SHAPE',
+        this.subject,
+        'a sequence [N, T, D] to share a mask over time',
+        `[N, ${input.shape.join(', ')}]`,
+      );
     }
     return input;
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
     if (!context.training || this.rate === 0) return input;
-    const attrs = { mode: this.mode, seed: this.seed ?? context.seed, stream: context.stream(this, 'dropout'), rate: this.rate };
-    const [id] = context.builder.emit('dropout', [input.id, context.step()], attrs, this.subject) as [ValueId];
+    const attrs = {
+      mode: this.mode,
+      seed: this.seed ?? context.seed,
+      stream: context.stream(this, 'dropout'),
+      rate: this.rate,
+    };
+    const [id] = context.builder.emit('dropout', [input.id, context.step()], attrs, this.subject) as [
+      ValueId,
+    ];
     return { ...input, id };
   }
 

@@ -44,7 +44,10 @@ export class Embedding extends Layer {
     super('embedding', { inputShape: [null], ...o } as LayerConfig);
     this.inputDim = countOption(o.inputDim, `${subject}: inputDim`);
     this.outputDim = countOption(o.outputDim, `${subject}: outputDim`);
-    this.initializer = resolveInitializer(o.embeddingsInitializer ?? initializers.randomUniform(), `${subject}: embeddingsInitializer`);
+    this.initializer = resolveInitializer(
+      o.embeddingsInitializer ?? initializers.randomUniform(),
+      `${subject}: embeddingsInitializer`,
+    );
     this.regularizer = resolveRegularizer(o.embeddingsRegularizer, `${subject}: embeddingsRegularizer`);
     this.constraint = resolveConstraint(o.embeddingsConstraint, `${subject}: embeddingsConstraint`);
   }

@@ -27,7 +27,16 @@ export function layerFromConfig(type: string, config: Record<string, unknown>): 
   return (layers[resolveName(type, names, 'layer type')] as (config: unknown) => Layer)(config);
 }
 
-export type { ActivationConfig, DenseConfig, DropoutConfig, EmbeddingConfig, GruConfig, InputConfig, LstmConfig, SimpleRnnConfig };
 export { constraints } from './constraints';
 export { initializers } from './initializers';
 export { regularizers } from './regularizers';
+export type {
+  ActivationConfig,
+  DenseConfig,
+  DropoutConfig,
+  EmbeddingConfig,
+  GruConfig,
+  InputConfig,
+  LstmConfig,
+  SimpleRnnConfig,
+};

@@ -25,13 +25,27 @@ function fans(shape: Shape): { in: number; out: number } {
   if (shape.length === 0) return { in: 1, out: 1 };
   if (shape.length === 1) return { in: shape[0] as number, out: shape[0] as number };
   const field = sizeOf(shape.slice(0, -2));
-  return { in: (shape[shape.length - 2] as number) * field, out: (shape[shape.length - 1] as number) * field };
+  return {
+    in: (shape[shape.length - 2] as number) * field,
+    out: (shape[shape.length - 1] as number) * field,
+  };
 }
 
-function numberOption(config: Record<string, unknown>, key: string, fallback: number, subject: string, positive = false): number {
+function numberOption(
+  config: Record<string, unknown>,
+  key: string,
+  fallback: number,
+  subject: string,
+  positive = false,
+): number {
   const value = config[key] ?? fallback;
   if (typeof value !== 'number' || !Number.isFinite(value) || (positive && value <= 0)) {
-    refuse('ERR_VALUE', `${subject}: ${key}`, positive ? 'a finite number above 0' : 'a finite number', value);
+    refuse(
+      'ERR_VALUE',
+      `${subject}: ${key}`,
+      positive ? 'a finite number above 0' : 'a finite number',
+      value,
+    );
   }
   return value as number;
 }
@@ -102,7 +116,13 @@ function scaledDraw(scale: number, mode: 'fanIn' | 'fanOut' | 'fanAvg', distribu
  */
 function orthogonalDraw(gain: number): Draw {
   return (shape, random) => {
-    if (shape.length < 2) refuse('ERR_SHAPE', 'initializers.orthogonal', 'a weight with at least two axes', `[${shape.join(', ')}]`);
+    if (shape.length < 2)
+      refuse(
+        'ERR_SHAPE',
+        'initializers.orthogonal',
+        'a weight with at least two axes',
+        `[${shape.join(', ')}]`,
+      );
     const columns = shape[shape.length - 1] as number;
     const rows = sizeOf(shape.slice(0, -1));
     const [count, length] = rows < columns ? [rows, columns] : [columns, rows];
@@ -155,9 +175,12 @@ export const initializers = {
     const read = readConfig(config, ['gain'], 'initializers.identity') as Record<string, unknown>;
     const gain = numberOption(read, 'gain', 1, 'initializers.identity');
     return seeded('identity', { gain }, (shape) => {
-      if (shape.length !== 2) refuse('ERR_SHAPE', 'initializers.identity', 'a matrix', `[${shape.join(', ')}]`);
+      if (shape.length !== 2)
+        refuse('ERR_SHAPE', 'initializers.identity', 'a matrix', `[${shape.join(', ')}]`);
       const [rows, columns] = shape as [number, number];
-      return Float64Array.from({ length: rows * columns }, (_, i) => (Math.floor(i / columns) === i % columns ? gain : 0));
+      return Float64Array.from({ length: rows * columns }, (_, i) =>
+        Math.floor(i / columns) === i % columns ? gain : 0,
+      );
     });
   },
   /** Uniform in [minval, maxval). Default ±0.05. */
@@ -185,7 +208,11 @@ export const initializers = {
   varianceScaling: (config: VarianceScalingOptions = {}): Initializer => {
     const read = options(config, ['scale', 'mode', 'distribution'], 'varianceScaling');
     const scale = numberOption(read, 'scale', 1, 'initializers.varianceScaling', true);
-    const mode = resolveName(read['mode'] ?? 'fanIn', ['fanIn', 'fanOut', 'fanAvg'] as const, 'initializers.varianceScaling: mode');
+    const mode = resolveName(
+      read['mode'] ?? 'fanIn',
+      ['fanIn', 'fanOut', 'fanAvg'] as const,
+      'initializers.varianceScaling: mode',
+    );
     const distribution = resolveName(
       read['distribution'] ?? 'truncatedNormal',
       ['truncatedNormal', 'untruncatedNormal', 'uniform'] as const,
@@ -210,16 +237,25 @@ export const initializers = {
   /** Orthonormal rows or columns times `gain` (Saxe et al., 2014). */
   orthogonal: (config: SeedOption & { gain?: number } = {}): Initializer => {
     const read = options(config, ['gain'], 'orthogonal');
-    return seeded('orthogonal', read, orthogonalDraw(numberOption(read, 'gain', 1, 'initializers.orthogonal')));
+    return seeded(
+      'orthogonal',
+      read,
+      orthogonalDraw(numberOption(read, 'gain', 1, 'initializers.orthogonal')),
+    );
   },
 };
 
 export type InitializerName = keyof typeof initializers;
-export type InitializerSpec = InitializerName | (string & {}) | Initializer | ({ type: string } & Record<string, unknown>);
+export type InitializerSpec =
+  | InitializerName
+  | (string & {})
+  | Initializer
+  | ({ type: string } & Record<string, unknown>);
 
 /** An initializer from its name, its configuration `{ type, … }`, or itself. */
 export function resolveInitializer(spec: unknown, subject: string): Initializer {
-  if (typeof spec === 'object' && spec !== null && typeof (spec as Initializer).sample === 'function') return spec as Initializer;
+  if (typeof spec === 'object' && spec !== null && typeof (spec as Initializer).sample === 'function')
+    return spec as Initializer;
   const names = Object.keys(initializers) as InitializerName[];
   if (typeof spec === 'object' && spec !== null && 'type' in spec) {
     const { type, ...config } = spec as { type: string };

@@ -18,16 +18,24 @@ export class Input extends Layer {
   private readonly dtype: 'float32' | 'int32';
 
   constructor(config: InputConfig) {
-    const o = readConfig(config, ['name', 'shape', 'batchSize', 'dtype', 'trainable', 'inputShape', 'batchInputShape'], 'layers.input');
+    const o = readConfig(
+      config,
+      ['name', 'shape', 'batchSize', 'dtype', 'trainable', 'inputShape', 'batchInputShape'],
+      'layers.input',
+    );
     const shape = o.shape ?? o.inputShape;
-    if (!Array.isArray(shape)) refuse('ERR_SHAPE', 'layers.input: shape', 'an array of positive integers or null', shape);
+    if (!Array.isArray(shape))
+      refuse('ERR_SHAPE', 'layers.input: shape', 'an array of positive integers or null', shape);
     const named = o.name === undefined ? {} : { name: o.name as string };
     super('input', {
       ...named,
-      ...(o.batchSize === undefined ? { inputShape: shape } : { batchInputShape: [o.batchSize as number, ...shape] }),
+      ...(o.batchSize === undefined
+        ? { inputShape: shape }
+        : { batchInputShape: [o.batchSize as number, ...shape] }),
     } as LayerConfig);
     const dtype = o.dtype ?? 'float32';
-    if (dtype !== 'float32' && dtype !== 'int32') refuse('ERR_VALUE', `${this.subject}: dtype`, "'float32' or 'int32'", dtype);
+    if (dtype !== 'float32' && dtype !== 'int32')
+      refuse('ERR_VALUE', `${this.subject}: dtype`, "'float32' or 'int32'", dtype);
     this.dtype = dtype as 'float32' | 'int32';
   }
 

@@ -96,9 +96,14 @@ export abstract class Layer {
       refuse('ERR_VALUE', `layers.${type}: name`, 'a name without spaces or slashes', `'${config.name}'`);
     }
     const { inputShape, batchInputShape } = config;
-    for (const [key, shape] of [['inputShape', inputShape], ['batchInputShape', batchInputShape]] as const) {
+    for (const [key, shape] of [
+      ['inputShape', inputShape],
+      ['batchInputShape', batchInputShape],
+    ] as const) {
       if (shape === undefined) continue;
-      const ok = Array.isArray(shape) && shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
+      const ok =
+        Array.isArray(shape) &&
+        shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
       if (!ok) refuse('ERR_SHAPE', `${subject}: ${key}`, 'an array of positive integers or null', shape);
     }
     this.batchSize = batchInputShape?.[0] ?? undefined;
@@ -144,7 +149,8 @@ export abstract class Layer {
     const config: Record<string, unknown> = { name: this.name };
     if (!this.trainable) config['trainable'] = false;
     if (this.inputShape) config['inputShape'] = [...this.inputShape];
-    if (this.batchSize !== undefined && this.inputShape) config['batchInputShape'] = [this.batchSize, ...this.inputShape];
+    if (this.batchSize !== undefined && this.inputShape)
+      config['batchInputShape'] = [this.batchSize, ...this.inputShape];
     return config;
   }
 }

@@ -18,7 +18,11 @@ export class Lstm extends Recurrent {
 
   constructor(config: LstmConfig) {
     super('lstm', 'lstm', config, ['recurrentActivation', 'unitForgetBias']);
-    this.unitForgetBias = flagOption(this.own['unitForgetBias'], true, `${subjectOf('lstm', config)}: unitForgetBias`);
+    this.unitForgetBias = flagOption(
+      this.own['unitForgetBias'],
+      true,
+      `${subjectOf('lstm', config)}: unitForgetBias`,
+    );
   }
 
   override get states(): readonly { readonly name: string; readonly size: number }[] {

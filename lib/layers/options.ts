@@ -2,14 +2,16 @@ import { refuse } from '../errors';
 
 /** Reads a count such as `units`. @throws ERR_VALUE unless it is a positive integer */
 export function countOption(value: unknown, subject: string): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('ERR_VALUE', subject, 'a positive integer', value);
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    refuse('ERR_VALUE', subject, 'a positive integer', value);
   return value as number;
 }
 
 /** Reads a dropout rate. @throws ERR_VALUE unless it is in [0, 1) */
 export function rateOption(value: unknown, subject: string): number {
   const rate = value ?? 0;
-  if (typeof rate !== 'number' || !(rate >= 0 && rate < 1)) refuse('ERR_VALUE', subject, 'a rate from 0 to below 1', rate);
+  if (typeof rate !== 'number' || !(rate >= 0 && rate < 1))
+    refuse('ERR_VALUE', subject, 'a rate from 0 to below 1', rate);
   return rate as number;
 }
 

@@ -7,7 +7,14 @@ import { splitSeed } from '../tensors/random';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
-import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape, type WeightSpec } from './layer';
+import {
+  type CallContext,
+  Layer,
+  type LayerConfig,
+  type LayerValue,
+  type SymbolicShape,
+  type WeightSpec,
+} from './layer';
 import { commonOptions, countOption, flagOption, rateOption, subjectOf } from './options';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
@@ -91,7 +98,10 @@ export abstract class Recurrent extends Layer {
   private readonly initialState: 'zeros' | 'learned';
   private readonly seed: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
-  private readonly regularizers: Record<'kernel' | 'recurrent' | 'bias' | 'activity', Regularizer | undefined>;
+  private readonly regularizers: Record<
+    'kernel' | 'recurrent' | 'bias' | 'activity',
+    Regularizer | undefined
+  >;
   private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
   /** The options that only this kind of layer has. */
   protected readonly own: Partial<Record<string, unknown>>;
@@ -107,7 +117,10 @@ export abstract class Recurrent extends Layer {
     super(type, o as LayerConfig);
     this.own = o;
     this.units = countOption(o['units'], `${subject}: units`);
-    this.activation = this.elementwise(o['activation'] === undefined ? 'tanh' : o['activation'], `${subject}: activation`);
+    this.activation = this.elementwise(
+      o['activation'] === undefined ? 'tanh' : o['activation'],
+      `${subject}: activation`,
+    );
     const gates = o['recurrentActivation'] === undefined ? 'sigmoid' : o['recurrentActivation'];
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
@@ -121,12 +134,18 @@ export abstract class Recurrent extends Layer {
       refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' or 'learned'", initialState);
     }
     if (this.stateful && initialState === 'learned') {
-      refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' for a stateful layer, which carries its state", "'learned'");
+      refuse(
+        'ERR_VALUE',
+        `${subject}: initialState`,
+        "'zeros' for a stateful layer, which carries its state",
+        "'learned'",
+      );
     }
     this.initialState = initialState as 'zeros' | 'learned';
     this.seed = o['seed'] as number | undefined;
     if (this.seed !== undefined) splitSeed(this.seed, `${subject}: seed`);
-    const initializer = (key: string, fallback: string) => resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
+    const initializer = (key: string, fallback: string) =>
+      resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
     this.initializers = {
       kernel: initializer('kernelInitializer', 'glorotUniform'),
       recurrent: initializer('recurrentInitializer', 'orthogonal'),
@@ -150,7 +169,13 @@ export abstract class Recurrent extends Layer {
   private elementwise(spec: unknown, subject: string): ActivationAttrs {
     const activation = resolveActivation(spec, subject);
     if (activation.kind === 'softmax' || activation.kind === 'logSoftmax') {
-      refuse('ERR_VALUE', subject, 'an elementwise activation', `'${activation.kind}'`, 'Put a dense layer with it on top.');
+      refuse(
+        'ERR_VALUE',
+        subject,
+        'an elementwise activation',
+        `'${activation.kind}'`,
+        'Put a dense layer with it on top.',
+      );
     }
     return activation;
   }
@@ -182,12 +207,16 @@ export abstract class Recurrent extends Layer {
     const { shape } = input;
     if (input.dtype !== 'real' || shape.length !== 2) {
       const flat = input.dtype === 'real' && shape.length === 1;
-      const got = input.dtype === 'int32' ? `ids [N, ${shape.map((n) => n ?? 'T').join(', ')}]` : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
-      const hint = input.dtype === 'int32'
-        ? 'Put an embedding layer below.'
-        : flat
-          ? 'When a recurrent layer is below, give it returnSequences: true.'
-          : undefined;
+      const got =
+        input.dtype === 'int32'
+          ? `ids [N, ${shape.map((n) => n ?? 'T').join(', ')}]`
+          : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
+      const hint =
+        input.dtype === 'int32'
+          ? 'Put an embedding layer below.'
+          : flat
+            ? 'When a recurrent layer is below, give it returnSequences: true.'
+            : undefined;
       refuse('ERR_SHAPE', this.subject, 'a sequence [N, T, features]', got, hint);
     }
     const [steps, features] = shape as [number | null, number | null];
@@ -229,7 +258,10 @@ export abstract class Recurrent extends Layer {
       weights.push({
         name: 'bias',
         shape: this.biasShape,
-        initializer: { ...initializer, sample: (shape, random) => this.shapeBias(initializer.sample(shape, random)) },
+        initializer: {
+          ...initializer,
+          sample: (shape, random) => this.shapeBias(initializer.sample(shape, random)),
+        },
         regularizer: this.regularizers.bias,
         constraint: this.constraints.bias,
         decay: false,
@@ -237,7 +269,12 @@ export abstract class Recurrent extends Layer {
     }
     if (this.initialState === 'learned') {
       for (const { name, size } of this.states) {
-        weights.push({ name: learnedName(name), shape: [size], initializer: initializers.zeros(), decay: false });
+        weights.push({
+          name: learnedName(name),
+          shape: [size],
+          initializer: initializers.zeros(),
+          decay: false,
+        });
       }
     }
     this.weights = weights;
@@ -269,7 +306,10 @@ export abstract class Recurrent extends Layer {
             rate: training ? this.dropout : 0,
             stream: context.stream(this, 'inputDropout'),
           },
-          recurrentDropout: { rate: training ? this.recurrentDropout : 0, stream: context.stream(this, 'recurrentDropout') },
+          recurrentDropout: {
+            rate: training ? this.recurrentDropout : 0,
+            stream: context.stream(this, 'recurrentDropout'),
+          },
         },
       ],
     } as const;
@@ -277,7 +317,13 @@ export abstract class Recurrent extends Layer {
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const want = [false, true, this.stateful, this.stateful && names.includes('c')];
-    const outputs = builder.emit('rnnStack', [context.step(), input.id, ...weights, bias, ...states], attrs, this.subject, want);
+    const outputs = builder.emit(
+      'rnnStack',
+      [context.step(), input.id, ...weights, bias, ...states],
+      attrs,
+      this.subject,
+      want,
+    );
     const first = stackLayout.forwardOutput(0);
     if (this.stateful) {
       this.states.forEach(({ name, size }, i) => {
@@ -301,14 +347,21 @@ export abstract class Recurrent extends Layer {
     if (this.stateful) return context.state(this, name, shape);
     if (this.initialState !== 'learned') return undefined;
     const vector = context.weight(this, learnedName(name));
-    return context.builder.emit('broadcastRows', [vector], { rows: context.batch }, this.subject)[0] as ValueId;
+    return context.builder.emit(
+      'broadcastRows',
+      [vector],
+      { rows: context.batch },
+      this.subject,
+    )[0] as ValueId;
   }
 
   private penalizeActivity(context: CallContext, id: ValueId): void {
     const { activity } = this.regularizers;
     if (!activity) return;
     const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
-    context.addLoss(context.builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId);
+    context.addLoss(
+      context.builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId,
+    );
   }
 
   override getConfig(): Record<string, unknown> {
@@ -344,6 +397,10 @@ export abstract class Recurrent extends Layer {
 const learnedName = (state: string) => `initial${state.toUpperCase()}`;
 
 /** The configurations of those parts that are there. */
-export function configs(parts: Record<string, { getConfig(): Record<string, unknown> } | undefined>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(parts).flatMap(([key, part]) => (part ? [[key, part.getConfig()]] : [])));
+export function configs(
+  parts: Record<string, { getConfig(): Record<string, unknown> } | undefined>,
+): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(parts).flatMap(([key, part]) => (part ? [[key, part.getConfig()]] : [])),
+  );
 }

@@ -10,7 +10,10 @@ export interface Regularizer {
 }
 
 function regularizer(type: string, l1: unknown, l2: unknown): Regularizer {
-  for (const [key, value] of [['l1', l1], ['l2', l2]] as const) {
+  for (const [key, value] of [
+    ['l1', l1],
+    ['l2', l2],
+  ] as const) {
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
       refuse('ERR_VALUE', `regularizers.${type}: ${key}`, 'a finite number, 0 or more', value);
     }
@@ -21,9 +24,11 @@ function regularizer(type: string, l1: unknown, l2: unknown): Regularizer {
 
 export const regularizers = {
   /** Sum of absolute values (Tibshirani, 1996). Default 0.01. */
-  l1: (config: { l1?: number } = {}): Regularizer => regularizer('l1', readConfig(config, ['l1'], 'regularizers.l1').l1 ?? 0.01, 0),
+  l1: (config: { l1?: number } = {}): Regularizer =>
+    regularizer('l1', readConfig(config, ['l1'], 'regularizers.l1').l1 ?? 0.01, 0),
   /** Sum of squares, without the ½ of some texts, as in Keras. Default 0.01. */
-  l2: (config: { l2?: number } = {}): Regularizer => regularizer('l2', 0, readConfig(config, ['l2'], 'regularizers.l2').l2 ?? 0.01),
+  l2: (config: { l2?: number } = {}): Regularizer =>
+    regularizer('l2', 0, readConfig(config, ['l2'], 'regularizers.l2').l2 ?? 0.01),
   /** Both. Default 0, as in Keras. */
   l1l2: (config: { l1?: number; l2?: number } = {}): Regularizer => {
     const read = readConfig(config, ['l1', 'l2'], 'regularizers.l1l2');
@@ -31,12 +36,20 @@ export const regularizers = {
   },
 };
 
-export type RegularizerSpec = 'l1' | 'l2' | 'l1l2' | (string & {}) | Regularizer | ({ type: string } & Record<string, unknown>) | null;
+export type RegularizerSpec =
+  | 'l1'
+  | 'l2'
+  | 'l1l2'
+  | (string & {})
+  | Regularizer
+  | ({ type: string } & Record<string, unknown>)
+  | null;
 
 /** A regularizer from its name, its configuration `{ type, … }`, or itself; nothing for null or undefined. */
 export function resolveRegularizer(spec: unknown, subject: string): Regularizer | undefined {
   if (spec === undefined || spec === null) return undefined;
-  if (typeof spec === 'object' && typeof (spec as Regularizer).getConfig === 'function') return spec as Regularizer;
+  if (typeof spec === 'object' && typeof (spec as Regularizer).getConfig === 'function')
+    return spec as Regularizer;
   const names = Object.keys(regularizers) as (keyof typeof regularizers)[];
   if (typeof spec === 'object' && 'type' in spec) {
     const { type, ...config } = spec as { type: string };

@@ -1,1 +1,1 @@
-export { losses, type LossSpec } from './loss';
+export { type LossSpec, losses } from './loss';

@@ -27,7 +27,8 @@ function crossentropy(type: LossKind, options: CrossentropyOptions): Loss {
   const read = readConfig(options, ['fromLogits', 'labelSmoothing'], subject);
   const fromLogits = read.fromLogits ?? false;
   const labelSmoothing = read.labelSmoothing ?? 0;
-  if (typeof fromLogits !== 'boolean') refuse('ERR_VALUE', `${subject}: fromLogits`, 'true or false', fromLogits);
+  if (typeof fromLogits !== 'boolean')
+    refuse('ERR_VALUE', `${subject}: fromLogits`, 'true or false', fromLogits);
   if (typeof labelSmoothing !== 'number' || !(labelSmoothing >= 0 && labelSmoothing < 1)) {
     refuse('ERR_VALUE', `${subject}: labelSmoothing`, 'a number from 0 to below 1', labelSmoothing);
   }
@@ -47,11 +48,14 @@ function plain(type: LossKind, options: object): Loss {
 
 export const losses = {
   /** −Σ y log p, for one-hot or soft targets `[…, C]`. */
-  categoricalCrossentropy: (options: CrossentropyOptions = {}): Loss => crossentropy('categoricalCrossentropy', options),
+  categoricalCrossentropy: (options: CrossentropyOptions = {}): Loss =>
+    crossentropy('categoricalCrossentropy', options),
   /** −log p_y, for class indices `[…]`. */
-  sparseCategoricalCrossentropy: (options: CrossentropyOptions = {}): Loss => crossentropy('sparseCategoricalCrossentropy', options),
+  sparseCategoricalCrossentropy: (options: CrossentropyOptions = {}): Loss =>
+    crossentropy('sparseCategoricalCrossentropy', options),
   /** Mean over outputs of −(y log p + (1−y) log(1−p)). */
-  binaryCrossentropy: (options: CrossentropyOptions = {}): Loss => crossentropy('binaryCrossentropy', options),
+  binaryCrossentropy: (options: CrossentropyOptions = {}): Loss =>
+    crossentropy('binaryCrossentropy', options),
   meanSquaredError: (options: object = {}): Loss => plain('meanSquaredError', options),
   meanAbsoluteError: (options: object = {}): Loss => plain('meanAbsoluteError', options),
   /** Squared up to `delta` (default 1), linear beyond (Huber, 1964). */
@@ -60,7 +64,13 @@ export const losses = {
     if (typeof delta !== 'number' || !(delta > 0) || !Number.isFinite(delta)) {
       refuse('ERR_VALUE', 'losses.huber: delta', 'a finite number above 0', delta);
     }
-    return { type: 'huber', sparse: false, fromLogits: false, parameter: delta as number, getConfig: () => ({ type: 'huber', delta }) };
+    return {
+      type: 'huber',
+      sparse: false,
+      fromLogits: false,
+      parameter: delta as number,
+      getConfig: () => ({ type: 'huber', delta }),
+    };
   },
   /** Mean of log cosh(p − y). */
   logCosh: (options: object = {}): Loss => plain('logCosh', options),
@@ -69,7 +79,13 @@ export const losses = {
 };
 
 export type LossName = keyof typeof losses;
-export type LossSpec = LossName | 'mse' | 'mae' | (string & {}) | Loss | ({ type: string } & Record<string, unknown>);
+export type LossSpec =
+  | LossName
+  | 'mse'
+  | 'mae'
+  | (string & {})
+  | Loss
+  | ({ type: string } & Record<string, unknown>);
 
 const names = Object.keys(losses) as LossName[];
 const short: Readonly<Record<string, LossName>> = {
@@ -81,7 +97,8 @@ const short: Readonly<Record<string, LossName>> = {
 
 /** A loss from its name, its configuration `{ type, … }`, or itself. */
 export function resolveLoss(spec: unknown, subject = 'loss'): Loss {
-  if (typeof spec === 'object' && spec !== null && typeof (spec as Loss).getConfig === 'function') return spec as Loss;
+  if (typeof spec === 'object' && spec !== null && typeof (spec as Loss).getConfig === 'function')
+    return spec as Loss;
   const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
   const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
   const known = [...names, ...Object.keys(short)];

@@ -2,7 +2,17 @@ import { readConfig } from '../config';
 import { refuse } from '../errors';
 import { resolveName } from '../names';
 import type { MetricAttrs } from '../plan/types';
-import { areaUnderCurve, type AucOptions, averageF1, type F1Options, precisionOf, r2Of, type R2Options, recallOf, type ThresholdOptions } from './results';
+import {
+  type AucOptions,
+  areaUnderCurve,
+  averageF1,
+  type F1Options,
+  precisionOf,
+  type R2Options,
+  r2Of,
+  recallOf,
+  type ThresholdOptions,
+} from './results';
 
 /** What a model is measured by. The engine writes sums per batch (docs/plan.md, "Metrics"); they add up over batches. */
 export interface Metric {
@@ -33,7 +43,12 @@ const quotient = (sums: Float64Array) => (sums[1] === 0 ? 0 : (sums[0] as number
 type Binder = MetricTemplate['bind'];
 
 /** Reads the options once, so that mistakes show where the metric is made. */
-function template(type: MetricName, given: unknown, known: readonly string[], make: (o: Partial<Record<string, unknown>>, subject: string) => Binder): MetricTemplate {
+function template(
+  type: MetricName,
+  given: unknown,
+  known: readonly string[],
+  make: (o: Partial<Record<string, unknown>>, subject: string) => Binder,
+): MetricTemplate {
   const subject = `metrics.${type}`;
   const { name, ...config } = readConfig<string>(given, [...known, 'name'], subject);
   if (name !== undefined && typeof name !== 'string') refuse('ERR_VALUE', `${subject}: name`, 'a name', name);
@@ -53,7 +68,8 @@ const sparseOf = ({ loss }: MetricContext) => loss.sparse;
 
 /** @throws ERR_VALUE when the targets are not what the metric reads */
 function needDense(type: string, { loss }: MetricContext): void {
-  if (loss.sparse) refuse('ERR_VALUE', `metrics.${type}`, 'targets like the predictions', `class indices (${loss.type})`);
+  if (loss.sparse)
+    refuse('ERR_VALUE', `metrics.${type}`, 'targets like the predictions', `class indices (${loss.type})`);
 }
 
 const binaryAccuracy =
@@ -63,7 +79,10 @@ const binaryAccuracy =
     return { attrs: { kind: 'binaryAccuracy', sparse: false, thresholds: [threshold] }, result: quotient };
   };
 
-const categoricalAccuracy: Binder = (context) => ({ attrs: { kind: 'categoricalAccuracy', sparse: sparseOf(context) }, result: quotient });
+const categoricalAccuracy: Binder = (context) => ({
+  attrs: { kind: 'categoricalAccuracy', sparse: sparseOf(context) },
+  result: quotient,
+});
 
 const error =
   (kind: 'squaredError' | 'absoluteError', type: string, after = (v: number) => v): Binder =>
@@ -86,13 +105,18 @@ function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate
     const several = Array.isArray(o['thresholds']);
     const value = type === 'precision' ? precisionOf : recallOf;
     return (context) => {
-      if (classId !== undefined && !(Number.isInteger(classId) && (classId as number) >= 0 && (classId as number) < context.classes)) {
+      if (
+        classId !== undefined &&
+        !(Number.isInteger(classId) && (classId as number) >= 0 && (classId as number) < context.classes)
+      ) {
         refuse('ERR_VALUE', `${subject}: classId`, `a class from 0 to ${context.classes - 1}`, classId);
       }
       return {
         attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: false },
         result: (sums) => {
-          const values = thresholds.map((_, t) => value(sums, t, context.classes, classId as number | undefined));
+          const values = thresholds.map((_, t) =>
+            value(sums, t, context.classes, classId as number | undefined),
+          );
           return several ? values : (values[0] as number);
         },
       };
@@ -114,9 +138,12 @@ export const metrics = {
     }),
   /** Share of outputs on the right side of the threshold (default 0.5). */
   binaryAccuracy: (options: NameOption & { threshold?: number } = {}): MetricTemplate =>
-    template('binaryAccuracy', options, ['threshold'], (o, subject) => binaryAccuracy(thresholdList(o['threshold'], subject)[0] as number)),
+    template('binaryAccuracy', options, ['threshold'], (o, subject) =>
+      binaryAccuracy(thresholdList(o['threshold'], subject)[0] as number),
+    ),
   /** Share of rows whose largest output is at the class of a one-hot target. */
-  categoricalAccuracy: (options: NameOption = {}): MetricTemplate => template('categoricalAccuracy', options, [], () => categoricalAccuracy),
+  categoricalAccuracy: (options: NameOption = {}): MetricTemplate =>
+    template('categoricalAccuracy', options, [], () => categoricalAccuracy),
   /** Share of rows whose largest output is at the target's class index. */
   sparseCategoricalAccuracy: (options: NameOption = {}): MetricTemplate =>
     template('sparseCategoricalAccuracy', options, [], () => categoricalAccuracy),
@@ -124,8 +151,12 @@ export const metrics = {
   topK: (options: NameOption & { k?: number } = {}): MetricTemplate =>
     template('topK', options, ['k'], (o, subject) => {
       const k = o['k'] ?? 5;
-      if (!Number.isInteger(k) || (k as number) < 1) refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
-      return (context) => ({ attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number }, result: quotient });
+      if (!Number.isInteger(k) || (k as number) < 1)
+        refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
+      return (context) => ({
+        attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number },
+        result: quotient,
+      });
     }),
   /** tp / (tp + fp), over all outputs or one class. A list of thresholds gives a list. */
   precision: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('precision', options),
@@ -135,7 +166,9 @@ export const metrics = {
   f1: (options: NameOption & F1Options = {}): MetricTemplate =>
     template('f1', options, ['average', 'threshold'], (o, subject) => {
       const average =
-        o['average'] === undefined || o['average'] === null ? null : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
+        o['average'] === undefined || o['average'] === null
+          ? null
+          : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
       const threshold = o['threshold'] ?? null;
       const thresholds = threshold === null ? [] : thresholdList(threshold, subject);
       return (context) => ({
@@ -147,7 +180,8 @@ export const metrics = {
   auc: (options: NameOption & AucOptions = {}): MetricTemplate =>
     template('auc', options, ['numThresholds', 'curve', 'summationMethod'], (o, subject) => {
       const count = o['numThresholds'] ?? 200;
-      if (!Number.isInteger(count) || (count as number) < 3) refuse('ERR_VALUE', `${subject}: numThresholds`, 'an integer, 3 or more', count);
+      if (!Number.isInteger(count) || (count as number) < 3)
+        refuse('ERR_VALUE', `${subject}: numThresholds`, 'an integer, 3 or more', count);
       const curve = resolveName(o['curve'] ?? 'ROC', ['ROC', 'PR'] as const, `${subject}: curve`);
       const method = resolveName(
         o['summationMethod'] ?? 'interpolation',
@@ -162,30 +196,49 @@ export const metrics = {
         };
       };
     }),
-  meanSquaredError: (options: NameOption = {}): MetricTemplate => template('meanSquaredError', options, [], () => error('squaredError', 'meanSquaredError')),
+  meanSquaredError: (options: NameOption = {}): MetricTemplate =>
+    template('meanSquaredError', options, [], () => error('squaredError', 'meanSquaredError')),
   meanAbsoluteError: (options: NameOption = {}): MetricTemplate =>
     template('meanAbsoluteError', options, [], () => error('absoluteError', 'meanAbsoluteError')),
   rootMeanSquaredError: (options: NameOption = {}): MetricTemplate =>
-    template('rootMeanSquaredError', options, [], () => error('squaredError', 'rootMeanSquaredError', Math.sqrt)),
+    template('rootMeanSquaredError', options, [], () =>
+      error('squaredError', 'rootMeanSquaredError', Math.sqrt),
+    ),
   /** 1 − Σ(y−p)² / Σ(y−ȳ)² per output, then averaged. */
   r2: (options: NameOption & R2Options = {}): MetricTemplate =>
     template('r2', options, ['classAggregation'], (o, subject) => {
       const given = o['classAggregation'] === undefined ? 'uniformAverage' : o['classAggregation'];
       const aggregation =
-        given === null ? null : resolveName(given, ['uniformAverage', 'varianceWeightedAverage'] as const, `${subject}: classAggregation`);
+        given === null
+          ? null
+          : resolveName(
+              given,
+              ['uniformAverage', 'varianceWeightedAverage'] as const,
+              `${subject}: classAggregation`,
+            );
       return (context) => {
         needDense('r2', context);
         return { attrs: { kind: 'r2', sparse: false }, result: (sums) => r2Of(sums, aggregation) };
       };
     }),
   /** exp of the mean cross-entropy: the number of classes among which the model is as unsure. */
-  perplexity: (options: NameOption = {}): MetricTemplate => template('perplexity', options, [], () => crossentropy(Math.exp)),
+  perplexity: (options: NameOption = {}): MetricTemplate =>
+    template('perplexity', options, [], () => crossentropy(Math.exp)),
   /** Mean −log of the probability given to the true class. */
-  crossentropy: (options: NameOption = {}): MetricTemplate => template('crossentropy', options, [], () => crossentropy()),
+  crossentropy: (options: NameOption = {}): MetricTemplate =>
+    template('crossentropy', options, [], () => crossentropy()),
 };
 
 export type MetricName = keyof typeof metrics;
-export type MetricSpec = MetricName | 'acc' | 'mse' | 'mae' | 'rmse' | (string & {}) | MetricTemplate | ({ type: string } & Record<string, unknown>);
+export type MetricSpec =
+  | MetricName
+  | 'acc'
+  | 'mse'
+  | 'mae'
+  | 'rmse'
+  | (string & {})
+  | MetricTemplate
+  | ({ type: string } & Record<string, unknown>);
 
 const short: Readonly<Record<string, MetricName>> = {
   acc: 'accuracy',

@@ -56,7 +56,11 @@ export function recallOf(sums: Float64Array, t: number, classes: number, classId
 }
 
 /** F1 = 2tp / (2tp + fp + fn) per class; averaged plainly, by support, or from pooled counts. */
-export function averageF1(sums: Float64Array, classes: number, average: 'micro' | 'macro' | 'weighted' | null): number | number[] {
+export function averageF1(
+  sums: Float64Array,
+  classes: number,
+  average: 'micro' | 'macro' | 'weighted' | null,
+): number | number[] {
   const f1 = ({ tp, fp, fn }: Counts) => ratio(2 * tp, 2 * tp + fp + fn);
   if (average === 'micro') return f1(counts(sums, 0, classes));
   const perClass = Array.from({ length: classes }, (_, c) => counts(sums, 0, classes, c));
@@ -64,22 +68,36 @@ export function averageF1(sums: Float64Array, classes: number, average: 'micro' 
   if (average === null) return values;
   const support = perClass.map(({ tp, fn }) => (average === 'weighted' ? tp + fn : 1));
   const total = support.reduce((a, b) => a + b, 0);
-  return ratio(values.reduce((sum, value, c) => sum + value * (support[c] as number), 0), total);
+  return ratio(
+    values.reduce((sum, value, c) => sum + value * (support[c] as number), 0),
+    total,
+  );
 }
 
 /** R² per output from sums `[outputs, (Σw, Σwy, Σwy², Σw(y−p)²)]`; 0 where the targets do not vary, as in Keras. */
-export function r2Of(sums: Float64Array, aggregation: 'uniformAverage' | 'varianceWeightedAverage' | null): number | number[] {
+export function r2Of(
+  sums: Float64Array,
+  aggregation: 'uniformAverage' | 'varianceWeightedAverage' | null,
+): number | number[] {
   const outputs = sums.length / 4;
   const spread: number[] = [];
   const values = Array.from({ length: outputs }, (_, c) => {
-    const [w, wy, wyy, residual] = sums.subarray(4 * c, 4 * c + 4) as unknown as [number, number, number, number];
+    const [w, wy, wyy, residual] = sums.subarray(4 * c, 4 * c + 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
     const total = wyy - ratio(wy * wy, w);
     spread.push(total);
     return total === 0 ? 0 : 1 - residual / total;
   });
   if (aggregation === null) return values;
   const weights = aggregation === 'uniformAverage' ? values.map(() => 1) : spread;
-  return ratio(values.reduce((sum, v, c) => sum + v * (weights[c] as number), 0), weights.reduce((a, b) => a + b, 0));
+  return ratio(
+    values.reduce((sum, v, c) => sum + v * (weights[c] as number), 0),
+    weights.reduce((a, b) => a + b, 0),
+  );
 }
 
 /**
@@ -109,7 +127,8 @@ export function areaUnderCurve(
   let area = 0;
   for (let i = 0; i + 1 < bins; i++) {
     const [a, b] = [y[i] as number, y[i + 1] as number];
-    const height = method === 'interpolation' ? (a + b) / 2 : method === 'minoring' ? Math.min(a, b) : Math.max(a, b);
+    const height =
+      method === 'interpolation' ? (a + b) / 2 : method === 'minoring' ? Math.min(a, b) : Math.max(a, b);
     area += ((x[i] as number) - (x[i + 1] as number)) * height;
   }
   return area;

@@ -64,7 +64,8 @@ export interface Batch {
 
 export function isGenerator(data: unknown): data is BatchGenerator {
   if (typeof data === 'function') return true;
-  if (typeof data !== 'object' || data === null || Array.isArray(data) || ArrayBuffer.isView(data)) return false;
+  if (typeof data !== 'object' || data === null || Array.isArray(data) || ArrayBuffer.isView(data))
+    return false;
   return Symbol.iterator in data || Symbol.asyncIterator in data;
 }
 
@@ -78,11 +79,24 @@ export function readExamples(
   const { caller } = contract;
   const inputs = readTensor(`${caller}: x`, x, contract.inputDType === 'int32' ? 'int32' : undefined);
   const wanted = ['N', ...contract.inputShape.map((n) => n ?? 'any')];
-  const fits = inputs.rank === wanted.length && contract.inputShape.every((n, i) => n === null || n === inputs.shape[i + 1]);
+  const fits =
+    inputs.rank === wanted.length &&
+    contract.inputShape.every((n, i) => n === null || n === inputs.shape[i + 1]);
   if (!fits) {
-    refuse('ERR_SHAPE', `${caller}: x`, `shape [${wanted.join(', ')}] (input of ${contract.inputLayer})`, `[${inputs.shape.join(', ')}]`);
+    refuse(
+      'ERR_SHAPE',
+      `${caller}: x`,
+      `shape [${wanted.join(', ')}] (input of ${contract.inputLayer})`,
+      `[${inputs.shape.join(', ')}]`,
+    );
   }
-  if (inputs.size === 0) refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', `shape [${inputs.shape.join(', ')}]`);
+  if (inputs.size === 0)
+    refuse(
+      'ERR_SHAPE',
+      `${caller}: x`,
+      'at least one example and no empty axis',
+      `shape [${inputs.shape.join(', ')}]`,
+    );
   const initialStates = readInitialStates(contract, inputs.shape[0] as number, options.initialStates);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
@@ -91,20 +105,35 @@ export function readExamples(
   const loss = contract.loss as Loss;
   const output = [inputs.shape[0] as number, ...contract.outputShape(inputs.shape.slice(1))];
   const targets = readTargets(contract, loss, y, output);
-  return { x: inputs, y: targets, weights: readWeights(contract, loss, targets, output, options), initialStates };
+  return {
+    x: inputs,
+    y: targets,
+    weights: readWeights(contract, loss, targets, output, options),
+    initialStates,
+  };
 }
 
-function readInitialStates(contract: DataContract, count: number, given: InitialStates = {}): Map<string, Tensor> {
+function readInitialStates(
+  contract: DataContract,
+  count: number,
+  given: InitialStates = {},
+): Map<string, Tensor> {
   const states = new Map<string, Tensor>();
   for (const [layer, byName] of Object.entries(given)) {
     for (const [name, values] of Object.entries(byName)) {
       const key = `${layer}/${name}`;
       const units = contract.states.get(key);
       const subject = `${contract.caller}: initialStates`;
-      if (units === undefined) refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
+      if (units === undefined)
+        refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
       const state = readTensor(`${subject}: ${key}`, values);
       if (state.shape.join() !== [count, units].join()) {
-        refuse('ERR_SHAPE', `${subject}: ${key}`, `shape [${count}, ${units}]`, `[${state.shape.join(', ')}]`);
+        refuse(
+          'ERR_SHAPE',
+          `${subject}: ${key}`,
+          `shape [${count}, ${units}]`,
+          `[${state.shape.join(', ')}]`,
+        );
       }
       states.set(key, state);
     }
@@ -126,7 +155,8 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
   const subject = `${contract.caller}: y`;
   const targets = readTensor(subject, y, loss.sparse ? 'int32' : undefined);
   const wanted = loss.sparse ? output.slice(0, -1) : output;
-  const trimmed = (shape: Shape) => (shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape);
+  const trimmed = (shape: Shape) =>
+    shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape;
   const same = trimmed(targets.shape).join() === trimmed(wanted).join();
   if (!same) {
     const hint =
@@ -135,7 +165,13 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
         : loss.sparse && targets.shape.join() === output.join()
           ? 'For one-hot targets use categoricalCrossentropy.'
           : undefined;
-    refuse('ERR_SHAPE', subject, `shape [${wanted.join(', ')}] for ${loss.type}`, `[${targets.shape.join(', ')}]`, hint);
+    refuse(
+      'ERR_SHAPE',
+      subject,
+      `shape [${wanted.join(', ')}] for ${loss.type}`,
+      `[${targets.shape.join(', ')}]`,
+      hint,
+    );
   }
   return targets.reshape(wanted);
 }
@@ -157,13 +193,20 @@ function readWeights(
     const given = readTensor(subject, sampleWeight);
     const perRow = given.shape.join() === rowShape.join();
     if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
-      const either = rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
+      const either =
+        rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
       refuse('ERR_SHAPE', subject, `shape ${either}`, `[${given.shape.join(', ')}]`);
     }
     const repeat = rows / given.size;
     for (let r = 0; r < rows; r++) {
       const w = given.data[Math.floor(r / repeat)] as number;
-      if (!(Number.isFinite(w) && w >= 0)) refuse('ERR_VALUE', subject, 'finite weights, 0 or more', `${w} at position ${Math.floor(r / repeat)}`);
+      if (!(Number.isFinite(w) && w >= 0))
+        refuse(
+          'ERR_VALUE',
+          subject,
+          'finite weights, 0 or more',
+          `${w} at position ${Math.floor(r / repeat)}`,
+        );
       weights[r] = w;
     }
   }
@@ -181,12 +224,17 @@ function applyClassWeight(
 ): void {
   const subject = `${contract.caller}: classWeight`;
   const classes = output[output.length - 1] as number;
-  const entries = classWeight instanceof Map ? [...classWeight] : Object.entries(classWeight).map(([k, v]) => [Number(k), v] as const);
+  const entries =
+    classWeight instanceof Map
+      ? [...classWeight]
+      : Object.entries(classWeight).map(([k, v]) => [Number(k), v] as const);
   const count = Math.max(classes, 2);
   const factor = new Float64Array(count).fill(1);
   for (const [label, w] of entries) {
-    if (!(Number.isInteger(label) && label >= 0 && label < count)) refuse('ERR_VALUE', subject, `class indices 0 to ${count - 1}`, label);
-    if (!(typeof w === 'number' && Number.isFinite(w) && w >= 0)) refuse('ERR_VALUE', subject, 'finite weights, 0 or more', show(w));
+    if (!(Number.isInteger(label) && label >= 0 && label < count))
+      refuse('ERR_VALUE', subject, `class indices 0 to ${count - 1}`, label);
+    if (!(typeof w === 'number' && Number.isFinite(w) && w >= 0))
+      refuse('ERR_VALUE', subject, 'finite weights, 0 or more', show(w));
     factor[label] = w;
   }
   const { data } = targets;
@@ -195,7 +243,8 @@ function applyClassWeight(
     if (!loss.sparse && classes === 1) label = Number((data[r] as number) > 0.5);
     else if (!loss.sparse) {
       label = 0;
-      for (let c = 1; c < classes; c++) if ((data[r * classes + c] as number) > (data[r * classes + label] as number)) label = c;
+      for (let c = 1; c < classes; c++)
+        if ((data[r * classes + c] as number) > (data[r * classes + label] as number)) label = c;
     }
     // A label outside the classes is refused by the plan's own check, with its place in the data.
     weights[r] = (weights[r] as number) * (factor[label] ?? 1);
@@ -210,7 +259,13 @@ export function wholeBatch(examples: Examples): Batch {
 /** @throws ERR_SHAPE when the model carries states for another number of sequences. */
 export function checkFixedBatch({ caller, fixedBatch }: DataContract, rows: number): void {
   if (fixedBatch !== undefined && rows !== fixedBatch) {
-    refuse('ERR_SHAPE', `${caller}: x`, `batches of exactly ${fixedBatch} examples (a stateful model)`, rows, 'Set batchSize and drop or pad the rest.');
+    refuse(
+      'ERR_SHAPE',
+      `${caller}: x`,
+      `batches of exactly ${fixedBatch} examples (a stateful model)`,
+      rows,
+      'Set batchSize and drop or pad the rest.',
+    );
   }
 }
 
@@ -222,7 +277,9 @@ export function* batchesOf(
   firstBatch = 0,
 ): Generator<Batch> {
   const count = examples.x.shape[0] as number;
-  const order = shuffle ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count) : Uint32Array.from({ length: count }, (_, i) => i);
+  const order = shuffle
+    ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count)
+    : Uint32Array.from({ length: count }, (_, i) => i);
   for (let begin = firstBatch * batchSize; begin < count; begin += batchSize) {
     yield { examples, indices: order.subarray(begin, Math.min(count, begin + batchSize)) };
   }
@@ -238,11 +295,20 @@ export async function* batchesFrom(
   for await (const item of source as AsyncIterable<GeneratedBatch>) {
     const isPair = Array.isArray(item);
     if (!isPair && (typeof item !== 'object' || item === null || !('x' in item))) {
-      refuse('ERR_VALUE', `${contract.caller}: generator`, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', item);
+      refuse(
+        'ERR_VALUE',
+        `${contract.caller}: generator`,
+        'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }',
+        item,
+      );
     }
     const [x, y, sampleWeight] = isPair
       ? item
-      : [(item as { x: TensorLike }).x, (item as { y?: TensorLike }).y, (item as { sampleWeight?: TensorLike }).sampleWeight];
+      : [
+          (item as { x: TensorLike }).x,
+          (item as { y?: TensorLike }).y,
+          (item as { sampleWeight?: TensorLike }).sampleWeight,
+        ];
     const examples = readExamples(contract, x, contract.loss ? y : undefined, { ...options, sampleWeight });
     yield wholeBatch(examples);
   }
@@ -259,12 +325,21 @@ export function copyRows(source: Tensor, indices: Uint32Array, target: TensorDat
 }
 
 /** Splits the last `fraction` of the examples off, before any shuffling, as Keras does. */
-export function splitValidation(examples: Examples, fraction: number): [train: Examples, validation: Examples] {
+export function splitValidation(
+  examples: Examples,
+  fraction: number,
+): [train: Examples, validation: Examples] {
   const count = examples.x.shape[0] as number;
   const kept = Math.floor(count * (1 - fraction));
-  if (!(fraction > 0 && fraction < 1)) refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', fraction);
+  if (!(fraction > 0 && fraction < 1))
+    refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', fraction);
   if (kept === 0 || kept === count) {
-    refuse('ERR_VALUE', 'fit: validationSplit', 'a fraction that leaves examples on both sides', `${fraction} of ${count} examples`);
+    refuse(
+      'ERR_VALUE',
+      'fit: validationSplit',
+      'a fraction that leaves examples on both sides',
+      `${fraction} of ${count} examples`,
+    );
   }
   const part = (begin: number, end: number): Examples => ({
     x: examples.x.rows(begin, end),

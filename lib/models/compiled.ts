@@ -1,6 +1,6 @@
-import { refuse } from '../errors';
-import type { EngineName } from '../engines/engine';
 import { readConfig } from '../config';
+import type { EngineName } from '../engines/engine';
+import { refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
 import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
 import { type Optimizer, type OptimizerSpec, resolveOptimizer } from '../optimizers/optimizer';
@@ -28,10 +28,16 @@ export interface Compiled {
 }
 
 export function readCompileOptions(options: CompileOptions): Compiled {
-  const known = readConfig(options, ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'], 'compile');
-  if (known['loss'] === undefined) refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
+  const known = readConfig(
+    options,
+    ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'],
+    'compile',
+  );
+  if (known['loss'] === undefined)
+    refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
   const metrics = known['metrics'] ?? [];
-  if (!Array.isArray(metrics)) refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", metrics);
+  if (!Array.isArray(metrics))
+    refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", metrics);
   if (options.precision !== undefined && options.precision !== 'fp32') {
     refuse('ERR_VALUE', 'compile: precision', "'fp32'", `'${options.precision}'`);
   }
@@ -56,7 +62,9 @@ export function readMetrics(specs: readonly MetricSpec[], loss: Loss, classes: n
     let name = metric.name;
     for (let i = 1; taken.has(name); i++) name = `${metric.name}_${i}`;
     taken.add(name);
-    return name === metric.name ? metric : { ...metric, name, result: (sums) => metric.result(sums), getConfig: () => metric.getConfig() };
+    return name === metric.name
+      ? metric
+      : { ...metric, name, result: (sums) => metric.result(sums), getConfig: () => metric.getConfig() };
   });
 }
 

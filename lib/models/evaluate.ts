@@ -38,13 +38,16 @@ export type Data =
 /** @throws ERR_ABORTED when the signal has fired. */
 export function throwIfAborted(caller: string, signal: AbortSignal | undefined): void {
   if (!signal?.aborted) return;
-  throw new DeepRnnError('ERR_ABORTED', `${caller}: aborted by its signal; the model stays usable.`, { cause: signal.reason });
+  throw new DeepRnnError('ERR_ABORTED', `${caller}: aborted by its signal; the model stays usable.`, {
+    cause: signal.reason,
+  });
 }
 
 /** Reads a positive whole number option. */
 export function positiveInteger(subject: string, value: unknown, fallback: number): number {
   if (value === undefined) return fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('ERR_VALUE', subject, 'a positive integer', value);
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    refuse('ERR_VALUE', subject, 'a positive integer', value);
   return value as number;
 }
 
@@ -69,19 +72,25 @@ export async function* passOver(
 }
 
 export async function evaluate(model: Sequential, data: Data, options: EvaluateOptions): Promise<Scores> {
-  readConfig(options, ['batchSize', 'steps', 'initialStates', 'signal', 'sampleWeight', 'classWeight', 'callbacks'], 'evaluate');
+  readConfig(
+    options,
+    ['batchSize', 'steps', 'initialStates', 'signal', 'sampleWeight', 'classWeight', 'callbacks'],
+    'evaluate',
+  );
   const contract = model.contract('evaluate');
   const batchSize = positiveInteger('evaluate: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const keeper = new ScoreKeeper(model.metrics);
   const callbacks = options.callbacks ?? [];
-  const examples = 'x' in data ? Tensor.prototype.isPrototypeOf(data.x) && (data.x as Tensor).shape[0] : undefined;
-  const steps = options.steps ?? (typeof examples === 'number' ? Math.ceil(examples / batchSize) : null);
+  const examples = 'x' in data && data.x instanceof Tensor ? data.x.shape[0] : undefined;
+  const steps = options.steps ?? (examples === undefined ? null : Math.ceil(examples / batchSize));
   for (const callback of callbacks) await callback.onEvaluateBegin?.(steps);
   let index = 0;
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {
     throwIfAborted('evaluate', options.signal);
     const count = batch.indices.length;
-    await model.runner.run(batch, { caller: 'evaluate', mode: 'evaluate' }, (loaded) => keeper.add(loaded, count));
+    await model.runner.run(batch, { caller: 'evaluate', mode: 'evaluate' }, (loaded) =>
+      keeper.add(loaded, count),
+    );
     if (callbacks.length > 0) {
       const logs = keeper.logs();
       for (const callback of callbacks) await callback.onEvaluateBatchEnd?.(index, logs);
@@ -94,7 +103,11 @@ export async function evaluate(model: Sequential, data: Data, options: EvaluateO
   return scores;
 }
 
-export async function predict(model: Sequential, x: TensorLike | BatchGenerator, options: PredictOptions): Promise<Tensor> {
+export async function predict(
+  model: Sequential,
+  x: TensorLike | BatchGenerator,
+  options: PredictOptions,
+): Promise<Tensor> {
   readConfig(options, ['batchSize', 'steps', 'initialStates', 'signal'], 'predict');
   const contract = model.contract('predict');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
@@ -109,7 +122,12 @@ export async function predict(model: Sequential, x: TensorLike | BatchGenerator,
     );
     const first = parts[0];
     if (first && first.shape.slice(1).join() !== part.shape.slice(1).join()) {
-      refuse('ERR_SHAPE', 'predict: generator', `outputs like the first batch's [${first.shape.slice(1).join(', ')}]`, `[${part.shape.slice(1).join(', ')}]`);
+      refuse(
+        'ERR_SHAPE',
+        'predict: generator',
+        `outputs like the first batch's [${first.shape.slice(1).join(', ')}]`,
+        `[${part.shape.slice(1).join(', ')}]`,
+      );
     }
     parts.push(part);
   }
@@ -128,5 +146,8 @@ function concatenate(parts: readonly Tensor[]): Tensor {
     data.set(part.data, at);
     at += part.size;
   }
-  return new Tensor(data, [parts.reduce((sum, part) => sum + (part.shape[0] as number), 0), ...first.shape.slice(1)]);
+  return new Tensor(data, [
+    parts.reduce((sum, part) => sum + (part.shape[0] as number), 0),
+    ...first.shape.slice(1),
+  ]);
 }

@@ -118,22 +118,43 @@ class Fit {
     this.batchSize = positiveInteger('fit: batchSize', options.batchSize, this.contract.fixedBatch ?? 32);
     this.epochs = positiveInteger('fit: epochs', options.epochs, 1);
     this.epoch = options.initialEpoch ?? 0;
-    if (!Number.isSafeInteger(this.epoch) || this.epoch < 0) refuse('ERR_VALUE', 'fit: initialEpoch', 'an integer, 0 or more', this.epoch);
+    if (!Number.isSafeInteger(this.epoch) || this.epoch < 0)
+      refuse('ERR_VALUE', 'fit: initialEpoch', 'an integer, 0 or more', this.epoch);
     positiveInteger('fit: validationFreq', options.validationFreq, 1);
-    const limit = options.stepsPerEpoch === undefined ? undefined : positiveInteger('fit: stepsPerEpoch', options.stepsPerEpoch, 1);
+    const limit =
+      options.stepsPerEpoch === undefined
+        ? undefined
+        : positiveInteger('fit: stepsPerEpoch', options.stepsPerEpoch, 1);
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
     if (!examples && options.sampleWeight !== undefined) {
-      refuse('ERR_VALUE', 'fit: sampleWeight', 'weights inside the batches when x is a generator', 'sampleWeight');
+      refuse(
+        'ERR_VALUE',
+        'fit: sampleWeight',
+        'weights inside the batches when x is a generator',
+        'sampleWeight',
+      );
     }
     this.validation = this.readValidation();
     if (options.validationSplit !== undefined) {
-      if (!examples) refuse('ERR_VALUE', 'fit: validationSplit', 'data in memory', 'a generator', 'Use validationData.');
+      if (!examples)
+        refuse('ERR_VALUE', 'fit: validationSplit', 'data in memory', 'a generator', 'Use validationData.');
       [examples, this.validation] = splitValidation(examples, options.validationSplit);
     }
     this.examples = examples;
-    if (!examples && this.epochs > 1 && limit === undefined && typeof (data as { generator: unknown }).generator !== 'function') {
-      refuse('ERR_VALUE', 'fit: stepsPerEpoch', 'a number of batches for an iterable used over several epochs', 'nothing', 'Or pass a function that starts a new iterable.');
+    if (
+      !examples &&
+      this.epochs > 1 &&
+      limit === undefined &&
+      typeof (data as { generator: unknown }).generator !== 'function'
+    ) {
+      refuse(
+        'ERR_VALUE',
+        'fit: stepsPerEpoch',
+        'a number of batches for an iterable used over several epochs',
+        'nothing',
+        'Or pass a function that starts a new iterable.',
+      );
     }
     const all = examples ? Math.ceil((examples.x.shape[0] as number) / this.batchSize) : null;
     this.stepsPerEpoch = limit === undefined ? all : all === null ? limit : Math.min(all, limit);
@@ -146,10 +167,12 @@ class Fit {
     if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
       refuse('ERR_VALUE', 'fit: callbacks', 'an array of callbacks', callbacks);
     }
-    if (![0, 1, 2, 'auto'].includes(verbose)) refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", verbose);
+    if (![0, 1, 2, 'auto'].includes(verbose))
+      refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", verbose);
     const keys = callbacks.map((c) => c.stateKey).filter((key) => key !== undefined);
     const twice = keys.find((key, i) => keys.indexOf(key) !== i);
-    if (twice !== undefined) refuse('ERR_VALUE', 'fit: callbacks', 'a stateKey of its own for each', `'${twice}' twice`);
+    if (twice !== undefined)
+      refuse('ERR_VALUE', 'fit: callbacks', 'a stateKey of its own for each', `'${twice}' twice`);
     const own = [...callbacks];
     if (verbose === 1 || (verbose === 'auto' && process.stderr.isTTY)) own.push(progress());
     if (verbose === 2) own.push(progress({ mode: 'lines' }));
@@ -159,19 +182,25 @@ class Fit {
   private readValidation(): Data | Examples | undefined {
     const { validationData, validationSplit } = this.options;
     if (validationData === undefined) return undefined;
-    if (validationSplit !== undefined) refuse('ERR_VALUE', 'fit', 'validationData or validationSplit', 'both');
+    if (validationSplit !== undefined)
+      refuse('ERR_VALUE', 'fit', 'validationData or validationSplit', 'both');
     if (Array.isArray(validationData)) {
       const [x, y, sampleWeight] = validationData;
       return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
     }
     if (isGenerator(validationData)) return { generator: validationData };
-    const { x, y, sampleWeight } = validationData as { x: TensorLike; y: TensorLike; sampleWeight?: TensorLike };
+    const { x, y, sampleWeight } = validationData as {
+      x: TensorLike;
+      y: TensorLike;
+      sampleWeight?: TensorLike;
+    };
     return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
   }
 
   async run(): Promise<History> {
     const { model, callbacks } = this;
-    if (this.options.resumeFrom !== undefined) await this.resume(this.options.resumeFrom);
+    const resumed =
+      this.options.resumeFrom === undefined ? undefined : await this.resume(this.options.resumeFrom);
     model.stopTraining = false;
     model.trainingState = () => this.state();
     let logs: Logs = {};
@@ -186,6 +215,9 @@ class Fit {
         validation: this.validation !== undefined,
       };
       for (const c of callbacks) await c.onTrainBegin?.(model, params);
+      for (const c of callbacks) {
+        if (resumed && c.stateKey !== undefined && c.stateKey in resumed) c.setState?.(resumed[c.stateKey]);
+      }
       while (this.epoch < this.epochs && !model.stopTraining) logs = await this.runEpoch(this.epoch);
     } catch (error) {
       // Callbacks still get to close what they hold (a progress bar, a file); the first error is the one that counts.
@@ -207,9 +239,11 @@ class Fit {
       await this.runBatch(batch, epoch, this.batch);
       if (model.stopTraining) break;
     }
-    if (this.batch === 0) refuse('ERR_VALUE', 'fit', 'at least one batch an epoch', `none from the generator in epoch ${epoch}`);
+    if (this.batch === 0)
+      refuse('ERR_VALUE', 'fit', 'at least one batch an epoch', `none from the generator in epoch ${epoch}`);
     const logs = this.keeper.logs();
-    if (this.validation && (epoch + 1) % (this.options.validationFreq ?? 1) === 0) Object.assign(logs, await this.validate());
+    if (this.validation && (epoch + 1) % (this.options.validationFreq ?? 1) === 0)
+      Object.assign(logs, await this.validate());
     this.history.record(epoch, logs);
     this.epoch = epoch + 1;
     this.batch = 0;
@@ -222,10 +256,15 @@ class Fit {
     const { model, callbacks } = this;
     for (const c of callbacks) await c.onBatchBegin?.(index);
     const asking = callbacks.filter((c) => c.gradientsEvery && model.step % c.gradientsEvery === 0);
-    const report = await trainStep(model, batch, { caller: 'fit', gradientNorms: asking.length > 0 }, (loaded) => {
-      this.keeper.add(loaded, batch.indices.length);
-      return asking.length > 0 ? gradientReport(loaded) : undefined;
-    });
+    const report = await trainStep(
+      model,
+      batch,
+      { caller: 'fit', gradientNorms: asking.length > 0 },
+      (loaded) => {
+        this.keeper.add(loaded, batch.indices.length);
+        return asking.length > 0 ? gradientReport(loaded) : undefined;
+      },
+    );
     this.batch = index + 1;
     if (report) for (const c of asking) await c.onGradients?.(report, epoch, index);
     const listening = callbacks.filter((c) => c.onBatchEnd);
@@ -241,7 +280,8 @@ class Fit {
     let left = (this.stepsPerEpoch ?? Number.POSITIVE_INFINITY) - this.batch;
     if (examples) {
       const stateful = contract.fixedBatch !== undefined;
-      const shuffle = (options.shuffle ?? true) && !stateful ? { seed: options.seed ?? this.model.seed, epoch } : undefined;
+      const shuffle =
+        (options.shuffle ?? true) && !stateful ? { seed: options.seed ?? this.model.seed, epoch } : undefined;
       for (const batch of batchesOf(examples, this.batchSize, shuffle, this.batch)) {
         if (left-- <= 0) return;
         checkFixedBatch(contract, batch.indices.length);
@@ -276,10 +316,14 @@ class Fit {
     const contract = { ...this.contract, caller: 'fit: validationData' };
     const data = this.validation as Data | Examples;
     const size = positiveInteger('fit: validationBatchSize', options.validationBatchSize, this.batchSize);
-    const batches = 'generator' in data ? batchesFrom(contract, data.generator) : batchesOf(data as Examples, size);
+    const batches =
+      'generator' in data ? batchesFrom(contract, data.generator) : batchesOf(data as Examples, size);
     const keeper = new ScoreKeeper(model.metrics);
     const limit = options.validationSteps ?? Number.POSITIVE_INFINITY;
-    const steps = 'generator' in data ? (options.validationSteps ?? null) : Math.ceil(((data as Examples).x.shape[0] as number) / size);
+    const steps =
+      'generator' in data
+        ? (options.validationSteps ?? null)
+        : Math.ceil(((data as Examples).x.shape[0] as number) / size);
     for (const c of callbacks) await c.onEvaluateBegin?.(steps);
     let index = 0;
     for await (const batch of batches) {
@@ -308,15 +352,18 @@ class Fit {
     };
   }
 
-  private async resume(path: string): Promise<void> {
+  /** Takes the model and the counters to where the checkpoint was; gives the states of its callbacks. */
+  private async resume(path: string): Promise<FitState['callbacks']> {
     const state = (await restoreCheckpoint(this.model, path)) as FitState | undefined;
-    if (!state) throw new DeepRnnError('ERR_FILE', `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`);
+    if (!state)
+      throw new DeepRnnError(
+        'ERR_FILE',
+        `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
+      );
     this.epoch = state.epoch;
     this.batch = state.batch;
     this.keeper = new ScoreKeeper(this.model.metrics, state.scores);
     this.history = History.fromJSON(state.history);
-    for (const c of this.callbacks) {
-      if (c.stateKey !== undefined && c.stateKey in state.callbacks) c.setState?.(state.callbacks[c.stateKey]);
-    }
+    return state.callbacks;
   }
 }

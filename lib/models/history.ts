@@ -21,10 +21,14 @@ export class History {
   }
 
   /** The reverse of JSON, where NaN and infinities had become null. */
-  static fromJSON(json: { epoch: readonly number[]; history: Readonly<Record<string, readonly (number | null)[]>> }): History {
+  static fromJSON(json: {
+    epoch: readonly number[];
+    history: Readonly<Record<string, readonly (number | null)[]>>;
+  }): History {
     const history = new History();
     history.epoch.push(...json.epoch);
-    for (const [name, values] of Object.entries(json.history)) history.history[name] = values.map((v) => v ?? Number.NaN);
+    for (const [name, values] of Object.entries(json.history))
+      history.history[name] = values.map((v) => v ?? Number.NaN);
     return history;
   }
 }

@@ -1,5 +1,5 @@
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
-import { DeepRnnError } from '../errors';
+import { DeepRnnError, reasonOf } from '../errors';
 import type { CompileOptions } from './compiled';
 import { readModel, restoreArrays } from './modelFile';
 import { type Sequential, sequentialFromConfig } from './sequential';
@@ -20,11 +20,16 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
   const { config, tensors } = await readModel(path);
   const model = inFile(path, () => sequentialFromConfig(config.model));
   inFile(path, () => {
-    for (const [name, json] of Object.entries(config.preprocessing)) model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
+    for (const [name, json] of Object.entries(config.preprocessing))
+      model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
   });
   if (config.compile && options.compile !== false) {
     const { device, threads } = options;
-    const compile = { ...config.compile, ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+    const compile = {
+      ...config.compile,
+      ...(device === undefined ? {} : { device }),
+      ...(threads === undefined ? {} : { threads }),
+    };
     inFile(path, () => model.compile(compile as CompileOptions));
   }
   restoreArrays(model, path, config, tensors);
@@ -36,7 +41,7 @@ function inFile<R>(path: string, work: () => R): R {
   try {
     return work();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new DeepRnnError('ERR_FILE', `'${path}' cannot be made into a model: ${reason}`, { cause: error });
   }
 }

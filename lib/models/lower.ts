@@ -129,7 +129,8 @@ class Lowering implements CallContext {
     const { builder, request } = this;
     const raw = builder.input('x', input.dtype, request.inputShape);
     // Token ids are proven by the embedding's own range below; everything else must be finite.
-    if (input.dtype === 'real') builder.emit('check', [raw], { mode: 'finite' }, `input of ${layers[0]?.subject}`);
+    if (input.dtype === 'real')
+      builder.emit('check', [raw], { mode: 'finite' }, `input of ${layers[0]?.subject}`);
     else this.checkIds(raw);
     const id = input.sequence ? (builder.emit('batchToTime', [raw], {}, 'input')[0] as ValueId) : raw;
     return { id, dtype: input.dtype, shape: request.inputShape.slice(1), sequence: input.sequence };
@@ -137,7 +138,13 @@ class Lowering implements CallContext {
 
   private checkIds(raw: ValueId): void {
     const reader = this.recipe.layers.find((layer) => layer.idLimit !== undefined);
-    if (reader) this.builder.emit('check', [raw], { mode: 'index', size: reader.idLimit as number }, `input of ${reader.subject}`);
+    if (reader)
+      this.builder.emit(
+        'check',
+        [raw],
+        { mode: 'index', size: reader.idLimit as number },
+        `input of ${reader.subject}`,
+      );
   }
 
   forward(): LayerValue {
@@ -163,25 +170,45 @@ class Lowering implements CallContext {
     const rows = prediction.shape.slice(0, -1);
     const publicRows = [this.batch, ...rows];
     const classes = prediction.shape[prediction.shape.length - 1] as number;
-    const stored = (raw: ValueId) => (rows.length > 0 ? (builder.emit('batchToTime', [raw], {}, 'targets')[0] as ValueId) : raw);
+    const stored = (raw: ValueId) =>
+      rows.length > 0 ? (builder.emit('batchToTime', [raw], {}, 'targets')[0] as ValueId) : raw;
 
     const targetShape = loss.sparse ? publicRows : [...publicRows, classes];
     const raw = builder.input('targets', loss.sparse ? 'int32' : 'real', targetShape);
-    builder.emit('check', [raw], loss.sparse ? { mode: 'index', size: classes } : { mode: 'finite' }, 'targets');
+    builder.emit(
+      'check',
+      [raw],
+      loss.sparse ? { mode: 'index', size: classes } : { mode: 'finite' },
+      'targets',
+    );
     const target = stored(raw);
     const weight = this.request.weighted ? stored(builder.input('weights', 'real', publicRows)) : ABSENT;
 
     const logits = this.logitsBehind(prediction.id, loss);
     const scored = logits ?? prediction.id;
-    const attrs = { kind: loss.type, fromLogits: loss.fromLogits || logits !== undefined, parameter: loss.parameter };
+    const attrs = {
+      kind: loss.type,
+      fromLogits: loss.fromLogits || logits !== undefined,
+      parameter: loss.parameter,
+    };
     const dataLoss = builder.emit('loss', [scored, target, weight], attrs, 'loss')[0] as ValueId;
     const terms = [dataLoss, ...this.losses, ...this.weightPenalties()];
-    builder.output('loss', terms.length > 1 ? (builder.emit('sumScalars', terms, {}, 'loss')[0] as ValueId) : this.copyScalar(dataLoss));
+    builder.output(
+      'loss',
+      terms.length > 1
+        ? (builder.emit('sumScalars', terms, {}, 'loss')[0] as ValueId)
+        : this.copyScalar(dataLoss),
+    );
 
     (recipe.metrics ?? []).forEach((metric, i) => {
       const useLogits = metric.attrs.kind === 'crossentropy' && logits !== undefined;
       const metricAttrs = useLogits ? { ...metric.attrs, fromLogits: true } : metric.attrs;
-      const sums = builder.emit('metric', [useLogits ? scored : prediction.id, target, weight], metricAttrs, `metric '${metric.name}'`);
+      const sums = builder.emit(
+        'metric',
+        [useLogits ? scored : prediction.id, target, weight],
+        metricAttrs,
+        `metric '${metric.name}'`,
+      );
       builder.output(`metric.${i}`, sums[0] as ValueId);
     });
     return terms;
@@ -197,9 +224,11 @@ class Lowering implements CallContext {
     if (loss.fromLogits) return undefined;
     const last = this.builder.ops.find((op) => op.outputs.includes(prediction));
     if (last?.kind !== 'activation') return undefined;
-    const categorical = loss.type === 'categoricalCrossentropy' || loss.type === 'sparseCategoricalCrossentropy';
+    const categorical =
+      loss.type === 'categoricalCrossentropy' || loss.type === 'sparseCategoricalCrossentropy';
     const fits =
-      (last.attrs.kind === 'softmax' && categorical) || (last.attrs.kind === 'sigmoid' && loss.type === 'binaryCrossentropy');
+      (last.attrs.kind === 'softmax' && categorical) ||
+      (last.attrs.kind === 'sigmoid' && loss.type === 'binaryCrossentropy');
     return fits ? last.inputs[0] : undefined;
   }
 
@@ -210,7 +239,14 @@ class Lowering implements CallContext {
       for (const { name, regularizer } of layer.weights) {
         if (!regularizer) continue;
         const attrs = { l1: regularizer.l1, l2: regularizer.l2, scale: 1 };
-        terms.push(this.builder.emit('penalty', [this.weight(layer, name)], attrs, `${layer.subject}: ${name} regularizer`)[0] as ValueId);
+        terms.push(
+          this.builder.emit(
+            'penalty',
+            [this.weight(layer, name)],
+            attrs,
+            `${layer.subject}: ${name} regularizer`,
+          )[0] as ValueId,
+        );
       }
     }
     return terms;
@@ -221,7 +257,11 @@ class Lowering implements CallContext {
       layer.trainable
         ? layer.weights
             .filter((spec) => spec.trainable !== false)
-            .map((spec) => ({ name: weightName(layer.name, spec.name), id: this.weight(layer, spec.name), spec }))
+            .map((spec) => ({
+              name: weightName(layer.name, spec.name),
+              id: this.weight(layer, spec.name),
+              spec,
+            }))
         : [],
     );
   }
@@ -233,7 +273,9 @@ class Lowering implements CallContext {
     const changed = this.trainable().filter(({ id }) => found.of.has(id));
     const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
     for (const { name, id, spec } of changed) {
-      const slots = optimizer.slots.map((slot) => (slot ? builder.variable(slotName(name, slot.name), 'real', spec.shape) : ABSENT));
+      const slots = optimizer.slots.map((slot) =>
+        slot ? builder.variable(slotName(name, slot.name), 'real', spec.shape) : ABSENT,
+      );
       while (slots.length < 3) slots.push(ABSENT);
       inputs.push(id, found.of.get(id) as ValueId, ...slots);
     }
@@ -251,7 +293,8 @@ class Lowering implements CallContext {
   finish(): Plan {
     // Asking for gradients must leave the model as it was.
     const carried = this.request.mode === 'gradients' ? [] : this.carried;
-    for (const { from, state } of carried) this.builder.emitInto('assign', [from], [state], {}, 'carried state');
+    for (const { from, state } of carried)
+      this.builder.emitInto('assign', [from], [state], {}, 'carried state');
     return this.builder.finish();
   }
 }
@@ -268,7 +311,12 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
     const terms = context.measure(prediction);
     if (request.mode !== 'evaluate') {
       const wanted = context.trainable();
-      const found = gradients(context.builder, terms, wanted.map(({ id }) => id), { stepNorms: request.gradientNorms });
+      const found = gradients(
+        context.builder,
+        terms,
+        wanted.map(({ id }) => id),
+        { stepNorms: request.gradientNorms },
+      );
       stepNorms = found.stepNorms;
       stepNorms.forEach(({ value }, i) => {
         context.builder.output(`stepNorms.${i}`, value);

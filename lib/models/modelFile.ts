@@ -30,7 +30,9 @@ export async function saveModel(model: Sequential, path: string, options: SaveOp
     const isState = (name: string) => name.includes(stateName('', ''));
     const wanted = model.variables
       .names()
-      .filter((name) => weights.has(name) || (withOptimizer && isSlot(name)) || (checkpoint && isState(name)));
+      .filter(
+        (name) => weights.has(name) || (withOptimizer && isSlot(name)) || (checkpoint && isState(name)),
+      );
     return {
       config: configOf(model, withOptimizer, checkpoint),
       tensors: new Map<string, Tensor>(wanted.map((name) => [name, model.variables.read(name)])),
@@ -48,13 +50,17 @@ function configOf(model: Sequential, withOptimizer: boolean, checkpoint: boolean
           compile: {
             loss: compiled.loss.getConfig() as unknown as CompileOptions['loss'],
             optimizer: compiled.optimizer.getConfig() as unknown as NonNullable<CompileOptions['optimizer']>,
-            metrics: model.metrics.map((metric) => metric.getConfig()) as unknown as NonNullable<CompileOptions['metrics']>,
+            metrics: model.metrics.map((metric) => metric.getConfig()) as unknown as NonNullable<
+              CompileOptions['metrics']
+            >,
           },
         }
       : {}),
     ...(withOptimizer ? { step: model.step } : {}),
     ...(checkpoint && model.trainingState ? { training: model.trainingState() } : {}),
-    preprocessing: Object.fromEntries(Object.entries(model.preprocessing).map(([name, p]) => [name, p.toJSON()])),
+    preprocessing: Object.fromEntries(
+      Object.entries(model.preprocessing).map(([name, p]) => [name, p.toJSON()]),
+    ),
   };
 }
 
@@ -62,7 +68,11 @@ function configOf(model: Sequential, withOptimizer: boolean, checkpoint: boolean
 export async function loadWeights(model: Sequential, path: string): Promise<void> {
   const { tensors } = await readModel(path);
   const specs = model.weightSpecs('loadWeights');
-  matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
+  matchWeights(
+    specs.map(([name, { shape }]) => [name, shape]),
+    path,
+    tensors,
+  );
   await model.exclusive(() => {
     for (const [name] of specs) model.variables.write(name, (tensors.get(name) as Tensor).data);
   });
@@ -82,9 +92,18 @@ export async function restoreCheckpoint(model: Sequential, path: string): Promis
 }
 
 /** Weights, and whatever else the file has of optimizer and states, into a model of the same structure. */
-export function restoreArrays(model: Sequential, path: string, config: ModelConfig, tensors: ReadonlyMap<string, Tensor>): void {
+export function restoreArrays(
+  model: Sequential,
+  path: string,
+  config: ModelConfig,
+  tensors: ReadonlyMap<string, Tensor>,
+): void {
   const specs = model.weightSpecs('load');
-  matchWeights(specs.map(([name, { shape }]) => [name, shape]), path, tensors);
+  matchWeights(
+    specs.map(([name, { shape }]) => [name, shape]),
+    path,
+    tensors,
+  );
   for (const [name, { shape, data }] of tensors) {
     model.variables.declare(name, shape, () => data);
     model.variables.write(name, data);
@@ -106,13 +125,20 @@ function matchWeights(
     );
   }
   const known = new Set(wanted.map(([name]) => name));
-  const stranger = [...tensors.keys()].find((name) => name.includes('/') && !name.includes(slotName('', '')) && !known.has(name));
+  const stranger = [...tensors.keys()].find(
+    (name) => name.includes('/') && !name.includes(slotName('', '')) && !known.has(name),
+  );
   if (stranger) {
-    throw new DeepRnnError('ERR_FILE', `'${path}' holds the weights of another model: expected no array '${stranger}', got one.`);
+    throw new DeepRnnError(
+      'ERR_FILE',
+      `'${path}' holds the weights of another model: expected no array '${stranger}', got one.`,
+    );
   }
 }
 
-export async function readModel(path: string): Promise<{ config: ModelConfig; tensors: ReadonlyMap<string, Tensor> }> {
+export async function readModel(
+  path: string,
+): Promise<{ config: ModelConfig; tensors: ReadonlyMap<string, Tensor> }> {
   const { config, tensors } = await readModelFile(path);
   return { config: config as unknown as ModelConfig, tensors };
 }

@@ -1,5 +1,5 @@
-import { DeepRnnError } from '../errors';
 import type { Executable } from '../engines/engine';
+import { DeepRnnError } from '../errors';
 import { type Plan, PlanCheckError } from '../plan/types';
 import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
 import { type Batch, copyRows } from './batches';
@@ -74,7 +74,8 @@ export class Runner {
     const { executable } = loaded;
     copyRows(examples.x, indices, executable.input('x'));
     if (options.mode !== 'predict' && examples.y) copyRows(examples.y, indices, executable.input('targets'));
-    if (request.weighted && examples.weights) copyRows(examples.weights, indices, executable.input('weights'));
+    if (request.weighted && examples.weights)
+      copyRows(examples.weights, indices, executable.input('weights'));
     for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key));
     options.prepare?.(loaded);
     return loaded;
@@ -112,12 +113,16 @@ export class Runner {
   private dataError(loaded: LoadedPlan, batch: Batch, caller: string, failure: PlanCheckError): DeepRnnError {
     const op = loaded.plan.ops[failure.op];
     const value = loaded.plan.values[op?.inputs[0] ?? -1];
-    if (op?.kind !== 'check' || !value) return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
+    if (op?.kind !== 'check' || !value)
+      return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
     const place = coordinates(failure.element, value.shape);
     place[0] = batch.indices[place[0] as number] as number;
     const name = value.name === 'x' ? 'x' : 'y';
     const reader = value.name === 'x' ? ` (${op.label})` : '';
-    const wanted = op.attrs.mode === 'finite' ? 'finite numbers' : `${name === 'x' ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
+    const wanted =
+      op.attrs.mode === 'finite'
+        ? 'finite numbers'
+        : `${name === 'x' ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
     return new DeepRnnError(
       'ERR_VALUE',
       `${caller}: ${name}: expected ${wanted}${reader}, got ${failure.value} at [${place.join(', ')}].`,

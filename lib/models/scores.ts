@@ -33,7 +33,8 @@ export class ScoreKeeper {
     this.metrics.forEach((_, i) => {
       const batch = executable.output(`metric.${i}`);
       const total = this.sums[i];
-      if (total) for (let k = 0; k < total.length; k++) total[k] = (total[k] as number) + (batch[k] as number);
+      if (total)
+        for (let k = 0; k < total.length; k++) total[k] = (total[k] as number) + (batch[k] as number);
       else this.sums[i] = Float64Array.from(batch);
     });
   }
@@ -53,7 +54,9 @@ export class ScoreKeeper {
 
   /** The same for logs, which hold single numbers: a metric with several results counts as their mean. */
   logs(prefix = ''): Record<string, number> {
-    return Object.fromEntries(Object.entries(this.scores()).map(([name, value]) => [prefix + name, single(value)]));
+    return Object.fromEntries(
+      Object.entries(this.scores()).map(([name, value]) => [prefix + name, single(value)]),
+    );
   }
 }
 

@@ -1,13 +1,13 @@
 import { randomInt } from 'node:crypto';
 import type { CallbackModel } from '../callbacks/callback';
+import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
 import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
 import type { Metric } from '../metrics/metric';
-import type { Preprocessor } from '../data/preprocessor';
 import { Philox, splitSeed } from '../tensors/random';
-import { type Shape, sameShape, sizeOf, Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import { type Shape, sameShape, sizeOf, type Tensor, type TensorLike, tensor } from '../tensors/tensor';
 import {
   type BatchGenerator,
   type DataContract,
@@ -17,15 +17,15 @@ import {
   wholeBatch,
 } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
-import { evaluate, type EvaluateOptions, predict, type PredictOptions } from './evaluate';
-import { fit, type FitOptions } from './fit';
+import { type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
+import { type FitOptions, fit } from './fit';
 import type { History } from './history';
 import { gradientOutput, type Recipe, slotName, stateName, weightName } from './lower';
-import { saveModel, type SaveOptions } from './modelFile';
+import { type SaveOptions, saveModel } from './modelFile';
 import { type LoadedPlan, outputTensor, Runner, setInput } from './runner';
 import type { Scores } from './scores';
 import { summarize } from './summary';
-import { trainOnBatch, type TrainOnBatchOptions } from './trainStep';
+import { type TrainOnBatchOptions, trainOnBatch } from './trainStep';
 import { Variables } from './variables';
 
 export interface SequentialOptions {
@@ -72,8 +72,10 @@ export class Sequential implements CallbackModel {
     if (typeof layer?.call !== 'function' || typeof layer.outputShape !== 'function') {
       refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', layer);
     }
-    if (this.stack.includes(layer)) refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
-    if (this.compiled && this.built) refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
+    if (this.stack.includes(layer))
+      refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
+    if (this.compiled && this.built)
+      refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
     this.nameLayer(layer);
     this.stack.push(layer);
     const first = this.stack[0] as Layer;
@@ -85,7 +87,8 @@ export class Sequential implements CallbackModel {
   private nameLayer(layer: Layer): void {
     const taken = new Set(this.stack.map((l) => l.name));
     if (layer.name) {
-      if (taken.has(layer.name)) refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
+      if (taken.has(layer.name))
+        refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
       return;
     }
     let name = layer.type;
@@ -127,7 +130,11 @@ export class Sequential implements CallbackModel {
    */
   build(inputShape?: readonly (number | null)[]): this {
     const first = this.stack[0];
-    if (!first) throw new DeepRnnError('ERR_STATE', `model '${this.name}': expected at least one layer before build, got none.`);
+    if (!first)
+      throw new DeepRnnError(
+        'ERR_STATE',
+        `model '${this.name}': expected at least one layer before build, got none.`,
+      );
     if (this.input) return this;
     const shape = inputShape ?? first.inputShape;
     if (!shape) {
@@ -137,7 +144,11 @@ export class Sequential implements CallbackModel {
       );
     }
     const dtype = first.inputDType;
-    this.input = { dtype, shape: [...shape], sequence: dtype === 'int32' ? shape.length >= 1 : shape.length >= 2 };
+    this.input = {
+      dtype,
+      shape: [...shape],
+      sequence: dtype === 'int32' ? shape.length >= 1 : shape.length >= 2,
+    };
     for (const layer of this.stack) this.grow(layer);
     if (this.compiled) this.settleMetrics();
     return this;
@@ -192,7 +203,8 @@ export class Sequential implements CallbackModel {
   }
 
   set learningRate(rate: number) {
-    if (!(Number.isFinite(rate) && rate >= 0)) refuse('ERR_VALUE', 'learningRate', 'a finite number, 0 or more', rate);
+    if (!(Number.isFinite(rate) && rate >= 0))
+      refuse('ERR_VALUE', 'learningRate', 'a finite number, 0 or more', rate);
     this.optimizer.learningRate = rate;
   }
 
@@ -217,7 +229,11 @@ export class Sequential implements CallbackModel {
   /** Loss and metrics over data, without training. */
   async evaluate(x: TensorLike, y: TensorLike, options?: EvaluateOptions): Promise<Scores>;
   async evaluate(generator: BatchGenerator, options?: EvaluateOptions): Promise<Scores>;
-  async evaluate(x: TensorLike | BatchGenerator, y?: TensorLike | EvaluateOptions, options?: EvaluateOptions): Promise<Scores> {
+  async evaluate(
+    x: TensorLike | BatchGenerator,
+    y?: TensorLike | EvaluateOptions,
+    options?: EvaluateOptions,
+  ): Promise<Scores> {
     const data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: y as TensorLike };
     return evaluate(this, data, (isGenerator(x) ? (y as EvaluateOptions) : options) ?? {});
   }
@@ -231,7 +247,11 @@ export class Sequential implements CallbackModel {
    * Loss and the gradient of every trainable weight on one batch, by `layer/weight`; nothing is changed. Dropout is active,
    * as in training.
    */
-  async computeGradients(x: TensorLike, y: TensorLike, options: ExampleOptions = {}): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
+  async computeGradients(
+    x: TensorLike,
+    y: TensorLike,
+    options: ExampleOptions = {},
+  ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
     const caller = 'computeGradients';
     const batch = wholeBatch(readExamples(this.contract(caller, x), x, y, options));
     const prepare = (loaded: LoadedPlan) => setInput(loaded, 'step', [this.step]);
@@ -240,7 +260,10 @@ export class Sequential implements CallbackModel {
       return {
         loss: executable.output('loss')[0] as number,
         gradients: new Map(
-          found.map((v) => [v.name.slice(gradientOutput('').length), outputTensor(executable, v.name, v.shape)]),
+          found.map((v) => [
+            v.name.slice(gradientOutput('').length),
+            outputTensor(executable, v.name, v.shape),
+          ]),
         ),
       };
     });
@@ -260,7 +283,12 @@ export class Sequential implements CallbackModel {
       if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${[...specs.keys()].join(', ')}`, `'${name}'`);
       const given = tensor(values);
       if (!sameShape(given.shape, spec.shape)) {
-        refuse('ERR_SHAPE', `setWeights: '${name}'`, `shape [${spec.shape.join(', ')}]`, `[${given.shape.join(', ')}]`);
+        refuse(
+          'ERR_SHAPE',
+          `setWeights: '${name}'`,
+          `shape [${spec.shape.join(', ')}]`,
+          `[${given.shape.join(', ')}]`,
+        );
       }
       return [name, given.data] as const;
     });
@@ -324,7 +352,12 @@ export class Sequential implements CallbackModel {
     const fixedBatch = this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize;
     const stateful = this.stack.find((layer) => layer.carriesState);
     if (stateful && fixedBatch === undefined) {
-      refuse('ERR_STATE', stateful.subject, 'a batchInputShape on the first layer, because it is stateful', 'none');
+      refuse(
+        'ERR_STATE',
+        stateful.subject,
+        'a batchInputShape on the first layer, because it is stateful',
+        'none',
+      );
     }
     const needsLoss = caller !== 'predict';
     const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
@@ -335,9 +368,14 @@ export class Sequential implements CallbackModel {
       inputLayer: this.stack[0]?.subject as string,
       fixedBatch: stateful ? fixedBatch : undefined,
       outputShape: (shape) =>
-        this.stack.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape }).shape as Shape,
+        this.stack.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape })
+          .shape as Shape,
       loss,
-      states: new Map(this.stack.flatMap((layer) => layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const))),
+      states: new Map(
+        this.stack.flatMap((layer) =>
+          layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const),
+        ),
+      ),
     };
   }
 
@@ -368,7 +406,9 @@ export class Sequential implements CallbackModel {
   /** @internal Names and specs of all weights, bottom layer first. */
   weightSpecs(caller: string): [name: string, spec: WeightSpec][] {
     this.requireBuilt(caller);
-    return this.stack.flatMap((layer) => layer.weights.map((spec) => [weightName(layer.name, spec.name), spec] as [string, WeightSpec]));
+    return this.stack.flatMap((layer) =>
+      layer.weights.map((spec) => [weightName(layer.name, spec.name), spec] as [string, WeightSpec]),
+    );
   }
 
   private requireBuilt(caller: string): { input: SymbolicShape; output: SymbolicShape } {
@@ -383,7 +423,10 @@ export class Sequential implements CallbackModel {
 
   private requireCompiled(caller: string): Compiled {
     if (!this.compiled) {
-      throw new DeepRnnError('ERR_STATE', `${caller}: model '${this.name}' is not compiled. Call compile({ loss, optimizer }) first.`);
+      throw new DeepRnnError(
+        'ERR_STATE',
+        `${caller}: model '${this.name}' is not compiled. Call compile({ loss, optimizer }) first.`,
+      );
     }
     return this.compiled;
   }
@@ -399,7 +442,10 @@ export class Sequential implements CallbackModel {
   }
 
   private refuseBusy(what: string): never {
-    throw new DeepRnnError('ERR_STATE', `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`);
+    throw new DeepRnnError(
+      'ERR_STATE',
+      `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`,
+    );
   }
 }
 

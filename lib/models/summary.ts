@@ -16,10 +16,17 @@ export function summarize(model: Sequential): string {
       : 0;
     trainable += learns;
     frozen += size - learns;
-    rows.push([`${layer.name} (${layer.type})`, `[N, ${shape.shape.map((n) => n ?? 'any').join(', ')}]`, String(size)]);
+    rows.push([
+      `${layer.name} (${layer.type})`,
+      `[N, ${shape.shape.map((n) => n ?? 'any').join(', ')}]`,
+      String(size),
+    ]);
   }
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)));
-  const line = (row: string[]) => row.map((cell, i) => (i === 2 ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number))).join('  ');
+  const line = (row: string[]) =>
+    row
+      .map((cell, i) => (i === 2 ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number)))
+      .join('  ');
   const rule = '─'.repeat(line(rows[0] as string[]).length);
   const [head, ...body] = rows.map(line);
   const total = `parameters: ${trainable + frozen} (${trainable} trainable, ${frozen} not)`;

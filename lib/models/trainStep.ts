@@ -49,7 +49,7 @@ export function gradientReport(loaded: LoadedPlan): GradientReport {
   const steps: Record<string, number[]> = {};
   stepNorms.forEach((names, i) => {
     const output = `stepNorms.${i}`;
-    const [, count] = plan.values.find((v) => v.name === output)?.shape as [number, number];
+    const count = plan.values.find((v) => v.name === output)?.shape[1] as number;
     names.forEach((name, l) => {
       steps[name] = Array.from(executable.output(output).subarray(l * count, (l + 1) * count));
     });

@@ -1,5 +1,5 @@
-import { DeepRnnError, refuse } from '../errors';
 import type { Engine, EngineSession, Executable, SessionOptions } from '../engines/engine';
+import { DeepRnnError, refuse } from '../errors';
 import type { Plan } from '../plan/types';
 import { type Shape, sameShape, sizeOf, Tensor, type TensorData } from '../tensors/tensor';
 
@@ -58,7 +58,10 @@ export class Variables {
 
   read(name: string): Tensor {
     const entry = this.entry(name);
-    return new Tensor(this.session ? this.session.read(name) : (entry.data as TensorData).slice(), entry.shape);
+    return new Tensor(
+      this.session ? this.session.read(name) : (entry.data as TensorData).slice(),
+      entry.shape,
+    );
   }
 
   write(name: string, values: TensorData): void {

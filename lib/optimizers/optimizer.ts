@@ -101,9 +101,17 @@ function readOptions(type: string, given: unknown, own: readonly string[]): Opti
   return readConfig(Object.fromEntries(withoutNulls), known, subject);
 }
 
-function number(o: Options, key: string, fallback: number, type: string, wanted: string, fits: (v: number) => boolean): number {
+function number(
+  o: Options,
+  key: string,
+  fallback: number,
+  type: string,
+  wanted: string,
+  fits: (v: number) => boolean,
+): number {
   const value = o[key] ?? fallback;
-  if (typeof value !== 'number' || !Number.isFinite(value) || !fits(value)) refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, value);
+  if (typeof value !== 'number' || !Number.isFinite(value) || !fits(value))
+    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, value);
   return value as number;
 }
 
@@ -125,12 +133,23 @@ function readClip(o: Options, type: string): Optimizer['clip'] {
   const given = (Object.keys(modes) as (keyof typeof modes)[]).filter((key) => o[key] !== undefined);
   const [key] = given;
   if (given.length > 1) {
-    throw new DeepRnnError('ERR_VALUE', `optimizers.${type}: expected at most one of clipValue, clipNorm, globalClipNorm, got ${given.join(' and ')}.`);
+    throw new DeepRnnError(
+      'ERR_VALUE',
+      `optimizers.${type}: expected at most one of clipValue, clipNorm, globalClipNorm, got ${given.join(' and ')}.`,
+    );
   }
-  return key === undefined ? { mode: 'none', limit: 0 } : { mode: modes[key], limit: positive(o, key, 0, type) };
+  return key === undefined
+    ? { mode: 'none', limit: 0 }
+    : { mode: modes[key], limit: positive(o, key, 0, type) };
 }
 
-function optimizer(type: OptimizerName, o: Options, defaultRate: number, config: Record<string, unknown>, rule: Rule): Optimizer {
+function optimizer(
+  type: OptimizerName,
+  o: Options,
+  defaultRate: number,
+  config: Record<string, unknown>,
+  rule: Rule,
+): Optimizer {
   const given = o['learningRate'] ?? defaultRate;
   const learningRate =
     typeof given === 'number'
@@ -151,9 +170,20 @@ function optimizer(type: OptimizerName, o: Options, defaultRate: number, config:
       values.set([rate, ...rule.coefficients(step, rate)]);
       return values;
     },
-    updateAttrs: (decay) => ({ kind: rule.kind, clip, flag: rule.flag, constants: rule.constants, decay: [...decay] }),
+    updateAttrs: (decay) => ({
+      kind: rule.kind,
+      clip,
+      flag: rule.flag,
+      constants: rule.constants,
+      decay: [...decay],
+    }),
     getConfig() {
-      const clips = { none: {}, value: { clipValue: clip.limit }, norm: { clipNorm: clip.limit }, globalNorm: { globalClipNorm: clip.limit } };
+      const clips = {
+        none: {},
+        value: { clipValue: clip.limit },
+        norm: { clipNorm: clip.limit },
+        globalNorm: { globalClipNorm: clip.limit },
+      };
       const rate = typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.getConfig();
       return { type, learningRate: rate, ...config, ...clips[clip.mode] };
     },
@@ -168,13 +198,19 @@ function adamLike(type: 'adam' | 'adamw', options: AdamOptions, defaultDecay: nu
   const weightDecay = notNegative(o, 'weightDecay', defaultDecay, type);
   const amsgrad = flag(o, 'amsgrad', type);
   const slots = ['m', 'v', ...(amsgrad ? ['vMax'] : [])].map((name) => ({ name, initial: 0 }));
-  return optimizer(type, o, 0.001, { beta1, beta2, epsilon, amsgrad, weightDecay }, {
-    kind: 'adam',
-    flag: amsgrad,
-    constants: [beta1, beta2, epsilon, weightDecay],
-    slots,
-    coefficients: (step, rate) => [(rate * Math.sqrt(1 - beta2 ** (step + 1))) / (1 - beta1 ** (step + 1))],
-  });
+  return optimizer(
+    type,
+    o,
+    0.001,
+    { beta1, beta2, epsilon, amsgrad, weightDecay },
+    {
+      kind: 'adam',
+      flag: amsgrad,
+      constants: [beta1, beta2, epsilon, weightDecay],
+      slots,
+      coefficients: (step, rate) => [(rate * Math.sqrt(1 - beta2 ** (step + 1))) / (1 - beta1 ** (step + 1))],
+    },
+  );
 }
 
 /** Dozat (2016): u_t = beta1 (1 − ½·0.96^t), t counted from 1. */
@@ -187,13 +223,19 @@ export const optimizers = {
     const momentum = number(o, 'momentum', 0, 'sgd', 'a number from 0 to 1', (v) => v >= 0 && v <= 1);
     const nesterov = flag(o, 'nesterov', 'sgd');
     const weightDecay = notNegative(o, 'weightDecay', 0, 'sgd');
-    return optimizer('sgd', o, 0.01, { momentum, nesterov, weightDecay }, {
-      kind: 'sgd',
-      flag: nesterov,
-      constants: [momentum, weightDecay],
-      slots: momentum > 0 ? [{ name: 'momentum', initial: 0 }] : [],
-      coefficients: () => [],
-    });
+    return optimizer(
+      'sgd',
+      o,
+      0.01,
+      { momentum, nesterov, weightDecay },
+      {
+        kind: 'sgd',
+        flag: nesterov,
+        constants: [momentum, weightDecay],
+        slots: momentum > 0 ? [{ name: 'momentum', initial: 0 }] : [],
+        coefficients: () => [],
+      },
+    );
   },
   /** Tieleman & Hinton (2012). Default learning rate 0.001. */
   rmsprop: (options: RmspropOptions = {}): Optimizer => {
@@ -204,13 +246,19 @@ export const optimizers = {
     const centered = flag(o, 'centered', 'rmsprop');
     const weightDecay = notNegative(o, 'weightDecay', 0, 'rmsprop');
     const slot = (name: string, used: boolean) => (used ? { name, initial: 0 } : null);
-    return optimizer('rmsprop', o, 0.001, { rho, momentum, epsilon, centered, weightDecay }, {
-      kind: 'rmsprop',
-      flag: centered,
-      constants: [rho, momentum, epsilon, weightDecay],
-      slots: [slot('velocity', true), slot('average', centered), slot('momentum', momentum > 0)],
-      coefficients: () => [],
-    });
+    return optimizer(
+      'rmsprop',
+      o,
+      0.001,
+      { rho, momentum, epsilon, centered, weightDecay },
+      {
+        kind: 'rmsprop',
+        flag: centered,
+        constants: [rho, momentum, epsilon, weightDecay],
+        slots: [slot('velocity', true), slot('average', centered), slot('momentum', momentum > 0)],
+        coefficients: () => [],
+      },
+    );
   },
   /** Kingma & Ba (2015), with the bias correction in the step size as in their section 2. Default learning rate 0.001. */
   adam: (options: AdamOptions = {}): Optimizer => adamLike('adam', options, 0),
@@ -222,13 +270,19 @@ export const optimizers = {
     const initialAccumulatorValue = notNegative(o, 'initialAccumulatorValue', 0.1, 'adagrad');
     const epsilon = positive(o, 'epsilon', 1e-7, 'adagrad');
     const weightDecay = notNegative(o, 'weightDecay', 0, 'adagrad');
-    return optimizer('adagrad', o, 0.001, { initialAccumulatorValue, epsilon, weightDecay }, {
-      kind: 'adagrad',
-      flag: false,
-      constants: [epsilon, weightDecay],
-      slots: [{ name: 'accumulator', initial: initialAccumulatorValue }],
-      coefficients: () => [],
-    });
+    return optimizer(
+      'adagrad',
+      o,
+      0.001,
+      { initialAccumulatorValue, epsilon, weightDecay },
+      {
+        kind: 'adagrad',
+        flag: false,
+        constants: [epsilon, weightDecay],
+        slots: [{ name: 'accumulator', initial: initialAccumulatorValue }],
+        coefficients: () => [],
+      },
+    );
   },
   /** Adam with Nesterov momentum (Dozat, 2016). Default learning rate 0.001. */
   nadam: (options: Omit<AdamOptions, 'amsgrad'> = {}): Optimizer => {
@@ -246,30 +300,41 @@ export const optimizers = {
       known = { t, product };
       return product;
     };
-    return optimizer('nadam', o, 0.001, { beta1, beta2, epsilon, weightDecay }, {
-      kind: 'nadam',
-      flag: false,
-      constants: [beta1, beta2, epsilon, weightDecay],
-      slots: [
-        { name: 'm', initial: 0 },
-        { name: 'v', initial: 0 },
-      ],
-      coefficients: (step) => {
-        const t = step + 1;
-        const [now, next] = [nadamMomentum(beta1, t), nadamMomentum(beta1, t + 1)];
-        const product = productTo(t);
-        return [next / (1 - product * next), (1 - now) / (1 - product), 1 / (1 - beta2 ** t)];
+    return optimizer(
+      'nadam',
+      o,
+      0.001,
+      { beta1, beta2, epsilon, weightDecay },
+      {
+        kind: 'nadam',
+        flag: false,
+        constants: [beta1, beta2, epsilon, weightDecay],
+        slots: [
+          { name: 'm', initial: 0 },
+          { name: 'v', initial: 0 },
+        ],
+        coefficients: (step) => {
+          const t = step + 1;
+          const [now, next] = [nadamMomentum(beta1, t), nadamMomentum(beta1, t + 1)];
+          const product = productTo(t);
+          return [next / (1 - product * next), (1 - now) / (1 - product), 1 / (1 - beta2 ** t)];
+        },
       },
-    });
+    );
   },
 };
 
 export type OptimizerName = 'sgd' | 'rmsprop' | 'adam' | 'adamw' | 'adagrad' | 'nadam';
-export type OptimizerSpec = OptimizerName | (string & {}) | Optimizer | ({ type: string } & Record<string, unknown>);
+export type OptimizerSpec =
+  | OptimizerName
+  | (string & {})
+  | Optimizer
+  | ({ type: string } & Record<string, unknown>);
 
 /** An optimizer from its name, its configuration `{ type, … }`, or itself. */
 export function resolveOptimizer(spec: unknown, subject = 'compile: optimizer'): Optimizer {
-  if (typeof spec === 'object' && spec !== null && typeof (spec as Optimizer).hyper === 'function') return spec as Optimizer;
+  if (typeof spec === 'object' && spec !== null && typeof (spec as Optimizer).hyper === 'function')
+    return spec as Optimizer;
   const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
   const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
   return optimizers[resolveName(type, Object.keys(optimizers) as OptimizerName[], subject)](options);

@@ -2,7 +2,15 @@ import { DeepRnnError } from '../errors';
 import { type Shape, sameShape } from '../tensors/tensor';
 import type { OpKind, ValueDType, ValueRole } from './codes';
 import { opRow } from './opTable';
-import { ABSENT, type AnyPlanOp, type OpAttrs, type Plan, type PlanOp, type ValueId, type ValueSpec } from './types';
+import {
+  ABSENT,
+  type AnyPlanOp,
+  type OpAttrs,
+  type Plan,
+  type PlanOp,
+  type ValueId,
+  type ValueSpec,
+} from './types';
 
 /** Collects the values and ops of one plan. Layers, losses and optimizers emit into it; passes rewrite it; `finish` freezes it. */
 export class PlanBuilder {
@@ -44,11 +52,20 @@ export class PlanBuilder {
   }
 
   /** Appends an op that writes into values which exist already (variables). */
-  emitInto<K extends OpKind>(kind: K, inputs: ValueId[], outputs: ValueId[], attrs: OpAttrs[K], label: string): void {
+  emitInto<K extends OpKind>(
+    kind: K,
+    inputs: ValueId[],
+    outputs: ValueId[],
+    attrs: OpAttrs[K],
+    label: string,
+  ): void {
     this.infer(kind, inputs, attrs).forEach((out, i) => {
       const id = outputs[i] ?? ABSENT;
       if (id !== ABSENT && !sameShape(this.spec(id).shape, out.shape)) {
-        throw new DeepRnnError('ERR_SHAPE', `${label}: ${kind} gives [${out.shape}], ${this.spec(id).name} is [${this.spec(id).shape}].`);
+        throw new DeepRnnError(
+          'ERR_SHAPE',
+          `${label}: ${kind} gives [${out.shape}], ${this.spec(id).name} is [${this.spec(id).shape}].`,
+        );
       }
     });
     this.push({ kind, inputs: [...inputs], outputs: [...outputs], attrs, label });
@@ -58,7 +75,10 @@ export class PlanBuilder {
   output(name: string, id: ValueId): void {
     const value = this.spec(id);
     if (value.role !== 'arena') {
-      throw new DeepRnnError('ERR_STATE', `plan '${this.name}': value '${value.name}' is already an ${value.role}.`);
+      throw new DeepRnnError(
+        'ERR_STATE',
+        `plan '${this.name}': value '${value.name}' is already an ${value.role}.`,
+      );
     }
     this.values[id] = { ...value, role: 'output', name };
   }

@@ -52,7 +52,13 @@ export const activationCodes = {
 } as const;
 
 /** Activations whose derivative is computed from the input; all others use the output. */
-export const activationsFromInput: ReadonlySet<ActivationKind> = new Set(['gelu', 'silu', 'mish', 'hardSilu', 'geluTanh']);
+export const activationsFromInput: ReadonlySet<ActivationKind> = new Set([
+  'gelu',
+  'silu',
+  'mish',
+  'hardSilu',
+  'geluTanh',
+]);
 
 export const cellCodes = { simpleRnn: 0, lstm: 1, gru: 2 } as const;
 

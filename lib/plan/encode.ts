@@ -23,7 +23,11 @@ export interface EncodedPlan {
  * Encodes a plan for an engine with `realBytes` bytes a real. `variableSlot` gives the session's index of a variable.
  * Unused values keep their number, so that value ids in error messages stay those of the plan, but as zero-byte arena values.
  */
-export function encodePlan(plan: Plan, realBytes: number, variableSlot: (name: string) => number): EncodedPlan {
+export function encodePlan(
+  plan: Plan,
+  realBytes: number,
+  variableSlot: (name: string) => number,
+): EncodedPlan {
   const { offsets, arenaBytes } = planBuffers(plan, realBytes);
   const inputs = plan.values.filter((v) => v.role === 'input');
   const outputs = plan.values.filter((v) => v.role === 'output');
@@ -33,7 +37,11 @@ export function encodePlan(plan: Plan, realBytes: number, variableSlot: (name: s
   for (const v of plan.values) {
     const unused = v.role === 'arena' && offsets[v.id] === undefined;
     const slot =
-      v.role === 'variable' ? variableSlot(v.name) : v.role === 'arena' ? (offsets[v.id] ?? 0) / ALIGNMENT : (slots.get(v.id) as number);
+      v.role === 'variable'
+        ? variableSlot(v.name)
+        : v.role === 'arena'
+          ? (offsets[v.id] ?? 0) / ALIGNMENT
+          : (slots.get(v.id) as number);
     const shape = unused ? [0] : v.shape;
     words.push(dtypeCodes[v.dtype], roleCodes[v.role], slot, shape.length, ...shape);
   }
@@ -45,7 +53,10 @@ export function encodePlan(plan: Plan, realBytes: number, variableSlot: (name: s
   }
   for (const word of words) {
     if (word > 4294967295 || word < -2147483648) {
-      throw new DeepRnnError('ERR_SHAPE', `plan '${plan.name}': ${word} does not fit in 32 bits; use a smaller batch or fewer steps.`);
+      throw new DeepRnnError(
+        'ERR_SHAPE',
+        `plan '${plan.name}': ${word} does not fit in 32 bits; use a smaller batch or fewer steps.`,
+      );
     }
   }
   const low = arenaBytes % 4294967296;
@@ -59,5 +70,11 @@ export function encodePlan(plan: Plan, realBytes: number, variableSlot: (name: s
     HEADER_WORDS + words.length,
     floats.length,
   ];
-  return { words: Int32Array.from([...header, ...words]), floats: Float64Array.from(floats), arenaBytes, inputs, outputs };
+  return {
+    words: Int32Array.from([...header, ...words]),
+    floats: Float64Array.from(floats),
+    arenaBytes,
+    inputs,
+    outputs,
+  };
 }

@@ -29,14 +29,20 @@ function fuseWithProducer(builder: PlanBuilder, upper: StackOp): boolean {
     between = lower;
     lower = makerOf(lower.inputs[0] as ValueId);
   }
-  if (lower?.kind !== 'rnnStack' || !lower.attrs.returnSequences || lower.attrs.seed !== upper.attrs.seed) return false;
+  if (lower?.kind !== 'rnnStack' || !lower.attrs.returnSequences || lower.attrs.seed !== upper.attrs.seed)
+    return false;
   const joined = between ? (between.inputs[0] as ValueId) : x;
   if (joined !== lower.outputs[stackLayout.forwardOutput(lower.attrs.layers.length - 1)]) return false;
   replace(builder, lower, between, upper);
   return true;
 }
 
-function replace(builder: PlanBuilder, lower: StackOp, between: PlanOp<'dropout'> | undefined, upper: StackOp): void {
+function replace(
+  builder: PlanBuilder,
+  lower: StackOp,
+  between: PlanOp<'dropout'> | undefined,
+  upper: StackOp,
+): void {
   const [first, ...rest] = upper.attrs.layers as [RnnLayerAttrs, ...RnnLayerAttrs[]];
   const inputDropout = between
     ? { mode: between.attrs.mode, rate: between.attrs.rate, stream: between.attrs.stream }

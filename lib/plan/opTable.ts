@@ -2,8 +2,8 @@ import type { OpKind } from './codes';
 import * as data from './ops/data';
 import * as dense from './ops/dense';
 import * as loss from './ops/loss';
-import type { OpRow } from './ops/row';
 import * as rnnStack from './ops/rnnStack';
+import type { OpRow } from './ops/row';
 import * as update from './ops/update';
 
 /** Every op of docs/plan.md: shape rule, encoding and gradient rule. */

@@ -8,6 +8,9 @@ export function printPlan(plan: Plan): string {
     const name = v.role === 'arena' ? `%${id}` : `${v.role} ${v.name}`;
     return `${name} [${v.shape.join(', ')}]`;
   };
-  const lines = plan.ops.map((op) => `  ${op.outputs.map(show).join(', ')} = ${op.kind}(${op.inputs.map(show).join(', ')})  # ${op.label}`);
+  const lines = plan.ops.map(
+    (op) =>
+      `  ${op.outputs.map(show).join(', ')} = ${op.kind}(${op.inputs.map(show).join(', ')})  # ${op.label}`,
+  );
   return [`plan ${plan.name}:`, ...lines].join('\n');
 }

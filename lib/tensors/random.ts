@@ -46,7 +46,8 @@ function mulHigh(a: number, b: number): number {
 
 /** Splits a seed (an integer in 0 … 2^53−1) into the two key words. @throws ERR_VALUE for anything else. */
 export function splitSeed(seed: number, subject = 'seed'): [lo: number, hi: number] {
-  if (!Number.isSafeInteger(seed) || seed < 0) refuse('ERR_VALUE', subject, 'an integer from 0 to 2^53-1', seed);
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    refuse('ERR_VALUE', subject, 'an integer from 0 to 2^53-1', seed);
   return [seed >>> 0, Math.floor(seed / 4294967296)];
 }
 
@@ -68,7 +69,15 @@ export class Philox {
   nextUint32(): number {
     if (this.left === 0) {
       // Counter word 3 is set so that these draws never meet the dropout masks, whose word 3 is stepHi < 2^21.
-      philox4x32(this.block >>> 0, Math.floor(this.block / 4294967296), this.stream, 0xffffffff, this.key[0], this.key[1], this.words);
+      philox4x32(
+        this.block >>> 0,
+        Math.floor(this.block / 4294967296),
+        this.stream,
+        0xffffffff,
+        this.key[0],
+        this.key[1],
+        this.words,
+      );
       this.block++;
       this.left = 4;
     }

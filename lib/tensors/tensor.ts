@@ -6,7 +6,15 @@ export type Shape = readonly number[];
 export type NestedArray = number | readonly NestedArray[];
 
 /** Anything a tensor can be made from. */
-export type TensorLike = Tensor | NestedArray | TensorData | Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array;
+export type TensorLike =
+  | Tensor
+  | NestedArray
+  | TensorData
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array;
 
 /** A dense, row-major array on the JavaScript side: a typed array and its shape. Batch-major (`[N, T, D]`) for sequences. */
 export class Tensor {
@@ -58,7 +66,9 @@ export class Tensor {
     const build = (axis: number, offset: number): NestedArray => {
       if (axis === this.shape.length) return this.data[offset] as number;
       const stride = sizeOf(this.shape.slice(axis + 1));
-      return Array.from({ length: this.shape[axis] as number }, (_, i) => build(axis + 1, offset + i * stride));
+      return Array.from({ length: this.shape[axis] as number }, (_, i) =>
+        build(axis + 1, offset + i * stride),
+      );
     };
     return build(0, 0);
   }
@@ -79,7 +89,11 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 /** @throws ERR_SHAPE unless every entry is a non-negative safe integer. */
 export function checkShape(shape: Shape, subject: string): void {
-  if (!Array.isArray(shape) || !shape.every((n) => Number.isSafeInteger(n) && n >= 0) || !Number.isSafeInteger(sizeOf(shape))) {
+  if (
+    !Array.isArray(shape) ||
+    !shape.every((n) => Number.isSafeInteger(n) && n >= 0) ||
+    !Number.isSafeInteger(sizeOf(shape))
+  ) {
     refuse('ERR_SHAPE', subject, 'a shape of non-negative integers', shape);
   }
 }
@@ -105,9 +119,11 @@ export function tensor(values: TensorLike, shape?: Shape, dtype?: TensorDType): 
     return new Tensor(data, shape ?? values.shape);
   }
   if (ArrayBuffer.isView(values)) {
-    if (values instanceof DataView) refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
+    if (values instanceof DataView)
+      refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
     const flat = values as Exclude<typeof values, DataView>;
-    const natural = flat instanceof Int32Array ? 'int32' : flat instanceof Float64Array ? 'float64' : 'float32';
+    const natural =
+      flat instanceof Int32Array ? 'int32' : flat instanceof Float64Array ? 'float64' : 'float32';
     return new Tensor(convert(flat, dtype ?? natural, 'tensor'), shape ?? [flat.length]);
   }
   if (typeof values !== 'number' && !Array.isArray(values)) {
@@ -145,7 +161,10 @@ function fillFromNested(values: NestedArray, shape: Shape, out: Float64Array): v
   const walk = (v: NestedArray, axis: number): void => {
     if (axis === shape.length) {
       if (Array.isArray(v)) {
-        throw new DeepRnnError('ERR_SHAPE', `tensor: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`);
+        throw new DeepRnnError(
+          'ERR_SHAPE',
+          `tensor: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`,
+        );
       }
       if (typeof v !== 'number') refuse('ERR_VALUE', 'tensor', `a number at ${where()}`, v);
       out[at++] = v as number;

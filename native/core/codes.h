@@ -1,5 +1,5 @@
-// The numbers by which plans name things, exactly as docs/plan.md lists them; lib/plan/codes.ts holds the same, and a test
-// compares the two. One `name = number` per line.
+// The numbers by which plans name things, exactly as docs/plan.md lists them; lib/plan/codes.ts holds the
+// same, and a test compares the two. One `name = number` per line.
 #pragma once
 
 namespace deeprnn::core {
@@ -66,10 +66,14 @@ enum class Cell {
   gru = 2,
 };
 
-constexpr int gateCount(Cell cell) { return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm ? 4 : 3; }
+constexpr int gateCount(Cell cell) {
+  return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm ? 4 : 3;
+}
 
 /** Elements of the stack's reserve per (step, row, unit). */
-constexpr int reservePerUnit(Cell cell) { return cell == Cell::simpleRnn ? 2 : cell == Cell::lstm ? 6 : 5; }
+constexpr int reservePerUnit(Cell cell) {
+  return cell == Cell::simpleRnn ? 2 : cell == Cell::lstm ? 6 : 5;
+}
 
 enum class Loss {
   categoricalCrossentropy = 0,

@@ -41,7 +41,9 @@ constexpr size_t kMaxRank = 8;
 /** No array may be larger; keeps every product of sizes far from overflow. */
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 
-Status bad(const std::string& what) { return Status::error(Code::badPlan, "bad plan: " + what); }
+Status bad(const std::string& what) {
+  return Status::error(Code::badPlan, "bad plan: " + what);
+}
 
 bool knownOp(int32_t code) {
   switch (static_cast<OpKind>(code)) {
@@ -119,7 +121,8 @@ Status readOp(Reader& in, const double* floats, size_t floatCount, size_t* float
   const size_t ints = in.count(std::numeric_limits<int32_t>::max());
   for (size_t i = 0; i < ints; ++i) op.ints.push_back(in.next());
   const int32_t count = in.next();
-  if (in.failed() || count < 0 || static_cast<size_t>(count) > floatCount - *floatsAt) return bad("an op's attributes");
+  if (in.failed() || count < 0 || static_cast<size_t>(count) > floatCount - *floatsAt)
+    return bad("an op's attributes");
   op.floats.assign(floats + *floatsAt, floats + *floatsAt + count);
   *floatsAt += static_cast<size_t>(count);
   for (double f : op.floats) {
@@ -131,7 +134,8 @@ Status readOp(Reader& in, const double* floats, size_t floatCount, size_t* float
 
 }  // namespace
 
-Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, size_t floatCount, Plan* plan) {
+Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, size_t floatCount,
+                  Plan* plan) {
   Reader in(words, wordCount);
   if (in.next() != kPlanMagic || in.next() != kPlanVersion) return bad("not a plan of this version");
   const size_t values = in.count(wordCount);
@@ -143,8 +147,8 @@ Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, 
   plan->arenaBytes = static_cast<size_t>(arena);
   const int32_t announcedWords = in.next();
   const int32_t announcedFloats = in.next();
-  if (in.failed() || announcedWords < 0 || static_cast<size_t>(announcedWords) != wordCount || announcedFloats < 0 ||
-      static_cast<size_t>(announcedFloats) != floatCount) {
+  if (in.failed() || announcedWords < 0 || static_cast<size_t>(announcedWords) != wordCount ||
+      announcedFloats < 0 || static_cast<size_t>(announcedFloats) != floatCount) {
     return bad("its length");
   }
   for (size_t i = 0; i < values; ++i) {

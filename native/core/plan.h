@@ -9,7 +9,8 @@
 
 namespace deeprnn::core {
 
-/** An array of a plan. `slot` is the index of the input, output or variable; for arena values the offset / 64. */
+/** An array of a plan. `slot` is the index of the input, output or variable; for arena values the offset
+ * / 64. */
 struct Value {
   DType dtype = DType::real;
   Role role = Role::arena;
@@ -49,8 +50,10 @@ constexpr int32_t kPlanMagic = 0x44524E4E;
 constexpr int32_t kPlanVersion = 1;
 constexpr size_t kAlignment = 64;
 
-/** Decodes and proves a plan: after `ok`, every op's shapes, dtypes and attributes fit each other and the buffers. */
-Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, size_t floatCount, Plan* plan);
+/** Decodes and proves a plan: after `ok`, every op's shapes, dtypes and attributes fit each other and the
+ * buffers. */
+Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, size_t floatCount,
+                  Plan* plan);
 
 /** Proves one op against docs/plan.md. */
 Status validateOp(const Plan& plan, const Op& op, int index);

@@ -7,7 +7,8 @@ namespace deeprnn::core {
 
 enum class Code { ok, badPlan, outOfMemory, checkFailed, state };
 
-/** The first failure of a call, carried to the caller as a value; nothing in core/ or cpu/ throws, prints or exits. */
+/** The first failure of a call, carried to the caller as a value; nothing in core/ or cpu/ throws, prints or
+ * exits. */
 struct Status {
   Code code = Code::ok;
   std::string message;

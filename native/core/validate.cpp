@@ -1,4 +1,5 @@
-// Proves each op's operands against docs/plan.md. What passes here may be trusted by the kernels, so a missing line is a memory error.
+// Proves each op's operands against docs/plan.md. What passes here may be trusted by the kernels, so a
+// missing line is a memory error.
 #include <string>
 
 #include "core/plan.h"
@@ -20,7 +21,8 @@ class Proof {
   bool demand(bool condition, const char* what) {
     if (!condition && status_.ok()) {
       status_ = Status::error(Code::badPlan, "bad plan: op " + std::to_string(index_) + " (code " +
-                                                 std::to_string(static_cast<int>(op_.kind)) + "): expected " + what + ".");
+                                                 std::to_string(static_cast<int>(op_.kind)) + "): expected " +
+                                                 what + ".");
     }
     return status_.ok();
   }
@@ -63,18 +65,25 @@ class Proof {
   Status status_;
 };
 
-Shape leading(const Value& v) { return Shape(v.shape.begin(), v.shape.end() - 1); }
+Shape leading(const Value& v) {
+  return Shape(v.shape.begin(), v.shape.end() - 1);
+}
 Shape with(Shape shape, int64_t last) {
   shape.push_back(last);
   return shape;
 }
-bool flag(int32_t v) { return v == 0 || v == 1; }
-bool rate(double r) { return r >= 0 && r < 1; }
+bool flag(int32_t v) {
+  return v == 0 || v == 1;
+}
+bool rate(double r) {
+  return r >= 0 && r < 1;
+}
 
 void swapAxes(Proof& p) {
   if (!p.arity(1, 1, 0, 0)) return;
   const Value* x = p.in(0);
-  if (!p.demand(x && x->shape.size() >= 2, "an array with two axes") || !p.demand(p.out(0), "an output")) return;
+  if (!p.demand(x && x->shape.size() >= 2, "an array with two axes") || !p.demand(p.out(0), "an output"))
+    return;
   Shape swapped = x->shape;
   std::swap(swapped[0], swapped[1]);
   p.must(p.out(0), x->dtype, swapped, "the axes swapped");
@@ -102,7 +111,8 @@ void embeddingGrad(Proof& p) {
   if (!p.arity(2, 1, 1, 0)) return;
   const Value *ids = p.in(0), *dy = p.in(1);
   if (!p.has(ids, DType::int32, "int32 ids") || !p.has(dy, DType::real, "real gradients")) return;
-  if (!p.demand(!dy->shape.empty() && leading(*dy) == ids->shape && p.op().ints[0] > 0, "one gradient an id")) return;
+  if (!p.demand(!dy->shape.empty() && leading(*dy) == ids->shape && p.op().ints[0] > 0, "one gradient an id"))
+    return;
   p.must(p.out(0), DType::real, {p.op().ints[0], dy->last()}, "a table's gradient");
 }
 
@@ -110,7 +120,9 @@ void dense(Proof& p) {
   if (!p.arity(3, 1, 0, 0)) return;
   const Value *x = p.in(0), *kernel = p.in(1);
   if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0], "x […, D], kernel [D, U]")) return;
+  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0],
+                "x […, D], kernel [D, U]"))
+    return;
   p.fits(p.in(2), DType::real, {kernel->shape[1]}, "bias [U]");
   p.must(p.out(0), DType::real, with(leading(*x), kernel->shape[1]), "y […, U]");
 }
@@ -119,14 +131,18 @@ void denseGrad(Proof& p) {
   if (!p.arity(3, 3, 0, 0)) return;
   const Value *x = p.in(0), *kernel = p.in(1);
   if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0], "x […, D], kernel [D, U]")) return;
+  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0],
+                "x […, D], kernel [D, U]"))
+    return;
   p.must(p.in(2), DType::real, with(leading(*x), kernel->shape[1]), "dy […, U]");
   p.fits(p.out(0), DType::real, x->shape, "dx like x");
   p.fits(p.out(1), DType::real, kernel->shape, "dKernel like the kernel");
   p.fits(p.out(2), DType::real, {kernel->shape[1]}, "dBias [U]");
 }
 
-bool activationKind(Proof& p) { return p.demand(p.op().ints[0] >= 0 && p.op().ints[0] <= 18, "a known activation"); }
+bool activationKind(Proof& p) {
+  return p.demand(p.op().ints[0] >= 0 && p.op().ints[0] <= 18, "a known activation");
+}
 
 void activation(Proof& p) {
   if (!p.arity(1, 1, 1, 1) || !activationKind(p)) return;
@@ -163,14 +179,19 @@ void penalty(Proof& p) {
   }
 }
 
-/** Attributes of a stack, and the operands both of its ops share. `stride` inputs per layer from `first` on. */
+/** Attributes of a stack, and the operands both of its ops share. `stride` inputs per layer from `first` on.
+ */
 bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFirst, size_t outputsPerLayer) {
   const Op& op = p.op();
   if (!p.demand(op.ints.size() >= 8, "stack attributes")) return false;
   const int64_t layers = op.ints[0], steps = op.ints[1], batch = op.ints[2];
-  if (!p.demand(layers >= 1 && layers <= 4096 && steps >= 1 && batch >= 1 && op.ints[3] >= 1, "positive sizes")) return false;
+  if (!p.demand(layers >= 1 && layers <= 4096 && steps >= 1 && batch >= 1 && op.ints[3] >= 1,
+                "positive sizes"))
+    return false;
   const auto count = static_cast<size_t>(layers);
-  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count, 8 + 10 * count, 4 * count)) return false;
+  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count, 8 + 10 * count,
+               4 * count))
+    return false;
   if (!p.demand(flag(op.ints[4]) && flag(op.ints[5]), "switches")) return false;
   if (!p.must(p.in(0), DType::float64, {1}, "float64 step [1]")) return false;
   if (!p.must(p.in(1), DType::real, {steps, batch, op.ints[3]}, "x [T, N, D]")) return false;
@@ -178,7 +199,9 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   for (size_t l = 0; l < count; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * l;
     const double* f = op.floats.data() + 4 * l;
-    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]), "a layer's attributes")) return false;
+    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]),
+                  "a layer's attributes"))
+      return false;
     for (int i : {2, 3}) {
       const bool elementwise = a[i] >= 0 && a[i] <= 18 && a[i] != static_cast<int>(Activation::softmax) &&
                                a[i] != static_cast<int>(Activation::logSoftmax);
@@ -225,7 +248,8 @@ void rnnStack(Proof& p) {
     p.fits(p.out(1 + 3 * l), DType::real, layerOutput(op, l), "y of a layer");
     p.fits(p.out(2 + 3 * l), DType::real, state, "hT [N, H]");
     p.fits(p.out(3 + 3 * l), DType::real, state, "cT [N, H]");
-    p.demand(static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l), "no cT but for an LSTM");
+    p.demand(static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l),
+             "no cT but for an LSTM");
   }
 }
 
@@ -245,7 +269,9 @@ void rnnStackGrad(Proof& p) {
     p.demand(lstm || (!p.in(i + 7) && !p.out(o + 4)), "no cell state but for an LSTM");
     p.fits(p.out(o), DType::real, p.in(i)->shape, "dKernel like the kernel");
     p.fits(p.out(o + 1), DType::real, p.in(i + 1)->shape, "dRecurrentKernel like the recurrentKernel");
-    if (p.out(o + 2)) p.demand(p.in(i + 2) && p.out(o + 2)->dtype == DType::real && p.out(o + 2)->shape == p.in(i + 2)->shape, "dBias like the bias");
+    if (p.out(o + 2))
+      p.demand(p.in(i + 2) && p.out(o + 2)->dtype == DType::real && p.out(o + 2)->shape == p.in(i + 2)->shape,
+               "dBias like the bias");
     p.fits(p.out(o + 3), DType::real, state, "dh0 [N, H]");
     p.fits(p.out(o + 4), DType::real, state, "dc0 [N, H]");
   }
@@ -254,9 +280,13 @@ void rnnStackGrad(Proof& p) {
 /** Predictions, targets and weights; gives the number of classes, or 0. */
 int64_t scored(Proof& p, bool sparse) {
   const Value *pred = p.in(0), *target = p.in(1);
-  if (!p.has(pred, DType::real, "real predictions") || !p.demand(pred->shape.size() >= 2 && pred->elements > 0, "predictions […, C]")) return 0;
+  if (!p.has(pred, DType::real, "real predictions") ||
+      !p.demand(pred->shape.size() >= 2 && pred->elements > 0, "predictions […, C]"))
+    return 0;
   const Shape rows = leading(*pred);
-  if (sparse ? !p.must(target, DType::int32, rows, "int32 targets") : !p.must(target, DType::real, pred->shape, "real targets")) return 0;
+  if (sparse ? !p.must(target, DType::int32, rows, "int32 targets")
+             : !p.must(target, DType::real, pred->shape, "real targets"))
+    return 0;
   if (!p.fits(p.in(2), DType::real, rows, "weights a row")) return 0;
   return pred->last();
 }
@@ -275,7 +305,9 @@ void loss(Proof& p) {
 
 void metric(Proof& p) {
   const Op& op = p.op();
-  if (!p.demand(op.inputs.size() == 3 && op.outputs.size() == 1 && op.ints.size() >= 2, "a metric's operands")) return;
+  if (!p.demand(op.inputs.size() == 3 && op.outputs.size() == 1 && op.ints.size() >= 2,
+                "a metric's operands"))
+    return;
   const int32_t kind = op.ints[0];
   const bool sparse = op.ints[1] == 1;
   if (!p.demand(kind >= 0 && kind <= 8 && flag(op.ints[1]), "a known metric")) return;
@@ -309,7 +341,9 @@ void metric(Proof& p) {
     case Metric::confusion: {
       sparseToo = true;
       if (!p.demand(op.ints.size() == 4 && flag(op.ints[2]) && op.ints[3] >= 0, "thresholds")) return;
-      if (!attributes(2, static_cast<size_t>(op.ints[3])) || !p.demand((op.ints[2] == 1) == (op.ints[3] == 0), "thresholds or argmax")) return;
+      if (!attributes(2, static_cast<size_t>(op.ints[3])) ||
+          !p.demand((op.ints[2] == 1) == (op.ints[3] == 0), "thresholds or argmax"))
+        return;
       sums = {op.ints[3] > 0 ? op.ints[3] : 1, classes, 4};
       break;
     }
@@ -348,18 +382,25 @@ void update(Proof& p) {
   const Op& op = p.op();
   if (!p.demand(op.ints.size() >= 4 && op.floats.size() == 7, "an optimizer's attributes")) return;
   const int32_t kind = op.ints[0], count = op.ints[1], clip = op.ints[2];
-  if (!p.demand(kind >= 0 && kind <= 4 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 && flag(op.ints[3]), "a known optimizer")) return;
+  if (!p.demand(kind >= 0 && kind <= 4 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 &&
+                    flag(op.ints[3]),
+                "a known optimizer"))
+    return;
   const auto n = static_cast<size_t>(count);
   if (!p.arity(1 + 5 * n, 1, 4 + n, 7) || !p.must(p.in(0), DType::float64, {8}, "hyper [8]")) return;
   p.fits(p.out(0), DType::float64, {count + 1}, "norms [P+1]");
   for (size_t i = 0; i < n; ++i) {
     const Value *param = p.in(1 + 5 * i), *grad = p.in(2 + 5 * i);
-    if (!p.has(param, DType::real, "a parameter") || !p.demand(param->role == Role::variable, "a variable as parameter")) return;
+    if (!p.has(param, DType::real, "a parameter") ||
+        !p.demand(param->role == Role::variable, "a variable as parameter"))
+      return;
     if (!p.must(grad, DType::real, param->shape, "a gradient like its parameter")) return;
     for (int slot = 0; slot < 3; ++slot) {
       const Value* v = p.in(3 + 5 * i + static_cast<size_t>(slot));
       if (!p.demand(v || !slotNeeded(op, slot), "the optimizer's slots")) return;
-      if (!p.fits(v, DType::real, param->shape, "a slot like its parameter") || !p.demand(!v || v->role == Role::variable, "a variable as slot")) return;
+      if (!p.fits(v, DType::real, param->shape, "a slot like its parameter") ||
+          !p.demand(!v || v->role == Role::variable, "a variable as slot"))
+        return;
     }
   }
 }
@@ -370,7 +411,8 @@ void constraint(Proof& p) {
   if (!p.has(v, DType::real, "a parameter")) return;
   p.demand(v->role == Role::variable && p.op().inputs[0] == p.op().outputs[0], "one variable, in place");
   p.demand(v->shape.size() <= 2 && p.op().ints[0] >= 0 && p.op().ints[0] <= 2, "a known constraint");
-  p.demand(p.op().ints[1] >= 0 && (p.op().ints[1] == 0 || p.op().ints[1] < static_cast<int>(v->shape.size())), "an axis of the variable");
+  p.demand(p.op().ints[1] >= 0 && (p.op().ints[1] == 0 || p.op().ints[1] < static_cast<int>(v->shape.size())),
+           "an axis of the variable");
 }
 
 }  // namespace
@@ -387,7 +429,8 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
       check(p);
       break;
     case OpKind::assign:
-      if (p.arity(1, 1, 0, 0) && p.demand(p.in(0) && p.out(0), "two arrays")) p.must(p.out(0), p.in(0)->dtype, p.in(0)->shape, "equal arrays");
+      if (p.arity(1, 1, 0, 0) && p.demand(p.in(0) && p.out(0), "two arrays"))
+        p.must(p.out(0), p.in(0)->dtype, p.in(0)->shape, "equal arrays");
       break;
     case OpKind::add:
       if (p.arity(2, 1, 0, 0) && p.has(p.in(0), DType::real, "real a")) {
@@ -396,17 +439,22 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
       }
       break;
     case OpKind::broadcastRows:
-      if (p.arity(1, 1, 0, 0) && p.has(p.in(0), DType::real, "real x") && p.has(p.out(0), DType::real, "real y")) {
-        p.demand(p.in(0)->shape.size() == 1 && p.out(0)->shape.size() == 2 && p.out(0)->shape[1] == p.in(0)->shape[0], "x [D], y [N, D]");
+      if (p.arity(1, 1, 0, 0) && p.has(p.in(0), DType::real, "real x") &&
+          p.has(p.out(0), DType::real, "real y")) {
+        p.demand(p.in(0)->shape.size() == 1 && p.out(0)->shape.size() == 2 &&
+                     p.out(0)->shape[1] == p.in(0)->shape[0],
+                 "x [D], y [N, D]");
       }
       break;
     case OpKind::sumRows:
-      if (p.arity(1, 1, 0, 0) && p.has(p.in(0), DType::real, "real x") && p.demand(p.in(0)->shape.size() >= 2, "rows")) {
+      if (p.arity(1, 1, 0, 0) && p.has(p.in(0), DType::real, "real x") &&
+          p.demand(p.in(0)->shape.size() >= 2, "rows")) {
         p.must(p.out(0), DType::real, {p.in(0)->last()}, "y [D]");
       }
       break;
     case OpKind::sumScalars:
-      p.demand(!op.inputs.empty() && op.outputs.size() == 1 && op.ints.empty() && op.floats.empty(), "scalars");
+      p.demand(!op.inputs.empty() && op.outputs.size() == 1 && op.ints.empty() && op.floats.empty(),
+               "scalars");
       for (size_t i = 0; i < op.inputs.size(); ++i) p.must(p.in(i), DType::float64, {1}, "float64 [1]");
       p.must(p.out(0), DType::float64, {1}, "float64 [1]");
       break;

@@ -27,7 +27,9 @@ bool hasAvx512() {
   return hasAvx2() && (r[1] & wanted) == wanted && (_xgetbv(0) & 0xE6) == 0xE6;
 }
 #else
-bool hasAvx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool hasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 bool hasAvx512() {
   return hasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -63,8 +65,8 @@ core::Status chooseKernels(const char* wanted, const KernelTable** kernels) {
     }
     usable += usable.empty() ? e->name : std::string(", ") + e->name;
   }
-  return core::Status::error(core::Code::state,
-                             std::string("DEEPRNN_ISA: expected one of ") + usable + ", got '" + wanted + "'.");
+  return core::Status::error(
+      core::Code::state, std::string("DEEPRNN_ISA: expected one of ") + usable + ", got '" + wanted + "'.");
 }
 
 }  // namespace deeprnn::cpu

@@ -8,8 +8,8 @@
 namespace deeprnn::cpu {
 
 /**
- * The kernels to use: the best that the machine can run, or those that `wanted` (the environment variable DEEPRNN_ISA) names.
- * Fails when that one is unknown or cannot run here, saying which can.
+ * The kernels to use: the best that the machine can run, or those that `wanted` (the environment variable
+ * DEEPRNN_ISA) names. Fails when that one is unknown or cannot run here, saying which can.
  */
 core::Status chooseKernels(const char* wanted, const KernelTable** kernels);
 

@@ -48,12 +48,15 @@ Step makeStep(const Operands& o, const KernelTable& k, int threads) {
 
 }  // namespace
 
-Status Executable::load(Session& session, core::Plan plan, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
-                        std::unique_ptr<Executable>* result) {
+Status Executable::load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+                        const std::vector<void*>& outputs, std::unique_ptr<Executable>* result) {
   std::unique_ptr<Executable> e(new Executable(session, std::move(plan)));
   const core::Plan& p = e->plan_;
   e->arena_ = Buffer(p.arenaBytes);
-  if (!e->arena_) return Status::error(Code::outOfMemory, "out of memory: a plan with buffers of " + std::to_string(p.arenaBytes) + " bytes; use a smaller batch or fewer steps.");
+  if (!e->arena_)
+    return Status::error(Code::outOfMemory, "out of memory: a plan with buffers of " +
+                                                std::to_string(p.arenaBytes) +
+                                                " bytes; use a smaller batch or fewer steps.");
 
   std::vector<void*> pointers;
   for (const core::Value& v : p.values) {
@@ -61,17 +64,21 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
     void* at = nullptr;
     switch (v.role) {
       case Role::input:
-        if (slot >= inputs.size()) return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
+        if (slot >= inputs.size())
+          return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
         at = inputs[slot];
         break;
       case Role::output:
-        if (slot >= outputs.size()) return Status::error(Code::badPlan, "bad plan: an output slot that is not there.");
+        if (slot >= outputs.size())
+          return Status::error(Code::badPlan, "bad plan: an output slot that is not there.");
         at = outputs[slot];
         break;
       case Role::variable: {
-        if (slot >= session.variables().size()) return Status::error(Code::badPlan, "bad plan: a variable that is not there.");
+        if (slot >= session.variables().size())
+          return Status::error(Code::badPlan, "bad plan: a variable that is not there.");
         const Variable& variable = session.variables()[slot];
-        if (variable.dtype != v.dtype || variable.elements != v.elements) return Status::error(Code::badPlan, "bad plan: a variable of another dtype or size.");
+        if (variable.dtype != v.dtype || variable.elements != v.elements)
+          return Status::error(Code::badPlan, "bad plan: a variable of another dtype or size.");
         at = variable.memory.data();
         break;
       }
@@ -88,11 +95,15 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
   };
   size_t scratch = 0;
   for (const core::Op& op : p.ops) {
-    e->steps_.push_back(makeStep(Operands(p, op, resolve(op.inputs), resolve(op.outputs)), session.kernels(), session.pool().threads()));
+    e->steps_.push_back(makeStep(Operands(p, op, resolve(op.inputs), resolve(op.outputs)), session.kernels(),
+                                 session.pool().threads()));
     scratch = std::max(scratch, e->steps_.back().scratch);
   }
   e->scratch_ = Buffer(scratch * sizeof(float));
-  if (!e->scratch_) return Status::error(Code::outOfMemory, "out of memory: scratch of " + std::to_string(scratch * sizeof(float)) + " bytes; use a smaller batch or fewer steps.");
+  if (!e->scratch_)
+    return Status::error(Code::outOfMemory, "out of memory: scratch of " +
+                                                std::to_string(scratch * sizeof(float)) +
+                                                " bytes; use a smaller batch or fewer steps.");
   *result = std::move(e);
   return {};
 }

@@ -61,12 +61,14 @@ Step metricStep(const Operands& o);
 Step updateStep(const Operands& o);
 Step stackStep(const Operands& o, const KernelTable& k, int threads);
 
-/** A plan loaded over a session's variables: buffers allocated, operands resolved. Running it is a loop over its steps. */
+/** A plan loaded over a session's variables: buffers allocated, operands resolved. Running it is a loop over
+ * its steps. */
 class Executable {
  public:
-  /** `inputs` and `outputs` are the caller's memory in slot order, large enough, alive and in place for each run. */
-  static core::Status load(Session& session, core::Plan plan, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
-                           std::unique_ptr<Executable>* result);
+  /** `inputs` and `outputs` are the caller's memory in slot order, large enough, alive and in place for each
+   * run. */
+  static core::Status load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+                           const std::vector<void*>& outputs, std::unique_ptr<Executable>* result);
 
   core::Status run();
   size_t bytes() const { return arena_.bytes() + scratch_.bytes(); }

@@ -19,7 +19,9 @@ void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g) {
   if (g.m * g.n * (g.k1 + g.k2) < kSerialWork) return k.gemm(g, 0, count);
   const size_t blocks = (g.m + kRowBlock - 1) / kRowBlock;
   // Few blocks of rows: share the panels out too.
-  const size_t split = blocks >= static_cast<size_t>(pool.threads()) ? 1 : std::min(count, static_cast<size_t>(pool.threads()));
+  const size_t split = blocks >= static_cast<size_t>(pool.threads())
+                           ? 1
+                           : std::min(count, static_cast<size_t>(pool.threads()));
   pool.parallelFor(blocks * split, [&](size_t task) {
     const size_t block = task / split, part = task % split;
     Gemm own = g;
@@ -32,9 +34,12 @@ void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g) {
   });
 }
 
-size_t transposedScratch(const KernelTable& k, size_t rows, size_t n) { return packedSize(k, std::min(rows, kDepthBlock), n); }
+size_t transposedScratch(const KernelTable& k, size_t rows, size_t n) {
+  return packedSize(k, std::min(rows, kDepthBlock), n);
+}
 
-void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m, const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
+void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m,
+                    const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
                     bool accumulate, float* scratch) {
   const size_t count = panels(k, n);
   for (size_t first = 0; first < rows; first += kDepthBlock) {

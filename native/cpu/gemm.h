@@ -5,13 +5,20 @@
 
 namespace deeprnn::cpu {
 
-constexpr size_t roundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
-constexpr size_t panels(const KernelTable& k, size_t n) { return (n + k.panel - 1) / k.panel; }
+constexpr size_t roundUp(size_t n, size_t to) {
+  return (n + to - 1) / to * to;
+}
+constexpr size_t panels(const KernelTable& k, size_t n) {
+  return (n + k.panel - 1) / k.panel;
+}
 /** Floats of B[K, N] when packed. */
-constexpr size_t packedSize(const KernelTable& k, size_t rows, size_t n) { return roundUp(rows * panels(k, n) * k.panel, 16); }
+constexpr size_t packedSize(const KernelTable& k, size_t rows, size_t n) {
+  return roundUp(rows * panels(k, n) * k.panel, 16);
+}
 
 /** Packs B on all threads. */
-inline void packAll(ThreadPool& pool, const KernelTable& k, float* dst, const float* b, size_t rowStride, size_t columnStride, size_t rows, size_t n) {
+inline void packAll(ThreadPool& pool, const KernelTable& k, float* dst, const float* b, size_t rowStride,
+                    size_t columnStride, size_t rows, size_t n) {
   const size_t count = panels(k, n);
   // Small matrices cost less than waking a thread.
   if (rows * n < 16384) return k.pack(dst, b, rowStride, columnStride, rows, n, 0, count);
@@ -25,10 +32,12 @@ void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g);
 size_t transposedScratch(const KernelTable& k, size_t rows, size_t n);
 
 /**
- * C[M, N] += or = Aᵀ·B with A [R, M] and B [R, N] row-major, R large: the gradient of a weight. Runs over R in fixed blocks, each packed once,
- * so that a panel of B stays in the cache, and sums in rising r whatever the number of threads.
+ * C[M, N] += or = Aᵀ·B with A [R, M] and B [R, N] row-major, R large: the gradient of a weight. Runs over R
+ * in fixed blocks, each packed once, so that a panel of B stays in the cache, and sums in rising r whatever
+ * the number of threads.
  */
-void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m, const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
+void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m,
+                    const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
                     bool accumulate, float* scratch);
 
 }  // namespace deeprnn::cpu

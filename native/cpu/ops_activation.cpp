@@ -17,7 +17,8 @@ constexpr size_t kChunk = 8192;
 
 template <class Body>
 void inChunks(const RunContext& c, size_t n, const Body& body) {
-  c.pool.parallelFor((n + kChunk - 1) / kChunk, [&](size_t i) { body(i * kChunk, std::min(kChunk, n - i * kChunk)); });
+  c.pool.parallelFor((n + kChunk - 1) / kChunk,
+                     [&](size_t i) { body(i * kChunk, std::min(kChunk, n - i * kChunk)); });
 }
 
 Step rowwise(const Operands& o, size_t input, bool grad) {
@@ -61,7 +62,8 @@ Step dropout(const Operands& o) {
   const double rate = o.op().floats[0];
   const core::Value& x = o.inValue(0);
   const size_t n = x.elements;
-  const auto seedLo = static_cast<uint32_t>(a[1]), seedHi = static_cast<uint32_t>(a[2]), stream = static_cast<uint32_t>(a[3]);
+  const auto seedLo = static_cast<uint32_t>(a[1]), seedHi = static_cast<uint32_t>(a[2]),
+             stream = static_cast<uint32_t>(a[3]);
   const auto mask = [=] { return core::Mask::of(seedLo, seedHi, stream, *o.in<double>(1), rate); };
   if (a[0] == 0) {
     return {[=](const RunContext& c) {
@@ -77,7 +79,8 @@ Step dropout(const Operands& o) {
   const size_t width = steps == 0 ? 0 : n / steps;
   return {[=](const RunContext& c) {
             mask().factors(0, width, c.scratch);
-            for (size_t t = 0; t < steps; ++t) c.k.multiply(o.in(0) + t * width, c.scratch, o.out(0) + t * width, width);
+            for (size_t t = 0; t < steps; ++t)
+              c.k.multiply(o.in(0) + t * width, c.scratch, o.out(0) + t * width, width);
             return Status();
           },
           width};

@@ -40,7 +40,8 @@ Status failed(size_t element, double value) {
 
 template <class T>
 Status firstNotFinite(const T* x, size_t n) {
-  // x − x is 0 for finite x and NaN otherwise: one sum a block tells whether a look at each element is needed.
+  // x − x is 0 for finite x and NaN otherwise: one sum a block tells whether a look at each element is
+  // needed.
   for (size_t begin = 0; begin < n; begin += 4096) {
     const size_t end = std::min(n, begin + 4096);
     T sum = 0;
@@ -65,7 +66,8 @@ Step check(const Operands& o) {
       return Status();
     }};
   }
-  if (o.inValue(0).dtype == DType::float64) return {[=](const RunContext&) { return firstNotFinite(o.in<double>(0), n); }};
+  if (o.inValue(0).dtype == DType::float64)
+    return {[=](const RunContext&) { return firstNotFinite(o.in<double>(0), n); }};
   return {[=](const RunContext&) { return firstNotFinite(o.in(0), n); }};
 }
 

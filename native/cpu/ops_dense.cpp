@@ -9,7 +9,8 @@ using core::Status;
 namespace {
 
 Step dense(const Operands& o, const KernelTable& k) {
-  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()), U = static_cast<size_t>(o.outValue(0).last());
+  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()),
+               U = static_cast<size_t>(o.outValue(0).last());
   return {[=](const RunContext& c) {
             packAll(c.pool, c.k, c.scratch, o.in(1), U, 1, D, U);
             Gemm g;
@@ -36,7 +37,8 @@ Step dense(const Operands& o, const KernelTable& k) {
 }
 
 Step denseGrad(const Operands& o, const KernelTable& k) {
-  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()), U = static_cast<size_t>(o.inValue(2).last());
+  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()),
+               U = static_cast<size_t>(o.inValue(2).last());
   return {[=](const RunContext& c) {
             const float* dy = o.in(2);
             if (float* dx = o.out(0)) {
@@ -52,7 +54,8 @@ Step denseGrad(const Operands& o, const KernelTable& k) {
               g.cRow = D;
               gemmAll(c.pool, c.k, g);
             }
-            if (float* dKernel = o.out(1)) gemmTransposed(c.pool, c.k, o.in(0), D, D, dy, U, U, rows, dKernel, U, false, c.scratch);
+            if (float* dKernel = o.out(1))
+              gemmTransposed(c.pool, c.k, o.in(0), D, D, dy, U, U, rows, dKernel, U, false, c.scratch);
             if (float* dBias = o.out(2)) {
               std::memset(dBias, 0, U * sizeof(float));
               c.k.addColumnSums(dy, dBias, rows, U, 0, U);
@@ -64,6 +67,8 @@ Step denseGrad(const Operands& o, const KernelTable& k) {
 
 }  // namespace
 
-Step denseStep(const Operands& o, const KernelTable& k) { return o.op().kind == OpKind::dense ? dense(o, k) : denseGrad(o, k); }
+Step denseStep(const Operands& o, const KernelTable& k) {
+  return o.op().kind == OpKind::dense ? dense(o, k) : denseGrad(o, k);
+}
 
 }  // namespace deeprnn::cpu

@@ -16,7 +16,9 @@ constexpr double kEpsilon = 1e-7;
 /** Rows a task, fixed, so that sums do not depend on the number of threads. */
 constexpr size_t kRows = 64;
 
-double clip(double v, double lo, double hi) { return v < lo ? lo : (v > hi ? hi : v); }
+double clip(double v, double lo, double hi) {
+  return v < lo ? lo : (v > hi ? hi : v);
+}
 
 struct LossRows {
   Loss kind;
@@ -24,7 +26,9 @@ struct LossRows {
   double parameter;
   size_t rows, C;
 
-  bool categorical() const { return kind == Loss::categoricalCrossentropy || kind == Loss::sparseCategoricalCrossentropy; }
+  bool categorical() const {
+    return kind == Loss::categoricalCrossentropy || kind == Loss::sparseCategoricalCrossentropy;
+  }
 
   /** y_rc after smoothing. */
   double target(const Operands& o, size_t r, size_t c) const {
@@ -83,7 +87,8 @@ struct LossRows {
       case Loss::meanAbsoluteError:
         return std::fabs(e);
       case Loss::huber:
-        return std::fabs(e) <= parameter ? 0.5 * e * e : parameter * std::fabs(e) - 0.5 * parameter * parameter;
+        return std::fabs(e) <= parameter ? 0.5 * e * e
+                                         : parameter * std::fabs(e) - 0.5 * parameter * parameter;
       case Loss::logCosh:
         return std::fabs(e) + std::log1p(std::exp(-2 * std::fabs(e))) - std::log(2.0);
       case Loss::klDivergence: {
@@ -140,7 +145,8 @@ struct LossRows {
       const double total = rowSum(p);
       double mean = 0;
       for (size_t c = 0; c < C; ++c) mean += share(p[c] / total, target(o, r, c)) * (p[c] / total);
-      for (size_t c = 0; c < C; ++c) d[c] = static_cast<float>(scale * (share(p[c] / total, target(o, r, c)) - mean) / total);
+      for (size_t c = 0; c < C; ++c)
+        d[c] = static_cast<float>(scale * (share(p[c] / total, target(o, r, c)) - mean) / total);
       return;
     }
     const double each = kind == Loss::klDivergence ? scale : scale / static_cast<double>(C);
@@ -160,16 +166,22 @@ struct LossRows {
 
 Step lossStep(const Operands& o) {
   const core::Op& op = o.op();
-  const LossRows rows{static_cast<Loss>(op.ints[0]), op.ints[1] == 1, op.floats[0], o.inValue(0).rows(), static_cast<size_t>(o.inValue(0).last())};
+  const LossRows rows{static_cast<Loss>(op.ints[0]), op.ints[1] == 1, op.floats[0], o.inValue(0).rows(),
+                      static_cast<size_t>(o.inValue(0).last())};
   const size_t blocks = (rows.rows + kRows - 1) / kRows;
-  const auto labelsFit = [=] { return rows.kind != Loss::sparseCategoricalCrossentropy ? Status() : checkLabels(o.in<int32_t>(1), rows.rows, rows.C); };
+  const auto labelsFit = [=] {
+    return rows.kind != Loss::sparseCategoricalCrossentropy
+               ? Status()
+               : checkLabels(o.in<int32_t>(1), rows.rows, rows.C);
+  };
   const auto weight = [=](size_t r) { return o.in(2) ? static_cast<double>(o.in(2)[r]) : 1.0; };
   const double scale = 1.0 / static_cast<double>(rows.rows);
   if (op.kind == OpKind::lossGrad) {
     return {[=](const RunContext& c) {
       if (Status s = labelsFit(); !s.ok()) return s;
       c.pool.parallelFor(blocks, [&](size_t b) {
-        for (size_t r = b * kRows; r < std::min(rows.rows, (b + 1) * kRows); ++r) rows.gradient(c.k, o, r, weight(r) * scale, o.out(0) + r * rows.C);
+        for (size_t r = b * kRows; r < std::min(rows.rows, (b + 1) * kRows); ++r)
+          rows.gradient(c.k, o, r, weight(r) * scale, o.out(0) + r * rows.C);
       });
       return Status();
     }};
@@ -181,7 +193,8 @@ Step lossStep(const Operands& o) {
             const auto sumOf = [&](size_t b) { return reinterpret_cast<double*>(c.scratch + b * stride); };
             c.pool.parallelFor(blocks, [&](size_t b) {
               double sum = 0;
-              for (size_t r = b * kRows; r < std::min(rows.rows, (b + 1) * kRows); ++r) sum += weight(r) * rows.value(c.k, o, r, c.scratch + b * stride + 16);
+              for (size_t r = b * kRows; r < std::min(rows.rows, (b + 1) * kRows); ++r)
+                sum += weight(r) * rows.value(c.k, o, r, c.scratch + b * stride + 16);
               *sumOf(b) = sum;
             });
             double total = 0;

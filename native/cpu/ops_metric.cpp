@@ -30,7 +30,9 @@ struct MetricRows {
     }
     return best;
   }
-  size_t label(size_t r) const { return sparse ? static_cast<size_t>(o.in<int32_t>(1)[r]) : argmax(o.in(1) + r * C, C); }
+  size_t label(size_t r) const {
+    return sparse ? static_cast<size_t>(o.in<int32_t>(1)[r]) : argmax(o.in(1) + r * C, C);
+  }
   bool positive(size_t r, size_t c) const { return sparse ? label(r) == c : dense(r, c) > 0.5f; }
 
   /** Σ w·value(r), Σ w. */
@@ -96,7 +98,8 @@ struct MetricRows {
     }
   }
 
-  /** Bin b holds p in (b, b+1] / (B−1), so that what lies above threshold i/(B−1) is exactly bins i and up. */
+  /** Bin b holds p in (b, b+1] / (B−1), so that what lies above threshold i/(B−1) is exactly bins i and up.
+   */
   void histogram() const {
     const auto bins = static_cast<size_t>(o.op().ints[2]);
     for (size_t r = 0; r < rows; ++r) {
@@ -162,7 +165,8 @@ struct MetricRows {
 }  // namespace
 
 Step metricStep(const Operands& o) {
-  const size_t rows = o.inValue(0).rows(), C = static_cast<size_t>(o.inValue(0).last()), outputs = o.outValue(0).elements;
+  const size_t rows = o.inValue(0).rows(), C = static_cast<size_t>(o.inValue(0).last()),
+               outputs = o.outValue(0).elements;
   const bool sparse = o.op().ints[1] == 1;
   return {[=](const RunContext& c) {
             if (sparse) {

@@ -14,7 +14,8 @@ using core::Status;
 
 namespace {
 
-/** Elements a task; partial sums of norms are taken over these, so they do not depend on the number of threads. */
+/** Elements a task; partial sums of norms are taken over these, so they do not depend on the number of
+ * threads. */
 constexpr size_t kChunk = 16384;
 
 struct Chunk {
@@ -37,7 +38,9 @@ auto ruleOf(const KernelTable& k, Optimizer kind) {
 }
 
 /** Which constant is the weight decay: the last of each rule's. */
-size_t decayPlace(Optimizer kind) { return kind == Optimizer::sgd || kind == Optimizer::adagrad ? 1 : 3; }
+size_t decayPlace(Optimizer kind) {
+  return kind == Optimizer::sgd || kind == Optimizer::adagrad ? 1 : 3;
+}
 
 Step update(const Operands& o) {
   const core::Op& op = o.op();
@@ -45,57 +48,61 @@ Step update(const Operands& o) {
   std::vector<Chunk> chunks;
   for (size_t p = 0; p < count; ++p) {
     const size_t n = o.inValue(1 + 5 * p).elements;
-    for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first, std::min(kChunk, n - first)});
+    for (size_t first = 0; first < n; first += kChunk)
+      chunks.push_back({p, first, std::min(kChunk, n - first)});
   }
   // Sums of squares per chunk, then per parameter.
   const size_t scratch = 2 * (chunks.size() + count + 1);
-  return {[o, chunks, count](const RunContext& c) {
-            const core::Op& own = o.op();
-            const auto kind = static_cast<Optimizer>(own.ints[0]);
-            const auto clip = static_cast<Clip>(own.ints[2]);
-            const double limit = own.floats[0], *k = own.floats.data() + 1, *hyper = o.in<double>(0);
-            auto* partial = reinterpret_cast<double*>(c.scratch);
-            double* squares = partial + chunks.size();
-            double total = 0;
-            const bool norms = o.out<double>(0) || clip == Clip::norm || clip == Clip::globalNorm;
-            if (norms) {
-              c.pool.parallelFor(chunks.size(), [&](size_t i) { partial[i] = c.k.sumSquares(o.in(2 + 5 * chunks[i].parameter) + chunks[i].first, chunks[i].count); });
-              std::fill(squares, squares + count, 0.0);
-              for (size_t i = 0; i < chunks.size(); ++i) squares[chunks[i].parameter] += partial[i];
-              for (size_t p = 0; p < count; ++p) total += squares[p];
-            }
-            if (double* out = o.out<double>(0)) {
-              for (size_t p = 0; p < count; ++p) out[p] = std::sqrt(squares[p]);
-              out[count] = std::sqrt(total);
-            }
-            const auto factor = [&](size_t p) {
-              if (clip != Clip::norm && clip != Clip::globalNorm) return 1.0f;
-              const double norm = std::sqrt(clip == Clip::norm ? squares[p] : total);
-              return std::isfinite(norm) && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
-            };
-            const auto rule = ruleOf(c.k, kind);
-            c.pool.parallelFor(chunks.size(), [&](size_t i) {
-              const auto [p, first, n] = chunks[i];
-              UpdateArgs u{};
-              u.param = o.inOut(1 + 5 * p) + first;
-              u.grad = o.in(2 + 5 * p) + first;
-              float** slots[3] = {&u.slot0, &u.slot1, &u.slot2};
-              for (size_t s = 0; s < 3; ++s) {
-                if (float* slot = o.inOut(3 + 5 * p + s)) *slots[s] = slot + first;
-              }
-              // A slot that the rule does not use may still be there.
-              if (kind == Optimizer::sgd && k[0] == 0) u.slot0 = nullptr;
-              u.scale = factor(p);
-              u.limit = clip == Clip::value ? static_cast<float>(limit) : std::numeric_limits<float>::infinity();
-              u.keep = own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[decayPlace(kind)]) : 1.0f;
-              u.flag = own.ints[3] == 1;
-              std::copy(k, k + 6, u.k);
-              std::copy(hyper, hyper + 8, u.hyper);
-              rule(u, n);
-            });
-            return Status();
-          },
-          scratch};
+  return {
+      [o, chunks, count](const RunContext& c) {
+        const core::Op& own = o.op();
+        const auto kind = static_cast<Optimizer>(own.ints[0]);
+        const auto clip = static_cast<Clip>(own.ints[2]);
+        const double limit = own.floats[0], *k = own.floats.data() + 1, *hyper = o.in<double>(0);
+        auto* partial = reinterpret_cast<double*>(c.scratch);
+        double* squares = partial + chunks.size();
+        double total = 0;
+        const bool norms = o.out<double>(0) || clip == Clip::norm || clip == Clip::globalNorm;
+        if (norms) {
+          c.pool.parallelFor(chunks.size(), [&](size_t i) {
+            partial[i] = c.k.sumSquares(o.in(2 + 5 * chunks[i].parameter) + chunks[i].first, chunks[i].count);
+          });
+          std::fill(squares, squares + count, 0.0);
+          for (size_t i = 0; i < chunks.size(); ++i) squares[chunks[i].parameter] += partial[i];
+          for (size_t p = 0; p < count; ++p) total += squares[p];
+        }
+        if (double* out = o.out<double>(0)) {
+          for (size_t p = 0; p < count; ++p) out[p] = std::sqrt(squares[p]);
+          out[count] = std::sqrt(total);
+        }
+        const auto factor = [&](size_t p) {
+          if (clip != Clip::norm && clip != Clip::globalNorm) return 1.0f;
+          const double norm = std::sqrt(clip == Clip::norm ? squares[p] : total);
+          return std::isfinite(norm) && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
+        };
+        const auto rule = ruleOf(c.k, kind);
+        c.pool.parallelFor(chunks.size(), [&](size_t i) {
+          const auto [p, first, n] = chunks[i];
+          UpdateArgs u{};
+          u.param = o.inOut(1 + 5 * p) + first;
+          u.grad = o.in(2 + 5 * p) + first;
+          float** slots[3] = {&u.slot0, &u.slot1, &u.slot2};
+          for (size_t s = 0; s < 3; ++s) {
+            if (float* slot = o.inOut(3 + 5 * p + s)) *slots[s] = slot + first;
+          }
+          // A slot that the rule does not use may still be there.
+          if (kind == Optimizer::sgd && k[0] == 0) u.slot0 = nullptr;
+          u.scale = factor(p);
+          u.limit = clip == Clip::value ? static_cast<float>(limit) : std::numeric_limits<float>::infinity();
+          u.keep = own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[decayPlace(kind)]) : 1.0f;
+          u.flag = own.ints[3] == 1;
+          std::copy(k, k + 6, u.k);
+          std::copy(hyper, hyper + 8, u.hyper);
+          rule(u, n);
+        });
+        return Status();
+      },
+      scratch};
 }
 
 Step constraint(const Operands& o) {
@@ -112,7 +119,8 @@ Step constraint(const Operands& o) {
   }
   // A slice runs along `axis`: `count` slices of `length` elements.
   const bool vector = v.shape.size() < 2;
-  const size_t rows = vector ? n : static_cast<size_t>(v.shape[0]), columns = vector ? 1 : static_cast<size_t>(v.shape[1]);
+  const size_t rows = vector ? n : static_cast<size_t>(v.shape[0]),
+               columns = vector ? 1 : static_cast<size_t>(v.shape[1]);
   const bool down = o.op().ints[1] == 0;
   const size_t count = down ? columns : rows, length = down ? rows : columns;
   const size_t sliceStep = down ? 1 : columns, elementStep = down ? columns : 1;
@@ -132,6 +140,8 @@ Step constraint(const Operands& o) {
 
 }  // namespace
 
-Step updateStep(const Operands& o) { return o.op().kind == OpKind::update ? update(o) : constraint(o); }
+Step updateStep(const Operands& o) {
+  return o.op().kind == OpKind::update ? update(o) : constraint(o);
+}
 
 }  // namespace deeprnn::cpu

@@ -100,7 +100,8 @@ struct RnnStack::BackwardRows {
     for (size_t s = spec.T; s-- > 0;) {
       const size_t at = s * spec.N + first;
       if (io.dy && (!top || spec.returnSequences)) k.add(tmp.dh, io.dy + at * H, tmp.dh, size);
-      if (io.dy && top && !spec.returnSequences && s + 1 == spec.T) k.add(tmp.dh, io.dy + first * H, tmp.dh, size);
+      if (io.dy && top && !spec.returnSequences && s + 1 == spec.T)
+        k.add(tmp.dh, io.dy + first * H, tmp.dh, size);
       if (dAbove) k.add(tmp.dh, dAbove + at * H, tmp.dh, size);
       if (squares) {
         for (size_t n = 0; n < count; ++n) squares[at + n] = k.sumSquares(tmp.dh + n * H, H);
@@ -137,7 +138,8 @@ struct RnnStack::BackwardRows {
     }
   }
 
-  /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products with R. */
+  /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products
+   * with R. */
   void sendBack(size_t at, const float* dG) const {
     const size_t H = l.H, width = l.G * H;
     const bool gru = l.cell == Cell::gru;
@@ -155,7 +157,8 @@ struct RnnStack::BackwardRows {
       g.b2 = packed.Rn;
     }
     const bool masked = l.recurrentRate > 0;
-    // For a GRU with the reset before the product, tmp.product holds dq ⊙ r, the part of dh̃ that comes through the candidate.
+    // For a GRU with the reset before the product, tmp.product holds dq ⊙ r, the part of dh̃ that comes
+    // through the candidate.
     const bool candidatePart = gru && !l.resetAfter;
     if (candidatePart || masked) {
       g.c = tmp.product;
@@ -317,8 +320,21 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
       Carver mine(own + task * count.used());
       const BackwardScratch tmp(mine, spec_, block);
       const size_t first = task * block;
-      BackwardRows{spec_,  l,         io.layers[i], packed, k_,    LayerMasks(spec_, l, io.step),        tmp,  view, shared.dGates,
-                   shared.dq, above, below, io.stepNorms ? shared.squares : nullptr, first, std::min(block, spec_.N - first)}
+      BackwardRows{spec_,
+                   l,
+                   io.layers[i],
+                   packed,
+                   k_,
+                   LayerMasks(spec_, l, io.step),
+                   tmp,
+                   view,
+                   shared.dGates,
+                   shared.dq,
+                   above,
+                   below,
+                   io.stepNorms ? shared.squares : nullptr,
+                   first,
+                   std::min(block, spec_.N - first)}
           .run();
     });
     if (io.stepNorms) {
@@ -339,7 +355,9 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
   }
 }
 
-void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve, const float* dGates, const float* dq, float* const work[2], ThreadPool& pool) const {
+void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
+                               const float* dGates, const float* dq, float* const work[2],
+                               ThreadPool& pool) const {
   const StackLayer& l = spec_.layers[index];
   const StackLayerIo& layer = io.layers[index];
   const size_t T = spec_.T, N = spec_.N, rows = T * N, H = l.H, width = l.G * H;
@@ -386,11 +404,14 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
       }
       const float* dG = dGates + firsts[part] * width;
       const bool gru = l.cell == Cell::gru;
-      gemmTransposed(pool, k_, h, H, H, dG, width, gru ? 2 * H : width, counts[part], dR, width, true, work[1]);
+      gemmTransposed(pool, k_, h, H, H, dG, width, gru ? 2 * H : width, counts[part], dR, width, true,
+                     work[1]);
       if (gru && l.resetAfter) {
-        gemmTransposed(pool, k_, h, H, H, dq + firsts[part] * H, H, H, counts[part], dR + 2 * H, width, true, work[1]);
+        gemmTransposed(pool, k_, h, H, H, dq + firsts[part] * H, H, H, counts[part], dR + 2 * H, width, true,
+                       work[1]);
       } else if (gru) {
-        gemmTransposed(pool, k_, r.extra + firsts[part] * H, H, H, dG + 2 * H, width, H, counts[part], dR + 2 * H, width, true, work[1]);
+        gemmTransposed(pool, k_, r.extra + firsts[part] * H, H, H, dG + 2 * H, width, H, counts[part],
+                       dR + 2 * H, width, true, work[1]);
       }
     }
   }
@@ -399,7 +420,9 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     const size_t chunk = 32, chunks = (width + chunk - 1) / chunk;
     const bool two = l.cell == Cell::gru && l.resetAfter;
     std::memset(layer.dBias, 0, (two ? 2 : 1) * width * sizeof(float));
-    pool.parallelFor(chunks, [&](size_t i) { k_.addColumnSums(dGates, layer.dBias, rows, width, i * chunk, std::min(width, (i + 1) * chunk)); });
+    pool.parallelFor(chunks, [&](size_t i) {
+      k_.addColumnSums(dGates, layer.dBias, rows, width, i * chunk, std::min(width, (i + 1) * chunk));
+    });
     if (two) {
       std::memcpy(layer.dBias + width, layer.dBias, 2 * H * sizeof(float));
       k_.addColumnSums(dq, layer.dBias + width + 2 * H, rows, H, 0, H);

@@ -5,7 +5,8 @@ namespace deeprnn::cpu {
 using core::Activation;
 using core::Cell;
 
-/** A layer's weights as the products read them: columns of the gates r, z apart from those of the candidate n for a GRU. */
+/** A layer's weights as the products read them: columns of the gates r, z apart from those of the candidate n
+ * for a GRU. */
 struct RnnStack::Packed {
   float *W = nullptr, *R = nullptr, *Wn = nullptr, *Rn = nullptr;
   /** Bias that goes with W (GRU: gates r, z), with both rows added for a GRU with resetAfter. */
@@ -85,7 +86,8 @@ struct RnnStack::ForwardRows {
     if (l.recurrentRate > 0) masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
   }
 
-  Gemm product(const float* x, const float* W, const float* h, const float* R, size_t n, float* c, size_t cRow) const {
+  Gemm product(const float* x, const float* W, const float* h, const float* R, size_t n, float* c,
+               size_t cRow) const {
     Gemm g;
     g.m = count;
     g.n = n;
@@ -137,7 +139,9 @@ struct RnnStack::ForwardRows {
     }
   }
 
-  void simple(float* gates, float* h) const { activateKeeping(k, l.activation, l.alpha, gates, h, count * l.H); }
+  void simple(float* gates, float* h) const {
+    activateKeeping(k, l.activation, l.alpha, gates, h, count * l.H);
+  }
 
   void lstm(float* gates, const float* cPrev, float* c, float* h) const {
     const size_t H = l.H;
@@ -163,7 +167,8 @@ struct RnnStack::ForwardRows {
     }
   }
 
-  void gru(const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q, float* h) const {
+  void gru(const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q,
+           float* h) const {
     const size_t H = l.H, width = 3 * H;
     const float* biasN = io.bias ? io.bias + 2 * H : nullptr;
     float* candidates = gates + 2 * H;
@@ -244,7 +249,8 @@ void RnnStack::forward(const StackIo& io, float* scratch, ThreadPool& pool) cons
     for (size_t i = 0; i < spec_.layers.size(); ++i) {
       const StackLayer& l = spec_.layers[i];
       const StackLayerIo& layer = io.layers[i];
-      ForwardRows{spec_, l, layer, packed[i], k_, LayerMasks(spec_, l, io.step), tmp, first, count}.run(x, at);
+      ForwardRows{spec_, l, layer, packed[i], k_, LayerMasks(spec_, l, io.step), tmp, first, count}.run(x,
+                                                                                                        at);
       const ReserveView view(at, l, rows);
       const float* last = view.h + ((spec_.T - 1) * spec_.N + first) * l.H;
       const size_t bytes = count * l.H * sizeof(float);
@@ -257,7 +263,8 @@ void RnnStack::forward(const StackIo& io, float* scratch, ThreadPool& pool) cons
         }
       }
       if (layer.hT) std::memcpy(layer.hT + first * l.H, last, bytes);
-      if (layer.cT) std::memcpy(layer.cT + first * l.H, view.extra + ((spec_.T - 1) * spec_.N + first) * l.H, bytes);
+      if (layer.cT)
+        std::memcpy(layer.cT + first * l.H, view.extra + ((spec_.T - 1) * spec_.N + first) * l.H, bytes);
       x = view.h;
       at += ReserveView::size(l, rows);
     }

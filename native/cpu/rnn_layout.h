@@ -1,4 +1,5 @@
-// Where a stack's arrays lie in its reserve and scratch; private to rnn_stack.cpp, rnn_forward.cpp and rnn_backward.cpp.
+// Where a stack's arrays lie in its reserve and scratch; private to rnn_stack.cpp, rnn_forward.cpp and
+// rnn_backward.cpp.
 #pragma once
 
 #include <algorithm>
@@ -38,23 +39,28 @@ class Carver {
   size_t used_ = 0;
 };
 
-/** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N + n)·width. */
+/** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N +
+ * n)·width. */
 struct LayerMasks {
   core::Mask input, recurrent;
 
   LayerMasks(const StackSpec& spec, const StackLayer& layer, double step)
       : input(core::Mask::of(spec.seedLo, spec.seedHi, layer.inputStream, step, layer.inputRate)),
-        recurrent(core::Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {}
+        recurrent(
+            core::Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {}
 };
 
-/** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′ needs x; `out` gets f(x). */
-inline void activateKeeping(const KernelTable& k, core::Activation kind, float alpha, float* keep, float* out, size_t n) {
+/** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′
+ * needs x; `out` gets f(x). */
+inline void activateKeeping(const KernelTable& k, core::Activation kind, float alpha, float* keep, float* out,
+                            size_t n) {
   k.activate(kind, alpha, keep, out, n);
   if (!core::derivativeFromInput(kind) && out != keep) std::memcpy(keep, out, n * sizeof(float));
 }
 
 /** f(x) from what was kept. */
-inline const float* valueOfKept(const KernelTable& k, core::Activation kind, float alpha, const float* kept, float* tmp, size_t n) {
+inline const float* valueOfKept(const KernelTable& k, core::Activation kind, float alpha, const float* kept,
+                                float* tmp, size_t n) {
   if (!core::derivativeFromInput(kind)) return kept;
   k.activate(kind, alpha, kept, tmp, n);
   return tmp;

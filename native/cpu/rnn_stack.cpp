@@ -4,7 +4,8 @@
 
 namespace deeprnn::cpu {
 
-RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads) : spec_(std::move(spec)), k_(kernels), threads_(threads) {}
+RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads)
+    : spec_(std::move(spec)), k_(kernels), threads_(threads) {}
 
 size_t RnnStack::reserveSize() const {
   size_t total = 0;
@@ -12,7 +13,8 @@ size_t RnnStack::reserveSize() const {
   return total;
 }
 
-/** Rows of the batch per task: one share a thread, at most 64 so that a step's arrays stay in the first caches. */
+/** Rows of the batch per task: one share a thread, at most 64 so that a step's arrays stay in the first
+ * caches. */
 size_t RnnStack::rowBlock() const {
   const size_t share = (spec_.N + static_cast<size_t>(threads_) - 1) / static_cast<size_t>(threads_);
   return std::min<size_t>(64, roundUp(share, 6));

@@ -51,9 +51,10 @@ struct StackIo {
 };
 
 /**
- * Runs stacks of recurrent layers of one shape. Work is shared out by rows of the batch: a thread takes its rows through all steps, so that
- * no thread waits for another between steps, and through one layer after another, so that a layer's weights stay in the cache. What is kept for
- * the backward pass, per layer in `reserve`: gates [T, N, G·H] (after their activation, or before it where the derivative needs that), then
+ * Runs stacks of recurrent layers of one shape. Work is shared out by rows of the batch: a thread takes its
+ * rows through all steps, so that no thread waits for another between steps, and through one layer after
+ * another, so that a layer's weights stay in the cache. What is kept for the backward pass, per layer in
+ * `reserve`: gates [T, N, G·H] (after their activation, or before it where the derivative needs that), then
  * c [T, N, H] (LSTM) or the recurrent factor of the candidate [T, N, H] (GRU), then h [T, N, H].
  */
 class RnnStack {
@@ -76,8 +77,8 @@ class RnnStack {
   size_t rowScratch() const;
   size_t rowBlock() const;
   /** Gradients of one layer's weights, from its inputs, states and gate gradients over all steps. */
-  void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve, const float* dGates, const float* dq,
-                       float* const work[2], ThreadPool& pool) const;
+  void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
+                       const float* dGates, const float* dq, float* const work[2], ThreadPool& pool) const;
 
   StackSpec spec_;
   const KernelTable& k_;

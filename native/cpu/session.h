@@ -18,7 +18,8 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t bytes) : bytes_(bytes) {
-    data_ = static_cast<unsigned char*>(::operator new(bytes ? bytes : 1, std::align_val_t{core::kAlignment}, std::nothrow));
+    data_ = static_cast<unsigned char*>(
+        ::operator new(bytes ? bytes : 1, std::align_val_t{core::kAlignment}, std::nothrow));
     if (data_) std::memset(data_, 0, bytes);
   }
   Buffer(Buffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; }
@@ -56,7 +57,9 @@ class Session {
     v.dtype = dtype;
     v.elements = elements;
     v.memory = Buffer(elements * (dtype == core::DType::float64 ? 8 : 4));
-    if (!v.memory) return core::Status::error(core::Code::outOfMemory, "out of memory: a variable of " + std::to_string(v.memory.bytes()) + " bytes.");
+    if (!v.memory)
+      return core::Status::error(core::Code::outOfMemory, "out of memory: a variable of " +
+                                                              std::to_string(v.memory.bytes()) + " bytes.");
     *index = variables_.size();
     variables_.push_back(std::move(v));
     return {};

@@ -21,7 +21,8 @@ inline void relax() {
 #endif
 }
 
-/** Rounds of waiting before a thread gives its processor up: some 20 µs, longer than the gap between two loops of a run. */
+/** Rounds of waiting before a thread gives its processor up: some 20 µs, longer than the gap between two
+ * loops of a run. */
 constexpr int kSpins = 1500;
 
 }  // namespace
@@ -64,7 +65,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::takeTasks() {
-  for (size_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_; i = next_.fetch_add(1, std::memory_order_relaxed)) {
+  for (size_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
+       i = next_.fetch_add(1, std::memory_order_relaxed)) {
     call_(body_, i);
   }
 }
@@ -78,7 +80,9 @@ void ThreadPool::run(size_t count, Call call, const void* body) {
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   if (sleeping_.load(std::memory_order_seq_cst) > 0) {
     // Taking the lock orders this after a worker's decision to sleep.
-    { std::lock_guard<std::mutex> lock(mutex_); }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+    }
     wake_.notify_all();
   }
   takeTasks();
@@ -94,7 +98,10 @@ void ThreadPool::run(size_t count, Call call, const void* body) {
 void ThreadPool::work() {
   unsigned seen = 0;
   for (;;) {
-    for (int spins = 0; spins < kSpins && epoch_.load(std::memory_order_acquire) == seen && !stop_.load(std::memory_order_relaxed); ++spins) relax();
+    for (int spins = 0; spins < kSpins && epoch_.load(std::memory_order_acquire) == seen &&
+                        !stop_.load(std::memory_order_relaxed);
+         ++spins)
+      relax();
     if (epoch_.load(std::memory_order_acquire) == seen) {
       std::unique_lock<std::mutex> lock(mutex_);
       sleeping_.fetch_add(1, std::memory_order_seq_cst);

@@ -10,8 +10,9 @@
 namespace deeprnn::cpu {
 
 /**
- * Threads that share the tasks of one loop after another; the calling thread works too. Between loops the workers spin for some
- * microseconds, because the next loop usually follows at once, then sleep. One caller at a time; nothing is allocated in a loop.
+ * Threads that share the tasks of one loop after another; the calling thread works too. Between loops the
+ * workers spin for some microseconds, because the next loop usually follows at once, then sleep. One caller
+ * at a time; nothing is allocated in a loop.
  */
 class ThreadPool {
  public:

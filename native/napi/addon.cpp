@@ -15,7 +15,8 @@ namespace {
 Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   const cpu::KernelTable* kernels = nullptr;
-  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok()) throw errorOf(env, s);
+  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok())
+    throw errorOf(env, s);
   Napi::Object result = Napi::Object::New(env);
   result.Set("isa", kernels->name);
   Napi::Array usable = Napi::Array::New(env);

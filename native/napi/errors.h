@@ -32,6 +32,8 @@ inline Napi::Error errorOf(Napi::Env env, const core::Status& s) {
   return error;
 }
 
-inline Napi::Error stateError(Napi::Env env, const char* message) { return errorOf(env, core::Status::error(core::Code::state, message)); }
+inline Napi::Error stateError(Napi::Env env, const char* message) {
+  return errorOf(env, core::Status::error(core::Code::state, message));
+}
 
 }  // namespace deeprnn::napi

@@ -2,11 +2,16 @@
 
 namespace deeprnn::napi {
 
-/** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise is settled. */
+/** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise
+ * is settled. */
 class ExecutableObject::Run : public Napi::AsyncWorker {
  public:
   Run(Napi::Env env, ExecutableObject* owner)
-      : AsyncWorker(env, "deeprnn.run"), owner_(owner), executable_(owner->executable_), shared_(owner->shared_), deferred_(Napi::Promise::Deferred::New(env)) {
+      : AsyncWorker(env, "deeprnn.run"),
+        owner_(owner),
+        executable_(owner->executable_),
+        shared_(owner->shared_),
+        deferred_(Napi::Promise::Deferred::New(env)) {
     owner_->Ref();
   }
 
@@ -56,19 +61,26 @@ Napi::Function ExecutableObject::define(Napi::Env env) {
 
 ExecutableObject::ExecutableObject(const Napi::CallbackInfo& call) : ObjectWrap(call) {}
 
-ExecutableObject::~ExecutableObject() { release(Env()); }
+ExecutableObject::~ExecutableObject() {
+  release(Env());
+}
 
-Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSession> shared, cpu::Session& session, core::Plan plan, const Napi::Array& inputs, const Napi::Array& outputs) {
+Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSession> shared,
+                                     cpu::Session& session, core::Plan plan, const Napi::Array& inputs,
+                                     const Napi::Array& outputs) {
   const Napi::Object object = env.GetInstanceData<Classes>()->executable.New({});
   ExecutableObject* self = Unwrap(object);
-  if (inputs.Length() != plan.inputCount || outputs.Length() != plan.outputCount) throw Napi::RangeError::New(env, "load: another number of inputs or outputs than the plan's.");
+  if (inputs.Length() != plan.inputCount || outputs.Length() != plan.outputCount)
+    throw Napi::RangeError::New(env, "load: another number of inputs or outputs than the plan's.");
   self->hold(inputs, plan, core::Role::input);
   self->inputCount_ = self->held_.size();
   self->hold(outputs, plan, core::Role::output);
   std::vector<void*> in, out;
-  for (size_t i = 0; i < self->held_.size(); ++i) (i < self->inputCount_ ? in : out).push_back(self->held_[i].data);
+  for (size_t i = 0; i < self->held_.size(); ++i)
+    (i < self->inputCount_ ? in : out).push_back(self->held_[i].data);
   std::unique_ptr<cpu::Executable> loaded;
-  if (core::Status s = cpu::Executable::load(session, std::move(plan), in, out, &loaded); !s.ok()) throw errorOf(env, s);
+  if (core::Status s = cpu::Executable::load(session, std::move(plan), in, out, &loaded); !s.ok())
+    throw errorOf(env, s);
   self->reported_ = static_cast<int64_t>(loaded->bytes());
   Napi::MemoryManagement::AdjustExternalMemory(env, self->reported_);
   self->executable_ = std::move(loaded);
@@ -83,11 +95,13 @@ void ExecutableObject::hold(const Napi::Array& arrays, const core::Plan& plan, c
   for (const core::Value& v : plan.values) {
     if (v.role != role) continue;
     const auto slot = static_cast<size_t>(v.slot);
-    if (slot >= arrays.Length() || seen[slot]) throw Napi::RangeError::New(Env(), "load: a slot that is not there, or used twice.");
+    if (slot >= arrays.Length() || seen[slot])
+      throw Napi::RangeError::New(Env(), "load: a slot that is not there, or used twice.");
     seen[slot] = true;
     const Napi::Value array = arrays.Get(static_cast<uint32_t>(slot));
     const View view = viewOf(array, v.dtype, role == core::Role::input ? "input" : "output");
-    if (view.elements != v.elements) throw Napi::RangeError::New(Env(), "load: an array of another length than its value.");
+    if (view.elements != v.elements)
+      throw Napi::RangeError::New(Env(), "load: an array of another length than its value.");
     held_[first + slot] = Held{Napi::Persistent(array.As<Napi::Object>()), v.dtype, view.data, view.elements};
   }
 }
@@ -98,7 +112,8 @@ void ExecutableObject::checkReady(Napi::Env env) {
   if (shared_->running) throw stateError(env, "run: a run is in flight. Await it first.");
   for (const Held& h : held_) {
     const View now = viewOf(h.array.Value(), h.dtype, "array");
-    if (now.data != h.data || now.elements != h.elements) throw stateError(env, "run: an input or output array was detached or moved.");
+    if (now.data != h.data || now.elements != h.elements)
+      throw stateError(env, "run: an input or output array was detached or moved.");
   }
 }
 
@@ -132,6 +147,8 @@ void ExecutableObject::dispose(const Napi::CallbackInfo& call) {
   if (!running_) release(call.Env());
 }
 
-Napi::Value ExecutableObject::bytes(const Napi::CallbackInfo& call) { return Napi::Number::New(call.Env(), executable_ ? static_cast<double>(executable_->bytes()) : 0); }
+Napi::Value ExecutableObject::bytes(const Napi::CallbackInfo& call) {
+  return Napi::Number::New(call.Env(), executable_ ? static_cast<double>(executable_->bytes()) : 0);
+}
 
 }  // namespace deeprnn::napi

@@ -14,7 +14,8 @@ namespace deeprnn::napi {
 class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::shared_ptr<SharedSession> shared, cpu::Session& session, core::Plan plan, const Napi::Array& inputs, const Napi::Array& outputs);
+  static Napi::Value create(Napi::Env env, std::shared_ptr<SharedSession> shared, cpu::Session& session,
+                            core::Plan plan, const Napi::Array& inputs, const Napi::Array& outputs);
 
   explicit ExecutableObject(const Napi::CallbackInfo& call);
   ~ExecutableObject() override;
@@ -22,7 +23,8 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
  private:
   class Run;
 
-  /** An array handed in at load: kept alive, and looked at before every run, because its buffer may have been detached. */
+  /** An array handed in at load: kept alive, and looked at before every run, because its buffer may have been
+   * detached. */
   struct Held {
     Napi::ObjectReference array;
     core::DType dtype;

@@ -13,26 +13,33 @@ namespace {
 /** A whole number from 0 to `limit`. */
 size_t count(const Napi::Value& value, double limit, const char* what) {
   const double n = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!(n >= 0 && n <= limit) || n != std::floor(n)) throw Napi::TypeError::New(value.Env(), std::string(what) + ": expected a whole number.");
+  if (!(n >= 0 && n <= limit) || n != std::floor(n))
+    throw Napi::TypeError::New(value.Env(), std::string(what) + ": expected a whole number.");
   return static_cast<size_t>(n);
 }
 
-Napi::Value argument(const Napi::CallbackInfo& call, size_t i) { return i < call.Length() ? call[i] : call.Env().Undefined(); }
+Napi::Value argument(const Napi::CallbackInfo& call, size_t i) {
+  return i < call.Length() ? call[i] : call.Env().Undefined();
+}
 
 }  // namespace
 
 View viewOf(const Napi::Value& value, core::DType dtype, const char* what) {
-  const napi_typedarray_type wanted = dtype == core::DType::real ? napi_float32_array : dtype == core::DType::int32 ? napi_int32_array : napi_float64_array;
+  const napi_typedarray_type wanted = dtype == core::DType::real    ? napi_float32_array
+                                      : dtype == core::DType::int32 ? napi_int32_array
+                                                                    : napi_float64_array;
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != wanted) {
     static const char* const names[] = {"Float32Array", "Int32Array", "Float64Array"};
-    throw Napi::TypeError::New(value.Env(), std::string(what) + ": expected a " + names[static_cast<int>(dtype)] + ".");
+    throw Napi::TypeError::New(value.Env(),
+                               std::string(what) + ": expected a " + names[static_cast<int>(dtype)] + ".");
   }
   const auto array = value.As<Napi::TypedArray>();
   View view;
   napi_typedarray_type type;
   napi_value buffer;
   size_t offset;
-  if (napi_get_typedarray_info(value.Env(), array, &type, &view.elements, &view.data, &buffer, &offset) != napi_ok) {
+  if (napi_get_typedarray_info(value.Env(), array, &type, &view.elements, &view.data, &buffer, &offset) !=
+      napi_ok) {
     throw Napi::TypeError::New(value.Env(), std::string(what) + ": the array cannot be read.");
   }
   return view;
@@ -57,30 +64,37 @@ SessionObject::SessionObject(const Napi::CallbackInfo& call) : ObjectWrap(call) 
     if (threads < 1) throw Napi::TypeError::New(call.Env(), "threads: expected a number from 1 to 1024.");
   }
   const cpu::KernelTable* kernels = nullptr;
-  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok()) throw errorOf(call.Env(), s);
+  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok())
+    throw errorOf(call.Env(), s);
   shared_ = std::make_shared<SharedSession>(*kernels, threads);
 }
 
 cpu::Session& SessionObject::idle(Napi::Env env, const char* caller) {
-  if (!shared_ || shared_->disposed) throw stateError(env, (std::string(caller) + ": the session has been disposed.").c_str());
-  if (shared_->running) throw stateError(env, (std::string(caller) + ": a run is in flight. Await it first.").c_str());
+  if (!shared_ || shared_->disposed)
+    throw stateError(env, (std::string(caller) + ": the session has been disposed.").c_str());
+  if (shared_->running)
+    throw stateError(env, (std::string(caller) + ": a run is in flight. Await it first.").c_str());
   return shared_->session;
 }
 
 /** createVariable(dtype, elements) → index */
 Napi::Value SessionObject::createVariable(const Napi::CallbackInfo& call) {
   cpu::Session& session = idle(call.Env(), "createVariable");
-  const size_t dtype = count(argument(call, 0), 2, "dtype"), elements = count(argument(call, 1), 1099511627776.0, "elements");
+  const size_t dtype = count(argument(call, 0), 2, "dtype"),
+               elements = count(argument(call, 1), 1099511627776.0, "elements");
   size_t index = 0;
-  if (core::Status s = session.createVariable(static_cast<core::DType>(dtype), elements, &index); !s.ok()) throw errorOf(call.Env(), s);
-  Napi::MemoryManagement::AdjustExternalMemory(call.Env(), static_cast<int64_t>(session.variables()[index].memory.bytes()));
+  if (core::Status s = session.createVariable(static_cast<core::DType>(dtype), elements, &index); !s.ok())
+    throw errorOf(call.Env(), s);
+  Napi::MemoryManagement::AdjustExternalMemory(
+      call.Env(), static_cast<int64_t>(session.variables()[index].memory.bytes()));
   return Napi::Number::New(call.Env(), static_cast<double>(index));
 }
 
 cpu::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const char* caller) {
   cpu::Session& session = idle(call.Env(), caller);
   const size_t index = count(argument(call, 0), 4294967295.0, "variable");
-  if (index >= session.variables().size()) throw Napi::RangeError::New(call.Env(), "variable: no such variable.");
+  if (index >= session.variables().size())
+    throw Napi::RangeError::New(call.Env(), "variable: no such variable.");
   return session.variables()[index];
 }
 
@@ -88,7 +102,8 @@ cpu::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const cha
 void SessionObject::writeVariable(const Napi::CallbackInfo& call) {
   cpu::Variable& v = variable(call, "writeVariable");
   const View view = viewOf(argument(call, 1), v.dtype, "values");
-  if (view.elements != v.elements) throw Napi::RangeError::New(call.Env(), "values: another length than the variable.");
+  if (view.elements != v.elements)
+    throw Napi::RangeError::New(call.Env(), "values: another length than the variable.");
   std::memcpy(v.memory.data(), view.data, v.memory.bytes());
 }
 
@@ -96,7 +111,8 @@ void SessionObject::writeVariable(const Napi::CallbackInfo& call) {
 void SessionObject::readVariable(const Napi::CallbackInfo& call) {
   cpu::Variable& v = variable(call, "readVariable");
   const View view = viewOf(argument(call, 1), v.dtype, "into");
-  if (view.elements != v.elements) throw Napi::RangeError::New(call.Env(), "into: another length than the variable.");
+  if (view.elements != v.elements)
+    throw Napi::RangeError::New(call.Env(), "into: another length than the variable.");
   std::memcpy(view.data, v.memory.data(), v.memory.bytes());
 }
 
@@ -106,10 +122,15 @@ Napi::Value SessionObject::load(const Napi::CallbackInfo& call) {
   cpu::Session& session = idle(env, "load");
   const View words = viewOf(argument(call, 0), core::DType::int32, "words");
   const View floats = viewOf(argument(call, 1), core::DType::float64, "floats");
-  if (!argument(call, 2).IsArray() || !argument(call, 3).IsArray()) throw Napi::TypeError::New(env, "load: expected arrays of inputs and of outputs.");
+  if (!argument(call, 2).IsArray() || !argument(call, 3).IsArray())
+    throw Napi::TypeError::New(env, "load: expected arrays of inputs and of outputs.");
   core::Plan plan;
-  if (core::Status s = core::decodePlan(static_cast<const int32_t*>(words.data), words.elements, static_cast<const double*>(floats.data), floats.elements, &plan); !s.ok()) throw errorOf(env, s);
-  return ExecutableObject::create(env, shared_, session, std::move(plan), call[2].As<Napi::Array>(), call[3].As<Napi::Array>());
+  if (core::Status s = core::decodePlan(static_cast<const int32_t*>(words.data), words.elements,
+                                        static_cast<const double*>(floats.data), floats.elements, &plan);
+      !s.ok())
+    throw errorOf(env, s);
+  return ExecutableObject::create(env, shared_, session, std::move(plan), call[2].As<Napi::Array>(),
+                                  call[3].As<Napi::Array>());
 }
 
 /** Frees the variables as soon as no executable and no run needs them. */
@@ -117,7 +138,8 @@ void SessionObject::dispose(const Napi::CallbackInfo& call) {
   if (!shared_) return;
   int64_t bytes = 0;
   if (!shared_->running) {
-    for (const cpu::Variable& v : shared_->session.variables()) bytes += static_cast<int64_t>(v.memory.bytes());
+    for (const cpu::Variable& v : shared_->session.variables())
+      bytes += static_cast<int64_t>(v.memory.bytes());
   }
   shared_->disposed = true;
   shared_.reset();

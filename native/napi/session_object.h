@@ -14,7 +14,8 @@ struct Classes {
   Napi::FunctionReference session, executable;
 };
 
-/** A session and whether a run is using it. Shared by the JavaScript object, its executables and runs in flight. */
+/** A session and whether a run is using it. Shared by the JavaScript object, its executables and runs in
+ * flight. */
 struct SharedSession {
   SharedSession(const cpu::KernelTable& kernels, int threads) : session(kernels, threads) {}
   cpu::Session session;

@@ -28,18 +28,26 @@ export class RandomInputs {
 
   /** Normal numbers, rounded to float32 so that both engines start from the same values. */
   normal(shape: Shape, scale = 1, shift = 0): Operand {
-    const values = Float64Array.from({ length: sizeOf(shape) }, () => Math.fround(scale * this.random.nextNormal() + shift));
+    const values = Float64Array.from({ length: sizeOf(shape) }, () =>
+      Math.fround(scale * this.random.nextNormal() + shift),
+    );
     return { dtype: 'real', shape, values };
   }
 
   /** Uniform in (low, high). */
   uniform(shape: Shape, low: number, high: number): Operand {
-    const values = Float64Array.from({ length: sizeOf(shape) }, () => Math.fround(low + (high - low) * this.random.nextFloat()));
+    const values = Float64Array.from({ length: sizeOf(shape) }, () =>
+      Math.fround(low + (high - low) * this.random.nextFloat()),
+    );
     return { dtype: 'real', shape, values };
   }
 
   integers(shape: Shape, bound: number): Operand {
-    return { dtype: 'int32', shape, values: Int32Array.from({ length: sizeOf(shape) }, () => this.random.nextInt(bound)) };
+    return {
+      dtype: 'int32',
+      shape,
+      values: Int32Array.from({ length: sizeOf(shape) }, () => this.random.nextInt(bound)),
+    };
   }
 
   /** Rows that sum to 1. */
@@ -77,7 +85,13 @@ export function runOp<K extends OpKind>(
       return builder.variable(`v${i}`, operand.dtype, operand.shape);
     });
     if (options.into) {
-      builder.emitInto(kind, ids, options.into.map((i) => ids[i] as ValueId), attrs, kind);
+      builder.emitInto(
+        kind,
+        ids,
+        options.into.map((i) => ids[i] as ValueId),
+        attrs,
+        kind,
+      );
     } else {
       builder.emit(kind, ids, attrs, kind, options.want).forEach((id, i) => {
         if (id !== ABSENT) builder.output(String(i), id);
@@ -133,7 +147,9 @@ export function expectParity(actual: Outputs, reference: Outputs, limit: number)
   for (const [name, values] of Object.entries(reference)) {
     const error = relativeError(actual[name] as Float64Array, values);
     if (!(error <= limit)) {
-      throw new Error(`output ${name}: relative error ${error} is above ${limit} (DEEPRNN_TEST_SEED=${testSeed})`);
+      throw new Error(
+        `output ${name}: relative error ${error} is above ${limit} (DEEPRNN_TEST_SEED=${testSeed})`,
+      );
     }
   }
 }
@@ -149,5 +165,9 @@ export function checkParity<K extends OpKind>(
   limit: number,
   options: { want?: readonly boolean[]; into?: readonly number[] } = {},
 ): void {
-  expectParity(runOp(cpu(), kind, operands, attrs, options), runOp(reference(), kind, operands, attrs, options), limit);
+  expectParity(
+    runOp(cpu(), kind, operands, attrs, options),
+    runOp(reference(), kind, operands, attrs, options),
+    limit,
+  );
 }

@@ -1,4 +1,4 @@
-import { activationCodes, activationsFromInput, type ActivationKind } from '../../lib/plan/codes';
+import { type ActivationKind, activationCodes, activationsFromInput } from '../../lib/plan/codes';
 import type { LossAttrs, MetricAttrs } from '../../lib/plan/types';
 import { checkParity, cpu, type Operand, RandomInputs, reference, runOp, scalar, tolerance } from './harness';
 
@@ -42,7 +42,12 @@ describe('dense', () => {
     [1792, 64, 48],
   ])('%i rows, %i → %i: values and gradients', (rows, inputs, units) => {
     const r = fresh();
-    const [x, kernel, bias, dy] = [r.normal([rows, inputs]), r.normal([inputs, units]), r.normal([units]), r.normal([rows, units])];
+    const [x, kernel, bias, dy] = [
+      r.normal([rows, inputs]),
+      r.normal([inputs, units]),
+      r.normal([units]),
+      r.normal([rows, units]),
+    ];
     checkParity('dense', [x, kernel, bias], {}, tolerance(inputs));
     checkParity('dense', [x, kernel, undefined], {}, tolerance(inputs));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(Math.max(rows, units)));
@@ -58,10 +63,18 @@ describe('activations', () => {
     for (const scale of [0.01, 1, 8]) {
       const x = r.normal([13, 11], scale);
       checkParity('activation', [x], attrs, tolerance(11));
-      const y: Operand = { ...x, values: (runOp(reference(), 'activation', [x], attrs)['0'] as Float64Array).map(Math.fround) };
+      const y: Operand = {
+        ...x,
+        values: (runOp(reference(), 'activation', [x], attrs)['0'] as Float64Array).map(Math.fround),
+      };
       const dy = r.normal([13, 11]);
       const fromInput = activationsFromInput.has(kind);
-      checkParity('activationGrad', [fromInput ? x : undefined, fromInput ? undefined : y, dy], attrs, tolerance(11));
+      checkParity(
+        'activationGrad',
+        [fromInput ? x : undefined, fromInput ? undefined : y, dy],
+        attrs,
+        tolerance(11),
+      );
     }
   });
 
@@ -79,7 +92,12 @@ describe('dropout', () => {
     const x = r.normal([5, 3, 11]);
     for (const mode of ['element', 'sharedOverTime'] as const) {
       for (const step of [0, 1, 4294967296 * 3 + 17]) {
-        checkParity('dropout', [x, scalar(step)], { mode, seed: 9007199254740991, stream: 33, rate }, ROUNDING);
+        checkParity(
+          'dropout',
+          [x, scalar(step)],
+          { mode, seed: 9007199254740991, stream: 33, rate },
+          ROUNDING,
+        );
       }
     }
   });
@@ -89,7 +107,11 @@ describe('penalties', () => {
   test('l1, l2 and both, values and gradients', () => {
     const r = fresh();
     const x = r.normal([65, 33]);
-    for (const attrs of [{ l1: 0.3, l2: 0, scale: 1 }, { l1: 0, l2: 0.7, scale: 0.25 }, { l1: 0.1, l2: 0.2, scale: 1 / 65 }]) {
+    for (const attrs of [
+      { l1: 0.3, l2: 0, scale: 1 },
+      { l1: 0, l2: 0.7, scale: 0.25 },
+      { l1: 0.1, l2: 0.2, scale: 1 / 65 },
+    ]) {
       checkParity('penalty', [x], attrs, tolerance(1));
       checkParity('penaltyGrad', [x], attrs, tolerance(1));
     }
@@ -99,8 +121,8 @@ describe('penalties', () => {
 describe('losses', () => {
   const cases: LossAttrs[] = [
     ...[0, 0.1].flatMap((parameter) =>
-      (['categoricalCrossentropy', 'sparseCategoricalCrossentropy', 'binaryCrossentropy'] as const).flatMap((kind) =>
-        [true, false].map((fromLogits) => ({ kind, fromLogits, parameter })),
+      (['categoricalCrossentropy', 'sparseCategoricalCrossentropy', 'binaryCrossentropy'] as const).flatMap(
+        (kind) => [true, false].map((fromLogits) => ({ kind, fromLogits, parameter })),
       ),
     ),
     { kind: 'meanSquaredError', fromLogits: false, parameter: 0 },
@@ -114,7 +136,8 @@ describe('losses', () => {
     const r = fresh();
     const [rows, classes] = [35, 11];
     const probabilities = attrs.kind.endsWith('Crossentropy') || attrs.kind === 'klDivergence';
-    const pred = probabilities && !attrs.fromLogits ? r.distribution(rows, classes) : r.normal([rows, classes], 2);
+    const pred =
+      probabilities && !attrs.fromLogits ? r.distribution(rows, classes) : r.normal([rows, classes], 2);
     const target =
       attrs.kind === 'sparseCategoricalCrossentropy'
         ? r.integers([rows], classes)
@@ -178,8 +201,11 @@ describe('metrics', () => {
         : {
             dtype: 'real',
             shape: [rows, classes],
-            values: Float64Array.from({ length: rows * classes }, (_, i) => Number(oneHot.values[Math.floor(i / classes)] === i % classes)),
+            values: Float64Array.from({ length: rows * classes }, (_, i) =>
+              Number(oneHot.values[Math.floor(i / classes)] === i % classes),
+            ),
           };
-    for (const weight of [undefined, r.uniform([rows], 0, 3)]) checkParity('metric', [pred, target, weight], attrs, tolerance(1));
+    for (const weight of [undefined, r.uniform([rows], 0, 3)])
+      checkParity('metric', [pred, target, weight], attrs, tolerance(1));
   });
 });

@@ -1,4 +1,4 @@
-import { activationCodes, type ActivationKind, type CellKind } from '../../lib/plan/codes';
+import { type ActivationKind, activationCodes, type CellKind } from '../../lib/plan/codes';
 import { cpu, expectParity, reference, tolerance } from './harness';
 import { runStack, type StackCase } from './stackCases';
 
@@ -27,65 +27,128 @@ const cells: { name: string; cell: CellKind; resetAfter?: boolean }[] = [
 let stream = 0;
 const odd = { steps: 5, batch: 3, inputSize: 7 };
 
-describe.each(cells)('$name on the CPU engine equals the reference, values and all gradients', ({ cell, resetAfter }) => {
-  const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
+describe.each(cells)(
+  '$name on the CPU engine equals the reference, values and all gradients',
+  ({ cell, resetAfter }) => {
+    const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
 
-  test.each([1, 200])('T = %i, batch 1 and 65, widths off the SIMD width', (steps) => {
-    for (const [batch, units] of [[1, 11], [65, 11], [1, 37], [65, 37], [3, 1], [2, 16], [5, 64]] as const) {
-      check({ steps, batch, inputSize: 7, layers: [{ ...layer, units }] }, stream++);
-    }
-  });
+    test.each([1, 200])('T = %i, batch 1 and 65, widths off the SIMD width', (steps) => {
+      for (const [batch, units] of [
+        [1, 11],
+        [65, 11],
+        [1, 37],
+        [65, 37],
+        [3, 1],
+        [2, 16],
+        [5, 64],
+      ] as const) {
+        check({ steps, batch, inputSize: 7, layers: [{ ...layer, units }] }, stream++);
+      }
+    });
 
-  test('last step only', () => {
-    check({ ...odd, layers: [{ ...layer, units: 11 }], returnSequences: false }, stream++);
-    check({ ...odd, layers: [{ ...layer, units: 11 }, { ...layer, units: 5 }], returnSequences: false }, stream++);
-  });
+    test('last step only', () => {
+      check({ ...odd, layers: [{ ...layer, units: 11 }], returnSequences: false }, stream++);
+      check(
+        {
+          ...odd,
+          layers: [
+            { ...layer, units: 11 },
+            { ...layer, units: 5 },
+          ],
+          returnSequences: false,
+        },
+        stream++,
+      );
+    });
 
-  test('backwards in time', () => {
-    check({ ...odd, layers: [{ ...layer, units: 11 }], goBackwards: true }, stream++);
-    check({ ...odd, layers: [{ ...layer, units: 11 }, { ...layer, units: 9 }], goBackwards: true, returnSequences: false }, stream++);
-  });
+    test('backwards in time', () => {
+      check({ ...odd, layers: [{ ...layer, units: 11 }], goBackwards: true }, stream++);
+      check(
+        {
+          ...odd,
+          layers: [
+            { ...layer, units: 11 },
+            { ...layer, units: 9 },
+          ],
+          goBackwards: true,
+          returnSequences: false,
+        },
+        stream++,
+      );
+    });
 
-  test('without bias', () => {
-    check({ ...odd, layers: [{ ...layer, units: 11, useBias: false }] }, stream++);
-  });
+    test('without bias', () => {
+      check({ ...odd, layers: [{ ...layer, units: 11, useBias: false }] }, stream++);
+    });
 
-  test('with initial states, and gradients into the end states', () => {
-    check({ ...odd, layers: [{ ...layer, units: 11, initialState: true }], stateGradients: true }, stream++);
-    check(
-      { ...odd, layers: [{ ...layer, units: 11, initialState: true }, { ...layer, units: 6 }], stateGradients: true, returnSequences: false },
-      stream++,
-    );
-  });
+    test('with initial states, and gradients into the end states', () => {
+      check(
+        { ...odd, layers: [{ ...layer, units: 11, initialState: true }], stateGradients: true },
+        stream++,
+      );
+      check(
+        {
+          ...odd,
+          layers: [
+            { ...layer, units: 11, initialState: true },
+            { ...layer, units: 6 },
+          ],
+          stateGradients: true,
+          returnSequences: false,
+        },
+        stream++,
+      );
+    });
 
-  test('input dropout, shared over time and per element', () => {
-    for (const mode of ['sharedOverTime', 'element'] as const) {
-      check({ ...odd, layers: [{ ...layer, units: 11, inputDropout: { rate: 0.4, mode } }] }, stream++);
-      check({ ...odd, layers: [{ ...layer, units: 11 }, { ...layer, units: 5, inputDropout: { rate: 0.3, mode } }] }, stream++);
-    }
-  });
+    test('input dropout, shared over time and per element', () => {
+      for (const mode of ['sharedOverTime', 'element'] as const) {
+        check({ ...odd, layers: [{ ...layer, units: 11, inputDropout: { rate: 0.4, mode } }] }, stream++);
+        check(
+          {
+            ...odd,
+            layers: [
+              { ...layer, units: 11 },
+              { ...layer, units: 5, inputDropout: { rate: 0.3, mode } },
+            ],
+          },
+          stream++,
+        );
+      }
+    });
 
-  test('recurrent dropout', () => {
-    check({ ...odd, layers: [{ ...layer, units: 11, recurrentDropout: 0.35 }] }, stream++);
-    check(
-      { ...odd, layers: [{ ...layer, units: 11, recurrentDropout: 0.35, inputDropout: { rate: 0.2, mode: 'sharedOverTime' }, initialState: true }] },
-      stream++,
-    );
-  });
+    test('recurrent dropout', () => {
+      check({ ...odd, layers: [{ ...layer, units: 11, recurrentDropout: 0.35 }] }, stream++);
+      check(
+        {
+          ...odd,
+          layers: [
+            {
+              ...layer,
+              units: 11,
+              recurrentDropout: 0.35,
+              inputDropout: { rate: 0.2, mode: 'sharedOverTime' },
+              initialState: true,
+            },
+          ],
+        },
+        stream++,
+      );
+    });
 
-  const elementwise = Object.keys(activationCodes).filter((k) => !/softmax/i.test(k)) as ActivationKind[];
-  test.each(elementwise)('activation %s', (kind) => {
-    const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };
-    // e^e^e^… leaves the range of float32 within five steps unless the weights are small.
-    const weightScale = kind === 'exponential' ? 0.1 : 1;
-    check({ ...odd, weightScale, layers: [{ ...layer, units: 11, activation }] }, stream++);
-  });
+    const elementwise = Object.keys(activationCodes).filter((k) => !/softmax/i.test(k)) as ActivationKind[];
+    test.each(elementwise)('activation %s', (kind) => {
+      const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };
+      // e^e^e^… leaves the range of float32 within five steps unless the weights are small.
+      const weightScale = kind === 'exponential' ? 0.1 : 1;
+      check({ ...odd, weightScale, layers: [{ ...layer, units: 11, activation }] }, stream++);
+    });
 
-  test.each(['hardSigmoid', 'tanh', 'relu', 'silu'] as const)('recurrent activation %s', (kind) => {
-    if (cell === 'simpleRnn') return;
-    check({ ...odd, layers: [{ ...layer, units: 11, recurrentActivation: { kind, alpha: 0 } }] }, stream++);
-  });
-});
+    test.each(['hardSigmoid', 'tanh', 'relu', 'silu'] as const)('recurrent activation %s', (kind) => {
+      if (cell === 'simpleRnn') return;
+      check({ ...odd, layers: [{ ...layer, units: 11, recurrentActivation: { kind, alpha: 0 } }] }, stream++);
+    });
+  },
+);
 
 test('a stack of mixed cells and widths equals the reference', () => {
   check(
@@ -108,7 +171,15 @@ test('a stack of mixed cells and widths equals the reference', () => {
 test('the same bits with any number of threads', () => {
   for (const { cell, resetAfter } of cells) {
     const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
-    const c: StackCase = { steps: 12, batch: 37, inputSize: 10, layers: [{ ...layer, units: 24 }, { ...layer, units: 13 }] };
+    const c: StackCase = {
+      steps: 12,
+      batch: 37,
+      inputSize: 10,
+      layers: [
+        { ...layer, units: 24 },
+        { ...layer, units: 13 },
+      ],
+    };
     const one = runStack(cpu(), c, 999, 1);
     for (const threads of [2, 3, 5]) expect(runStack(cpu(), c, 999, threads)).toEqual(one);
   }

@@ -1,7 +1,7 @@
+import type { Engine } from '../../lib/engines/engine';
 import { type CellKind, gateCounts } from '../../lib/plan/codes';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
 import { type Operand, type Outputs, RandomInputs, runOp, scalar } from './harness';
-import type { Engine } from '../../lib/engines/engine';
 
 /** A recurrent layer under test; everything left out is the Keras default. */
 export interface LayerCase {
@@ -46,7 +46,11 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
         recurrentActivation: l.recurrentActivation ?? { kind: 'sigmoid', alpha: 0 },
         resetAfter: l.resetAfter ?? true,
         useBias: l.useBias ?? true,
-        inputDropout: { mode: l.inputDropout?.mode ?? 'sharedOverTime', rate: l.inputDropout?.rate ?? 0, stream: 16 * i + 1 },
+        inputDropout: {
+          mode: l.inputDropout?.mode ?? 'sharedOverTime',
+          rate: l.inputDropout?.rate ?? 0,
+          stream: 16 * i + 1,
+        },
         recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 16 * i + 2 },
       }),
     ),
@@ -87,7 +91,11 @@ export function runStack(engine: Engine, c: StackCase, stream: number, threads?:
   const options = threads === undefined ? {} : { threads };
   const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...options });
 
-  const reserve: Operand = { dtype: 'real', shape: [(forward['0'] as Float64Array).length], values: forward['0'] as Float64Array };
+  const reserve: Operand = {
+    dtype: 'real',
+    shape: [(forward['0'] as Float64Array).length],
+    values: forward['0'] as Float64Array,
+  };
   const wantGrad = [true, true];
   const grads = c.layers.flatMap((l, i) => {
     const last = i === c.layers.length - 1;
@@ -98,7 +106,10 @@ export function runStack(engine: Engine, c: StackCase, stream: number, threads?:
     const dy = last ? random.normal(sequence ? [c.steps, c.batch, l.units] : [c.batch, l.units]) : undefined;
     return [...own, dy, state(), l.cell === 'lstm' ? state() : undefined];
   });
-  const backward = runOp(engine, 'rnnStackGrad', [step, x, reserve, ...grads], attrs, { want: wantGrad, ...options });
+  const backward = runOp(engine, 'rnnStackGrad', [step, x, reserve, ...grads], attrs, {
+    want: wantGrad,
+    ...options,
+  });
   // The reserve's layout is each engine's own business.
   const { 0: _reserve, ...visible } = forward;
   return { forward: visible, backward };

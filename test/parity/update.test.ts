@@ -3,19 +3,79 @@ import { checkParity, type Operand, RandomInputs, tolerance } from './harness';
 
 let stream = 20_000;
 
-const rules: { name: string; attrs: Omit<UpdateAttrs, 'clip' | 'decay'>; slots: number[]; hyper: number[] }[] = [
+const rules: {
+  name: string;
+  attrs: Omit<UpdateAttrs, 'clip' | 'decay'>;
+  slots: number[];
+  hyper: number[];
+}[] = [
   { name: 'sgd', attrs: { kind: 'sgd', flag: false, constants: [0, 0] }, slots: [], hyper: [0.1] },
-  { name: 'sgd with momentum', attrs: { kind: 'sgd', flag: false, constants: [0.9, 0] }, slots: [0], hyper: [0.1] },
-  { name: 'sgd with Nesterov momentum', attrs: { kind: 'sgd', flag: true, constants: [0.9, 0.01] }, slots: [0], hyper: [0.1] },
-  { name: 'rmsprop', attrs: { kind: 'rmsprop', flag: false, constants: [0.9, 0, 1e-7, 0] }, slots: [0], hyper: [0.01] },
-  { name: 'rmsprop centered', attrs: { kind: 'rmsprop', flag: true, constants: [0.9, 0, 1e-3, 0] }, slots: [0, 1], hyper: [0.01] },
-  { name: 'rmsprop centered with momentum', attrs: { kind: 'rmsprop', flag: true, constants: [0.8, 0.7, 1e-3, 0.1] }, slots: [0, 1, 2], hyper: [0.01] },
-  { name: 'rmsprop with momentum', attrs: { kind: 'rmsprop', flag: false, constants: [0.8, 0.7, 1e-7, 0] }, slots: [0, 2], hyper: [0.01] },
-  { name: 'adam', attrs: { kind: 'adam', flag: false, constants: [0.9, 0.999, 1e-7, 0] }, slots: [0, 1], hyper: [0.001, 0.00031] },
-  { name: 'adam amsgrad', attrs: { kind: 'adam', flag: true, constants: [0.9, 0.999, 1e-7, 0] }, slots: [0, 1, 2], hyper: [0.001, 0.00031] },
-  { name: 'adamw', attrs: { kind: 'adam', flag: false, constants: [0.9, 0.99, 1e-7, 0.02] }, slots: [0, 1], hyper: [0.01, 0.008] },
-  { name: 'adagrad', attrs: { kind: 'adagrad', flag: false, constants: [1e-7, 0] }, slots: [0], hyper: [0.05] },
-  { name: 'nadam', attrs: { kind: 'nadam', flag: false, constants: [0.9, 0.999, 1e-7, 0] }, slots: [0, 1], hyper: [0.002, 0.6, 0.9, 500] },
+  {
+    name: 'sgd with momentum',
+    attrs: { kind: 'sgd', flag: false, constants: [0.9, 0] },
+    slots: [0],
+    hyper: [0.1],
+  },
+  {
+    name: 'sgd with Nesterov momentum',
+    attrs: { kind: 'sgd', flag: true, constants: [0.9, 0.01] },
+    slots: [0],
+    hyper: [0.1],
+  },
+  {
+    name: 'rmsprop',
+    attrs: { kind: 'rmsprop', flag: false, constants: [0.9, 0, 1e-7, 0] },
+    slots: [0],
+    hyper: [0.01],
+  },
+  {
+    name: 'rmsprop centered',
+    attrs: { kind: 'rmsprop', flag: true, constants: [0.9, 0, 1e-3, 0] },
+    slots: [0, 1],
+    hyper: [0.01],
+  },
+  {
+    name: 'rmsprop centered with momentum',
+    attrs: { kind: 'rmsprop', flag: true, constants: [0.8, 0.7, 1e-3, 0.1] },
+    slots: [0, 1, 2],
+    hyper: [0.01],
+  },
+  {
+    name: 'rmsprop with momentum',
+    attrs: { kind: 'rmsprop', flag: false, constants: [0.8, 0.7, 1e-7, 0] },
+    slots: [0, 2],
+    hyper: [0.01],
+  },
+  {
+    name: 'adam',
+    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.999, 1e-7, 0] },
+    slots: [0, 1],
+    hyper: [0.001, 0.00031],
+  },
+  {
+    name: 'adam amsgrad',
+    attrs: { kind: 'adam', flag: true, constants: [0.9, 0.999, 1e-7, 0] },
+    slots: [0, 1, 2],
+    hyper: [0.001, 0.00031],
+  },
+  {
+    name: 'adamw',
+    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.99, 1e-7, 0.02] },
+    slots: [0, 1],
+    hyper: [0.01, 0.008],
+  },
+  {
+    name: 'adagrad',
+    attrs: { kind: 'adagrad', flag: false, constants: [1e-7, 0] },
+    slots: [0],
+    hyper: [0.05],
+  },
+  {
+    name: 'nadam',
+    attrs: { kind: 'nadam', flag: false, constants: [0.9, 0.999, 1e-7, 0] },
+    slots: [0, 1],
+    hyper: [0.002, 0.6, 0.9, 500],
+  },
 ];
 
 const clips: UpdateAttrs['clip'][] = [
@@ -39,7 +99,11 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
         // Second moments (and a centered mean small against them) must be possible values.
         const centeredMean = attrs.kind === 'rmsprop' && slot === 1;
         const first = slot === 0 && attrs.kind !== 'rmsprop' && attrs.kind !== 'adagrad';
-        const values = centeredMean ? random.uniform(shape, -0.1, 0.1) : first ? random.normal(shape) : random.uniform(shape, 0.5, 2);
+        const values = centeredMean
+          ? random.uniform(shape, -0.1, 0.1)
+          : first
+            ? random.normal(shape)
+            : random.uniform(shape, 0.5, 2);
         operands.push(slots.includes(slot) ? { ...values, variable: true } : undefined);
       }
     }
@@ -50,7 +114,11 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
 test('constraints', () => {
   const random = new RandomInputs(stream++);
   for (const kind of ['nonNeg', 'maxNorm', 'unitNorm'] as const) {
-    for (const [shape, axis] of [[[7, 11], 0], [[7, 11], 1], [[33], 0]] as const) {
+    for (const [shape, axis] of [
+      [[7, 11], 0],
+      [[7, 11], 1],
+      [[33], 0],
+    ] as const) {
       const variable = { ...random.normal([...shape]), variable: true };
       checkParity('constraint', [variable], { kind, axis, limit: 1.3 }, tolerance(33), { into: [0] });
     }

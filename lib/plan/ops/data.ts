@@ -2,7 +2,10 @@ import { sameShape } from '../../tensors/tensor';
 import { ABSENT } from '../types';
 import { lastOf, need, noAttrs, type OpRow, present } from './row';
 
-function swapLeading(kind: 'batchToTime' | 'timeToBatch', back: 'batchToTime' | 'timeToBatch'): OpRow<typeof kind> {
+function swapLeading(
+  kind: 'batchToTime' | 'timeToBatch',
+  back: 'batchToTime' | 'timeToBatch',
+): OpRow<typeof kind> {
   return {
     infer([x]) {
       const v = present(x, kind, 'x');
@@ -21,7 +24,12 @@ export const timeToBatch = swapLeading('timeToBatch', 'batchToTime') as OpRow<'t
 export const check: OpRow<'check'> = {
   infer([x], attrs) {
     const v = present(x, 'check', 'x');
-    need((v.dtype === 'int32') === (attrs.mode === 'index'), 'check', 'int32 values for mode index, else floats', v);
+    need(
+      (v.dtype === 'int32') === (attrs.mode === 'index'),
+      'check',
+      'int32 values for mode index, else floats',
+      v,
+    );
     return [];
   },
   encode: (attrs) => ({ ints: attrs.mode === 'finite' ? [0, 0] : [1, attrs.size], floats: [] }),
@@ -39,7 +47,13 @@ export const add: OpRow<'add'> = {
   infer([a, b]) {
     const x = present(a, 'add', 'a');
     const y = present(b, 'add', 'b');
-    need(x.dtype === 'real' && y.dtype === 'real' && sameShape(x.shape, y.shape), 'add', 'two equal shapes', x, y);
+    need(
+      x.dtype === 'real' && y.dtype === 'real' && sameShape(x.shape, y.shape),
+      'add',
+      'two equal shapes',
+      x,
+      y,
+    );
     return [{ dtype: 'real', shape: x.shape }];
   },
   encode: noAttrs,
@@ -68,7 +82,8 @@ export const sumRows: OpRow<'sumRows'> = {
 export const sumScalars: OpRow<'sumScalars'> = {
   infer(inputs) {
     need(inputs.length > 0, 'sumScalars', 'at least one scalar');
-    for (const v of inputs) need(v?.dtype === 'float64' && sameShape(v.shape, [1]), 'sumScalars', 'float64 [1]', v);
+    for (const v of inputs)
+      need(v?.dtype === 'float64' && sameShape(v.shape, [1]), 'sumScalars', 'float64 [1]', v);
     return [{ dtype: 'float64', shape: [1] }];
   },
   encode: noAttrs,
@@ -78,7 +93,13 @@ export const embedding: OpRow<'embedding'> = {
   infer([ids, table]) {
     const i = present(ids, 'embedding', 'ids');
     const t = present(table, 'embedding', 'table');
-    need(i.dtype === 'int32' && t.dtype === 'real' && t.shape.length === 2, 'embedding', 'int32 ids and a real [V, E] table', i, t);
+    need(
+      i.dtype === 'int32' && t.dtype === 'real' && t.shape.length === 2,
+      'embedding',
+      'int32 ids and a real [V, E] table',
+      i,
+      t,
+    );
     return [{ dtype: 'real', shape: [...i.shape, t.shape[1] as number] }];
   },
   encode: noAttrs,
@@ -94,7 +115,13 @@ export const embeddingGrad: OpRow<'embeddingGrad'> = {
   infer([ids, dy], attrs) {
     const i = present(ids, 'embeddingGrad', 'ids');
     const d = present(dy, 'embeddingGrad', 'dy');
-    need(i.dtype === 'int32' && sameShape(i.shape, d.shape.slice(0, -1)), 'embeddingGrad', 'ids [A] and dy [A, E]', i, d);
+    need(
+      i.dtype === 'int32' && sameShape(i.shape, d.shape.slice(0, -1)),
+      'embeddingGrad',
+      'ids [A] and dy [A, E]',
+      i,
+      d,
+    );
     return [{ dtype: 'real', shape: [attrs.size, lastOf(d.shape)] }];
   },
   encode: (attrs) => ({ ints: [attrs.size], floats: [] }),

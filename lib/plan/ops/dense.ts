@@ -32,7 +32,14 @@ export const denseGrad: OpRow<'denseGrad'> = {
     const v = present(x, 'denseGrad', 'x');
     const k = present(kernel, 'denseGrad', 'kernel');
     const d = present(dy, 'denseGrad', 'dy');
-    need(lastOf(d.shape) === k.shape[1] && lastOf(v.shape) === k.shape[0], 'denseGrad', 'x […, D], kernel [D, U], dy […, U]', v, k, d);
+    need(
+      lastOf(d.shape) === k.shape[1] && lastOf(v.shape) === k.shape[0],
+      'denseGrad',
+      'x […, D], kernel [D, U], dy […, U]',
+      v,
+      k,
+      d,
+    );
     return [
       { dtype: 'real', shape: v.shape },
       { dtype: 'real', shape: k.shape },
@@ -42,7 +49,10 @@ export const denseGrad: OpRow<'denseGrad'> = {
   encode: () => ({ ints: [], floats: [] }),
 };
 
-const encodeActivation = (attrs: ActivationAttrs) => ({ ints: [activationCodes[attrs.kind]], floats: [attrs.alpha] });
+const encodeActivation = (attrs: ActivationAttrs) => ({
+  ints: [activationCodes[attrs.kind]],
+  floats: [attrs.alpha],
+});
 
 export const activation: OpRow<'activation'> = {
   infer([x]) {
@@ -73,8 +83,19 @@ export const dropout: OpRow<'dropout'> = {
   infer([x, step], attrs) {
     const v = present(x, 'dropout', 'x');
     const s = present(step, 'dropout', 'step');
-    need(v.dtype === 'real' && s.dtype === 'float64' && sameShape(s.shape, [1]), 'dropout', 'real x and float64 step [1]', v, s);
-    need(attrs.mode === 'element' || v.shape.length === 3, 'dropout', 'x [T, N, D] to share a mask over time', v);
+    need(
+      v.dtype === 'real' && s.dtype === 'float64' && sameShape(s.shape, [1]),
+      'dropout',
+      'real x and float64 step [1]',
+      v,
+      s,
+    );
+    need(
+      attrs.mode === 'element' || v.shape.length === 3,
+      'dropout',
+      'x [T, N, D] to share a mask over time',
+      v,
+    );
     return [{ dtype: 'real', shape: v.shape }];
   },
   encode: (attrs) => ({

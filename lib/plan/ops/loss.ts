@@ -9,7 +9,9 @@ function checkTargets(kind: string, sparse: boolean, inputs: readonly (ValueSpec
   const rows = pred.shape.slice(0, -1);
   need(pred.dtype === 'real' && pred.shape.length >= 2, kind, 'real predictions […, C]', pred);
   need(
-    sparse ? target.dtype === 'int32' && sameShape(target.shape, rows) : target.dtype === 'real' && sameShape(target.shape, pred.shape),
+    sparse
+      ? target.dtype === 'int32' && sameShape(target.shape, rows)
+      : target.dtype === 'real' && sameShape(target.shape, pred.shape),
     kind,
     sparse ? `int32 targets [${rows.join(', ')}]` : `real targets [${pred.shape.join(', ')}]`,
     target,
@@ -18,7 +20,10 @@ function checkTargets(kind: string, sparse: boolean, inputs: readonly (ValueSpec
   return pred;
 }
 
-const encodeLoss = (a: LossAttrs) => ({ ints: [lossCodes[a.kind], Number(a.fromLogits)], floats: [a.parameter] });
+const encodeLoss = (a: LossAttrs) => ({
+  ints: [lossCodes[a.kind], Number(a.fromLogits)],
+  floats: [a.parameter],
+});
 
 export const loss: OpRow<'loss'> = {
   infer(inputs, attrs) {

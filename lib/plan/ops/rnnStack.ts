@@ -31,7 +31,12 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
   const width = gateCounts[layer.cell] * layer.units;
   const fits = (i: number, what: string, shape: number[], required: boolean) => {
     const v = own[i];
-    need(v ? v.dtype === 'real' && sameShape(v.shape, shape) : !required, subject, `${what} [${shape.join(', ')}]`, v);
+    need(
+      v ? v.dtype === 'real' && sameShape(v.shape, shape) : !required,
+      subject,
+      `${what} [${shape.join(', ')}]`,
+      v,
+    );
   };
   fits(0, 'kernel', [inputSizeOf(attrs, l), width], true);
   fits(1, 'recurrentKernel', [layer.units, width], true);
@@ -43,7 +48,15 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
 
 function encodeStack(attrs: RnnStackAttrs) {
   const { steps, batch, inputSize, returnSequences, goBackwards, seed, layers } = attrs;
-  const ints = [layers.length, steps, batch, inputSize, Number(returnSequences), Number(goBackwards), ...splitSeed(seed)];
+  const ints = [
+    layers.length,
+    steps,
+    batch,
+    inputSize,
+    Number(returnSequences),
+    Number(goBackwards),
+    ...splitSeed(seed),
+  ];
   const floats: number[] = [];
   for (const l of layers) {
     ints.push(
@@ -58,7 +71,12 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.recurrentDropout.stream,
       0,
     );
-    floats.push(l.activation.alpha, l.recurrentActivation.alpha, l.inputDropout.rate, l.recurrentDropout.rate);
+    floats.push(
+      l.activation.alpha,
+      l.recurrentActivation.alpha,
+      l.inputDropout.rate,
+      l.recurrentDropout.rate,
+    );
   }
   return { ints, floats };
 }
@@ -67,7 +85,12 @@ export const rnnStack: OpRow<'rnnStack'> = {
   infer(inputs, attrs) {
     const x = present(inputs[1], 'rnnStack', 'x');
     const { steps, batch, inputSize, layers } = attrs;
-    need(x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]), 'rnnStack', `x [${steps}, ${batch}, ${inputSize}]`, x);
+    need(
+      x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]),
+      'rnnStack',
+      `x [${steps}, ${batch}, ${inputSize}]`,
+      x,
+    );
     let reserve = 0;
     const outputs: OutputSpec[] = [];
     layers.forEach((layer, l) => {
@@ -90,7 +113,12 @@ export const rnnStack: OpRow<'rnnStack'> = {
     layers.forEach((_, l) => {
       const first = stackLayout.forwardInput(l);
       const out = stackLayout.forwardOutput(l);
-      inputs.push(...op.inputs.slice(first, first + 5), c.outGrad(out), c.outGrad(out + 1), c.outGrad(out + 2));
+      inputs.push(
+        ...op.inputs.slice(first, first + 5),
+        c.outGrad(out),
+        c.outGrad(out + 1),
+        c.outGrad(out + 2),
+      );
       for (let i = 0; i < 5; i++) want.push(op.inputs[first + i] !== ABSENT && c.needs(first + i));
     });
     const grads = c.emit('rnnStackGrad', inputs, op.attrs, want);

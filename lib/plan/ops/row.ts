@@ -47,7 +47,12 @@ export function lastOf(shape: Shape): number {
 }
 
 /** @throws ERR_SHAPE: a plan that does not fit together is a defect of the layer that emitted it. */
-export function need(condition: boolean, op: string, wanted: string, ...got: (ValueSpec | undefined)[]): void {
+export function need(
+  condition: boolean,
+  op: string,
+  wanted: string,
+  ...got: (ValueSpec | undefined)[]
+): void {
   if (condition) return;
   const list = got.map((v) => (v ? `${v.name} ${v.dtype} [${v.shape.join(', ')}]` : 'nothing')).join(' and ');
   throw new DeepRnnError('ERR_SHAPE', `${op}: expected ${wanted}, got ${list}.`);

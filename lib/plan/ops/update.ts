@@ -9,7 +9,12 @@ const CONSTANTS = 6;
 export const update: OpRow<'update'> = {
   infer(inputs, attrs) {
     const count = attrs.decay.length;
-    need(sameShape(inputs[0]?.shape ?? [], [HYPER_SIZE]), 'update', `hyper float64 [${HYPER_SIZE}]`, inputs[0]);
+    need(
+      sameShape(inputs[0]?.shape ?? [], [HYPER_SIZE]),
+      'update',
+      `hyper float64 [${HYPER_SIZE}]`,
+      inputs[0],
+    );
     for (let p = 0; p < count; p++) {
       const [param, grad, ...slots] = inputs.slice(1 + 5 * p, 6 + 5 * p);
       const v = present(param, 'update', 'a parameter');

@@ -5,7 +5,8 @@
 namespace deeprnn::cpu::avx2 {
 namespace {
 constexpr char kName[] = "avx2";
-/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one broadcast fit the registers. */
+/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one
+ * broadcast fit the registers. */
 constexpr size_t kWidth = 8;
 constexpr int kRows = 6;
 constexpr int kVectors = 2;
@@ -15,5 +16,7 @@ constexpr int kVectors = 2;
 #include "cpu/kernels/kernels.inl.h"
 
 namespace deeprnn::cpu {
-const KernelTable* avx2Kernels() { return &avx2::kTable; }
+const KernelTable* avx2Kernels() {
+  return &avx2::kTable;
+}
 }  // namespace deeprnn::cpu

@@ -5,7 +5,8 @@
 namespace deeprnn::cpu::avx512 {
 namespace {
 constexpr char kName[] = "avx512";
-/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one broadcast fit the registers. */
+/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one
+ * broadcast fit the registers. */
 constexpr size_t kWidth = 16;
 constexpr int kRows = 6;
 constexpr int kVectors = 4;
@@ -15,5 +16,7 @@ constexpr int kVectors = 4;
 #include "cpu/kernels/kernels.inl.h"
 
 namespace deeprnn::cpu {
-const KernelTable* avx512Kernels() { return &avx512::kTable; }
+const KernelTable* avx512Kernels() {
+  return &avx512::kTable;
+}
 }  // namespace deeprnn::cpu

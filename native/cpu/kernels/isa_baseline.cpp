@@ -5,7 +5,8 @@
 namespace deeprnn::cpu::baseline {
 namespace {
 constexpr char kName[] = "baseline";
-/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one broadcast fit the registers. */
+/** Floats in a register, rows and registers of a tile: kRows·kVectors sums, kVectors columns and one
+ * broadcast fit the registers. */
 constexpr size_t kWidth = 4;
 constexpr int kRows = 4;
 constexpr int kVectors = 2;
@@ -15,5 +16,7 @@ constexpr int kVectors = 2;
 #include "cpu/kernels/kernels.inl.h"
 
 namespace deeprnn::cpu {
-const KernelTable* baselineKernels() { return &baseline::kTable; }
+const KernelTable* baselineKernels() {
+  return &baseline::kTable;
+}
 }  // namespace deeprnn::cpu

@@ -8,9 +8,9 @@ namespace deeprnn::cpu {
 
 /**
  * C[M, N] = (accumulate ? C : bias or 0) + A1[M, K1]·B1 + A2[M, K2]·B2, fp32, row-major C.
- * A*: element (m, k) at a[m·rowStride + k·stepStride], so a transposed A needs no copy. B*: packed (see `pack`), K* may be 0.
- * C must not overlap A or B. Every element is summed over k in rising order, B1 before B2, whatever M, N and the tiling: a row's
- * result does not depend on which rows are computed beside it.
+ * A*: element (m, k) at a[m·rowStride + k·stepStride], so a transposed A needs no copy. B*: packed (see
+ * `pack`), K* may be 0. C must not overlap A or B. Every element is summed over k in rising order, B1 before
+ * B2, whatever M, N and the tiling: a row's result does not depend on which rows are computed beside it.
  */
 struct Gemm {
   size_t m = 0, n = 0;
@@ -30,7 +30,8 @@ struct Gemm {
 struct UpdateArgs {
   float *param, *slot0, *slot1, *slot2;
   const float* grad;
-  /** Gradients are multiplied by `scale` (norm clips) and cut to ±limit (value clip; infinite where there is none). */
+  /** Gradients are multiplied by `scale` (norm clips) and cut to ±limit (value clip; infinite where there is
+   * none). */
   float scale, limit;
   /** 1 − rate·weightDecay, or 1. */
   float keep;
@@ -39,24 +40,28 @@ struct UpdateArgs {
   double hyper[8];
 };
 
-/** The inner loops, compiled once per instruction set. All arrays are dense; none of an entry's arrays may overlap but where said. */
+/** The inner loops, compiled once per instruction set. All arrays are dense; none of an entry's arrays may
+ * overlap but where said. */
 struct KernelTable {
   const char* name;
   /** Columns of a packed panel. */
   size_t panel;
 
   /**
-   * Packs columns [panel·first, panel·last) of B[K, N] into panels: panel p holds, for k = 0 … K−1, its `panel` columns, zeros beyond N,
-   * at dst + p·K·panel. Element (k, n) at b[k·rowStride + n·columnStride]. dst aligned to 64 bytes.
+   * Packs columns [panel·first, panel·last) of B[K, N] into panels: panel p holds, for k = 0 … K−1, its
+   * `panel` columns, zeros beyond N, at dst + p·K·panel. Element (k, n) at b[k·rowStride + n·columnStride].
+   * dst aligned to 64 bytes.
    */
-  void (*pack)(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first, size_t last);
+  void (*pack)(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n,
+               size_t first, size_t last);
   /** Panels [first, last) of a product. */
   void (*gemm)(const Gemm& args, size_t first, size_t last);
 
   /** y = f(x) elementwise; may be in place. Not for softmax and logSoftmax. */
   void (*activate)(core::Activation kind, float alpha, const float* x, float* y, size_t n);
   /** dx = dy·f′, from x or y as core::derivativeFromInput says; dx may be dy. */
-  void (*activateGrad)(core::Activation kind, float alpha, const float* from, const float* dy, float* dx, size_t n);
+  void (*activateGrad)(core::Activation kind, float alpha, const float* from, const float* dy, float* dx,
+                       size_t n);
   /** Rows of softmax or, with `log`, of its logarithm. */
   void (*softmax)(bool log, const float* x, float* y, size_t rows, size_t columns);
   void (*softmaxGrad)(bool log, const float* y, const float* dy, float* dx, size_t rows, size_t columns);
@@ -82,7 +87,8 @@ struct KernelTable {
   void (*nadam)(const UpdateArgs&, size_t n);
 };
 
-/** The tables that this build has, best first, and whether the machine can run each. Ends with a null name. */
+/** The tables that this build has, best first, and whether the machine can run each. Ends with a null name.
+ */
 struct IsaEntry {
   const char* name;
   const KernelTable* table;

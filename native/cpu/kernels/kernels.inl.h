@@ -1,7 +1,8 @@
-// The kernels, compiled once per instruction set: isa_<name>.cpp defines DEEPRNN_ISA (a namespace of its own), kWidth, kRows and kVectors and
-// includes this file. Everything here has internal linkage, and only memcpy is used of the standard library, so that no code made for one
-// instruction set can be linked into another. Elementwise loops are branch-free and left to the compiler to vectorise; the
-// register tiles of the products are spelt out.
+// The kernels, compiled once per instruction set: isa_<name>.cpp defines DEEPRNN_ISA (a namespace of its
+// own), kWidth, kRows and kVectors and includes this file. Everything here has internal linkage, and only
+// memcpy is used of the standard library, so that no code made for one instruction set can be linked into
+// another. Elementwise loops are branch-free and left to the compiler to vectorise; the register tiles of the
+// products are spelt out.
 #include <cstdint>
 #include <cstring>
 
@@ -28,7 +29,9 @@ DEEPRNN_INLINE Vec load(const float* p) {
   std::memcpy(&r, p, sizeof r);
   return r;
 }
-DEEPRNN_INLINE void store(float* p, const Vec& x) { std::memcpy(p, &x, sizeof x); }
+DEEPRNN_INLINE void store(float* p, const Vec& x) {
+  std::memcpy(p, &x, sizeof x);
+}
 DEEPRNN_INLINE Vec splat(float x) {
   Vec r;
   for (size_t i = 0; i < kWidth; ++i) r.v[i] = x;
@@ -48,17 +51,24 @@ DEEPRNN_INLINE Vec load(const float* p) {
   std::memcpy(&r, p, sizeof r);
   return r;
 }
-DEEPRNN_INLINE void store(float* p, Vec x) { std::memcpy(p, &x, sizeof x); }
-DEEPRNN_INLINE Vec splat(float x) { return x - Vec{}; }
+DEEPRNN_INLINE void store(float* p, Vec x) {
+  std::memcpy(p, &x, sizeof x);
+}
+DEEPRNN_INLINE Vec splat(float x) {
+  return x - Vec{};
+}
 // Contracted to one fused instruction where the instruction set has it.
-DEEPRNN_INLINE Vec multiplyAdd(Vec a, Vec b, Vec c) { return a * b + c; }
+DEEPRNN_INLINE Vec multiplyAdd(Vec a, Vec b, Vec c) {
+  return a * b + c;
+}
 #endif
 
 constexpr size_t kPanel = kWidth * kVectors;
 
 // ── Products ──
 
-void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first, size_t last) {
+void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first,
+          size_t last) {
   for (size_t p = first; p < last; ++p) {
     float* out = dst + p * k * kPanel;
     const size_t begin = p * kPanel;
@@ -78,7 +88,8 @@ void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, siz
 
 /** Adds A[R rows, k]·panel to the tile in registers. */
 template <int R>
-DEEPRNN_INLINE void addProduct(Vec (&acc)[R][kVectors], const float* a, size_t row, size_t step, size_t k, const float* b) {
+DEEPRNN_INLINE void addProduct(Vec (&acc)[R][kVectors], const float* a, size_t row, size_t step, size_t k,
+                               const float* b) {
   for (size_t i = 0; i < k; ++i) {
     Vec columns[kVectors];
     for (int v = 0; v < kVectors; ++v) columns[v] = load(b + i * kPanel + static_cast<size_t>(v) * kWidth);
@@ -97,13 +108,16 @@ void tile(const Gemm& g, size_t m, size_t p, size_t width) {
   Vec acc[R][kVectors];
   const bool whole = width == kPanel;
   for (int r = 0; r < R; ++r) {
-    const float* from = g.accumulate ? c + static_cast<size_t>(r) * g.cRow : g.bias ? g.bias + p * kPanel : nullptr;
+    const float* from = g.accumulate ? c + static_cast<size_t>(r) * g.cRow
+                        : g.bias     ? g.bias + p * kPanel
+                                     : nullptr;
     if (from && !whole) {
       for (size_t j = 0; j < kPanel; ++j) edge[r][j] = 0.0f;
       std::memcpy(edge[r], from, width * sizeof(float));
       from = edge[r];
     }
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
+    for (int v = 0; v < kVectors; ++v)
+      acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
   }
   if (g.k1) addProduct<R>(acc, g.a1 + m * g.a1Row, g.a1Row, g.a1Step, g.k1, g.b1 + p * g.k1 * kPanel);
   if (g.k2) addProduct<R>(acc, g.a2 + m * g.a2Row, g.a2Row, g.a2Step, g.k2, g.b2 + p * g.k2 * kPanel);
@@ -139,7 +153,8 @@ void gemm(const Gemm& g, size_t first, size_t last) {
   }
 }
 
-// ── Functions of one number. Written without branches; errors against float64 are tested over the whole range. ──
+// ── Functions of one number. Written without branches; errors against float64 are tested over the whole
+// range. ──
 
 DEEPRNN_INLINE float asFloat(int32_t bits) {
   float f;
@@ -147,7 +162,8 @@ DEEPRNN_INLINE float asFloat(int32_t bits) {
   return f;
 }
 
-/** e^x: x = n·ln 2 + r, a polynomial on r, and 2^n in two factors so that the smallest and largest results come out whole. */
+/** e^x: x = n·ln 2 + r, a polynomial on r, and 2^n in two factors so that the smallest and largest results
+ * come out whole. */
 DEEPRNN_INLINE float expf_(float x) {
   const float clamped = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
   const float shifted = clamped * 1.44269504f + 12582912.0f;
@@ -166,7 +182,9 @@ DEEPRNN_INLINE float expf_(float x) {
   return p * asFloat((half + 127) << 23) * asFloat((e - half + 127) << 23);
 }
 
-DEEPRNN_INLINE float absf(float x) { return x < 0 ? -x : x; }
+DEEPRNN_INLINE float absf(float x) {
+  return x < 0 ? -x : x;
+}
 
 DEEPRNN_INLINE float tanhf_(float x) {
   const float a = absf(x);
@@ -202,7 +220,9 @@ DEEPRNN_INLINE float log1to2(float y) {
 }
 
 /** log(1 + e^x) = max(x, 0) + log(1 + e^−|x|). */
-DEEPRNN_INLINE float softplusf(float x) { return (x > 0 ? x : (x == x ? 0.0f : x)) + log1to2(expf_(-absf(x))); }
+DEEPRNN_INLINE float softplusf(float x) {
+  return (x > 0 ? x : (x == x ? 0.0f : x)) + log1to2(expf_(-absf(x)));
+}
 
 /** e^x − 1 for x ≤ 0, without cancellation near 0. */
 DEEPRNN_INLINE float expm1Negative(float x) {
@@ -211,7 +231,8 @@ DEEPRNN_INLINE float expm1Negative(float x) {
   return x > -1.0f ? near : expf_(x) - 1.0f;
 }
 
-/** The complementary error function for x ≥ 0: e^(−x²) times a Chebyshev fit in 1/(1 + x/2), relative error below 1.2e-7. */
+/** The complementary error function for x ≥ 0: e^(−x²) times a Chebyshev fit in 1/(1 + x/2), relative error
+ * below 1.2e-7. */
 DEEPRNN_INLINE float erfcPositive(float x) {
   const float t = 1.0f / (1.0f + 0.5f * x);
   float p = 0.17087277f;
@@ -227,7 +248,8 @@ DEEPRNN_INLINE float erfcPositive(float x) {
   return t * expf_(p - x * x);
 }
 
-/** Φ(x), the standard normal distribution: by the series of erf near 0, by erfc elsewhere, without cancellation in the tail. */
+/** Φ(x), the standard normal distribution: by the series of erf near 0, by erfc elsewhere, without
+ * cancellation in the tail. */
 DEEPRNN_INLINE float normalCdf(float x) {
   const float a = absf(x) * 0.70710678f;
   const float z = a * a;
@@ -291,7 +313,9 @@ struct Selu {
   static DEEPRNN_INLINE float value(float x, float) {
     return kSeluScale * (x > 0.0f ? x : kSeluAlpha * expm1Negative(x));
   }
-  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f ? kSeluScale : y + kSeluScale * kSeluAlpha; }
+  static DEEPRNN_INLINE float slope(float y, float) {
+    return y > 0.0f ? kSeluScale : y + kSeluScale * kSeluAlpha;
+  }
 };
 struct Exponential {
   static DEEPRNN_INLINE float value(float x, float) { return expf_(x); }
@@ -356,29 +380,47 @@ void mapSlopes(float alpha, const float* from, const float* dy, float* dx, size_
   for (size_t i = 0; i < n; ++i) dx[i] = dy[i] * F::slope(from[i], alpha);
 }
 
-/** Calls `use(F())` with the activation's type. softmax and logSoftmax are no elementwise functions and never come here. */
+/** Calls `use(F())` with the activation's type. softmax and logSoftmax are no elementwise functions and never
+ * come here. */
 template <class Use>
 DEEPRNN_INLINE void withActivation(Activation kind, Use use) {
   switch (kind) {
-    case Activation::tanh: return use(Tanh());
-    case Activation::sigmoid: return use(Sigmoid());
-    case Activation::relu: return use(Relu());
-    case Activation::hardSigmoid: return use(HardSigmoid());
-    case Activation::softplus: return use(Softplus());
-    case Activation::softsign: return use(Softsign());
-    case Activation::elu: return use(Elu());
-    case Activation::selu: return use(Selu());
-    case Activation::exponential: return use(Exponential());
-    case Activation::relu6: return use(Relu6());
-    case Activation::leakyRelu: return use(LeakyRelu());
-    case Activation::gelu: return use(Gelu());
-    case Activation::silu: return use(Silu());
-    case Activation::mish: return use(Mish());
-    case Activation::hardSilu: return use(HardSilu());
-    case Activation::geluTanh: return use(GeluTanh());
+    case Activation::tanh:
+      return use(Tanh());
+    case Activation::sigmoid:
+      return use(Sigmoid());
+    case Activation::relu:
+      return use(Relu());
+    case Activation::hardSigmoid:
+      return use(HardSigmoid());
+    case Activation::softplus:
+      return use(Softplus());
+    case Activation::softsign:
+      return use(Softsign());
+    case Activation::elu:
+      return use(Elu());
+    case Activation::selu:
+      return use(Selu());
+    case Activation::exponential:
+      return use(Exponential());
+    case Activation::relu6:
+      return use(Relu6());
+    case Activation::leakyRelu:
+      return use(LeakyRelu());
+    case Activation::gelu:
+      return use(Gelu());
+    case Activation::silu:
+      return use(Silu());
+    case Activation::mish:
+      return use(Mish());
+    case Activation::hardSilu:
+      return use(HardSilu());
+    case Activation::geluTanh:
+      return use(GeluTanh());
     case Activation::linear:
     case Activation::softmax:
-    case Activation::logSoftmax: return use(Linear());
+    case Activation::logSoftmax:
+      return use(Linear());
   }
 }
 
@@ -390,13 +432,22 @@ void activateGrad(Activation kind, float alpha, const float* from, const float* 
   withActivation(kind, [&](auto f) { mapSlopes<decltype(f)>(alpha, from, dy, dx, n); });
 }
 
-// The C library's functions, by their C names: its C++ headers have inline code, which must not be compiled here.
+// The C library's functions, by their C names: its C++ headers have inline code, which must not be compiled
+// here.
 #if defined(_MSC_VER) && !defined(__clang__)
-double logd(double x) { return ::log(x); }
-DEEPRNN_INLINE float root(float x) { return ::sqrtf(x); }
+double logd(double x) {
+  return ::log(x);
+}
+DEEPRNN_INLINE float root(float x) {
+  return ::sqrtf(x);
+}
 #else
-double logd(double x) { return __builtin_log(x); }
-DEEPRNN_INLINE float root(float x) { return __builtin_sqrtf(x); }
+double logd(double x) {
+  return __builtin_log(x);
+}
+DEEPRNN_INLINE float root(float x) {
+  return __builtin_sqrtf(x);
+}
 #endif
 
 void softmax(bool log, const float* x, float* y, size_t rows, size_t columns) {
@@ -468,7 +519,8 @@ double sumSquares(const float* x, size_t n) {
   return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
-void lstmCell(const float* i, const float* f, const float* g, const float* cPrev, float* DEEPRNN_RESTRICT c, size_t n) {
+void lstmCell(const float* i, const float* f, const float* g, const float* cPrev, float* DEEPRNN_RESTRICT c,
+              size_t n) {
   for (size_t j = 0; j < n; ++j) c[j] = f[j] * cPrev[j] + i[j] * g[j];
 }
 
@@ -502,7 +554,8 @@ void sgd(const UpdateArgs& u, size_t n) {
 
 void rmsprop(const UpdateArgs& u, size_t n) {
   const float rate = static_cast<float>(u.hyper[0]);
-  const float rho = static_cast<float>(u.k[0]), momentum = static_cast<float>(u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  const float rho = static_cast<float>(u.k[0]), momentum = static_cast<float>(u.k[1]),
+              epsilon = static_cast<float>(u.k[2]);
   const float fresh = static_cast<float>(1.0 - u.k[0]);
   float* DEEPRNN_RESTRICT p = u.param;
   float* DEEPRNN_RESTRICT v = u.slot0;
@@ -525,7 +578,8 @@ void rmsprop(const UpdateArgs& u, size_t n) {
 
 void adam(const UpdateArgs& u, size_t n) {
   const float alpha = static_cast<float>(u.hyper[1]);
-  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]),
+              epsilon = static_cast<float>(u.k[2]);
   float* DEEPRNN_RESTRICT p = u.param;
   float* DEEPRNN_RESTRICT m = u.slot0;
   float* DEEPRNN_RESTRICT v = u.slot1;
@@ -560,9 +614,10 @@ void adagrad(const UpdateArgs& u, size_t n) {
 }
 
 void nadam(const UpdateArgs& u, size_t n) {
-  const float rate = static_cast<float>(u.hyper[0]), cM = static_cast<float>(u.hyper[1]), cG = static_cast<float>(u.hyper[2]),
-              cV = static_cast<float>(u.hyper[3]);
-  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]), epsilon = static_cast<float>(u.k[2]);
+  const float rate = static_cast<float>(u.hyper[0]), cM = static_cast<float>(u.hyper[1]),
+              cG = static_cast<float>(u.hyper[2]), cV = static_cast<float>(u.hyper[3]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]),
+              epsilon = static_cast<float>(u.k[2]);
   float* DEEPRNN_RESTRICT p = u.param;
   float* DEEPRNN_RESTRICT m = u.slot0;
   float* DEEPRNN_RESTRICT v = u.slot1;
@@ -575,8 +630,9 @@ void nadam(const UpdateArgs& u, size_t n) {
 }
 
 constexpr KernelTable kTable = {
-    kName,       kPanel, pack,          gemm,          activate,   activateGrad, softmax, softmaxGrad, add, multiply,
-    multiplyAddTo, addColumnSums, sumSquares, lstmCell, gruMix, sgd, rmsprop, adam, adagrad, nadam,
+    kName,       kPanel, pack,     gemm,          activate,      activateGrad, softmax,
+    softmaxGrad, add,    multiply, multiplyAddTo, addColumnSums, sumSquares,   lstmCell,
+    gruMix,      sgd,    rmsprop,  adam,          adagrad,       nadam,
 };
 
 }  // namespace

@@ -70,7 +70,9 @@ describe('bad data', () => {
 
   test('NaN in the targets', async () => {
     const model = sequential([layers.dense({ units: 2, inputShape: [3] })]).compile({ loss: 'mse' });
-    expect(await message(() => model.fit([[1, 2, 3]], [[1, Number.NaN]]))).toBe('fit: y: expected finite numbers, got NaN at [0, 1].');
+    expect(await message(() => model.fit([[1, 2, 3]], [[1, Number.NaN]]))).toBe(
+      'fit: y: expected finite numbers, got NaN at [0, 1].',
+    );
   });
 
   test('one-hot targets for a sparse loss and the reverse are told apart', async () => {
@@ -91,7 +93,9 @@ describe('bad data', () => {
   });
 
   test('sample weights that do not fit, or are negative', async () => {
-    expect(await message(() => compiled().fit(x, y, { sampleWeight: [1, 2] }))).toBe('fit: sampleWeight: expected shape [20], got [2].');
+    expect(await message(() => compiled().fit(x, y, { sampleWeight: [1, 2] }))).toBe(
+      'fit: sampleWeight: expected shape [20], got [2].',
+    );
     expect(await message(() => compiled().fit(x, y, { sampleWeight: new Float32Array(20).fill(-1) }))).toBe(
       'fit: sampleWeight: expected finite weights, 0 or more, got -1 at position 0.',
     );
@@ -113,9 +117,15 @@ describe('bad models', () => {
   });
 
   test('unknown names, with the nearest known one', async () => {
-    expect(await message(() => smallModel().compile({ loss: 'meanSquareError' as never }))).toContain("Did you mean 'meanSquaredError'?");
-    expect(await message(() => smallModel().compile({ loss: 'mse', optimizer: 'adm' as never }))).toContain("Did you mean 'adam'?");
-    expect(await message(() => layers.dense({ units: 2, activation: 'softmx' as never }))).toContain("Did you mean 'softmax'?");
+    expect(await message(() => smallModel().compile({ loss: 'meanSquareError' as never }))).toContain(
+      "Did you mean 'meanSquaredError'?",
+    );
+    expect(await message(() => smallModel().compile({ loss: 'mse', optimizer: 'adm' as never }))).toContain(
+      "Did you mean 'adam'?",
+    );
+    expect(await message(() => layers.dense({ units: 2, activation: 'softmx' as never }))).toContain(
+      "Did you mean 'softmax'?",
+    );
   });
 
   test('an unknown device', async () => {

@@ -4,7 +4,10 @@ import { Philox } from '../../../lib/tensors/random';
 /** Random inputs `[count, steps, features]`. */
 export function randomSequences(count: number, steps: number, features: number, seed: number): Tensor {
   const random = new Philox(seed, 77);
-  return tensor(Float32Array.from({ length: count * steps * features }, () => random.nextNormal()), [count, steps, features]);
+  return tensor(
+    Float32Array.from({ length: count * steps * features }, () => random.nextNormal()),
+    [count, steps, features],
+  );
 }
 
 /** A task that a small stack can learn: which third of the steps has the largest first feature on average. */

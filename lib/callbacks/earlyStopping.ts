@@ -1,0 +1,126 @@
+import { readConfig } from '../config';
+import { asTyped, Tensor, type TensorDType } from '../tensors/tensor';
+import type { Callback, CallbackModel, Logs } from './callback';
+import { epochs, Monitor, type MonitorOptions } from './monitor';
+
+export interface EarlyStoppingOptions extends MonitorOptions {
+  /** Epochs without improvement after which training stops. Default 0. */
+  patience?: number;
+  /** Only better values than this count as improvement. */
+  baseline?: number;
+  /** End with the weights of the best epoch instead of the last. Default false. */
+  restoreBestWeights?: boolean;
+  /** Epochs to wait before watching. Default 0. */
+  startFromEpoch?: number;
+}
+
+interface SavedWeight {
+  dtype: TensorDType;
+  shape: readonly number[];
+  base64: string;
+}
+
+interface State {
+  wait: number;
+  best: number | null;
+  weights: Record<string, SavedWeight> | null;
+}
+
+const SUBJECT = 'callbacks.earlyStopping';
+
+/** Stops training when a number has stopped improving; the rules are Keras's. */
+class EarlyStopping implements Callback {
+  readonly stateKey: string;
+  private readonly monitor: Monitor;
+  private readonly patience: number;
+  private readonly baseline: number | undefined;
+  private readonly restore: boolean;
+  private readonly startFromEpoch: number;
+  private model: CallbackModel | undefined;
+  private wait = 0;
+  private best: number | undefined;
+  private bestWeights: Map<string, Tensor> | undefined;
+
+  constructor(options: EarlyStoppingOptions) {
+    const known = [
+      'monitor',
+      'mode',
+      'minDelta',
+      'patience',
+      'baseline',
+      'restoreBestWeights',
+      'startFromEpoch',
+    ] as const;
+    const o = readConfig(options, known, SUBJECT) as EarlyStoppingOptions;
+    this.monitor = new Monitor(SUBJECT, o);
+    this.stateKey = `earlyStopping ${this.monitor.name}`;
+    this.patience = epochs(`${SUBJECT}: patience`, o.patience, 0);
+    this.startFromEpoch = epochs(`${SUBJECT}: startFromEpoch`, o.startFromEpoch, 0);
+    this.baseline = o.baseline;
+    this.restore = o.restoreBestWeights ?? false;
+  }
+
+  onTrainBegin(model: CallbackModel): void {
+    this.model = model;
+    this.wait = 0;
+    this.best = undefined;
+    this.bestWeights = undefined;
+  }
+
+  async onEpochEnd(epoch: number, logs: Logs): Promise<void> {
+    const value = this.monitor.read(SUBJECT, logs);
+    const model = this.model as CallbackModel;
+    if (epoch < this.startFromEpoch) return;
+    if (this.restore && !this.bestWeights) this.bestWeights = await model.getWeights();
+    this.wait++;
+    if (this.monitor.improves(value, this.best)) {
+      this.best = value;
+      if (this.restore) this.bestWeights = await model.getWeights();
+      if (this.baseline === undefined || this.monitor.improves(value, this.baseline)) this.wait = 0;
+      return;
+    }
+    if (this.wait >= this.patience && epoch > 0) model.stopTraining = true;
+  }
+
+  async onTrainEnd(): Promise<void> {
+    if (this.bestWeights) await this.model?.setWeights(this.bestWeights);
+  }
+
+  getState(): State {
+    return {
+      wait: this.wait,
+      best: this.best ?? null,
+      weights: this.bestWeights ? packWeights(this.bestWeights) : null,
+    };
+  }
+
+  setState(state: unknown): void {
+    const { wait, best, weights } = state as State;
+    this.wait = wait;
+    this.best = best ?? undefined;
+    this.bestWeights = weights ? unpackWeights(weights) : undefined;
+  }
+}
+
+function packWeights(weights: ReadonlyMap<string, Tensor>): Record<string, SavedWeight> {
+  return Object.fromEntries(
+    [...weights].map(([name, { dtype, shape, data }]) => [
+      name,
+      { dtype, shape, base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64') },
+    ]),
+  );
+}
+
+function unpackWeights(saved: Readonly<Record<string, SavedWeight>>): Map<string, Tensor> {
+  return new Map(
+    Object.entries(saved).map(([name, { dtype, shape, base64 }]) => {
+      const bytes = Uint8Array.from(Buffer.from(base64, 'base64'));
+      const values = dtype === 'float32' ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
+      return [name, new Tensor(asTyped(values, dtype), shape)];
+    }),
+  );
+}
+
+export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
+  return new EarlyStopping(options);
+}

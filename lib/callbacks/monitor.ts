@@ -1,0 +1,55 @@
+import { DeepRnnError, refuse } from '../errors';
+import type { Logs } from './callback';
+
+export interface MonitorOptions {
+  /** A name in the logs. Default `'val_loss'`. */
+  monitor?: string;
+  /** Whether smaller or larger is better; `'auto'` (default) goes by the name. */
+  mode?: 'auto' | 'min' | 'max';
+  /** Less of a change than this is none. Default 0. */
+  minDelta?: number;
+}
+
+const largerIsBetter = /acc|auc|precision|recall|f1|r2|topk/i;
+
+/** Watches one number of the logs. */
+export class Monitor {
+  readonly name: string;
+  private readonly sign: 1 | -1;
+  private readonly minDelta: number;
+
+  constructor(subject: string, { monitor = 'val_loss', mode = 'auto', minDelta = 0 }: MonitorOptions) {
+    if (typeof monitor !== 'string')
+      refuse('ERR_VALUE', `${subject}: monitor`, 'a name in the logs', monitor);
+    if (!['auto', 'min', 'max'].includes(mode))
+      refuse('ERR_VALUE', `${subject}: mode`, "'auto', 'min' or 'max'", `'${mode}'`);
+    if (typeof minDelta !== 'number' || !Number.isFinite(minDelta))
+      refuse('ERR_VALUE', `${subject}: minDelta`, 'a finite number', minDelta);
+    this.name = monitor;
+    this.sign = mode === 'max' || (mode === 'auto' && largerIsBetter.test(monitor)) ? -1 : 1;
+    this.minDelta = Math.abs(minDelta);
+  }
+
+  /** @throws ERR_VALUE when the logs do not have it */
+  read(subject: string, logs: Logs): number {
+    const value = logs[this.name];
+    if (value !== undefined) return value;
+    const hint = this.name.startsWith('val_') ? ' Give fit validationData or a validationSplit.' : '';
+    throw new DeepRnnError(
+      'ERR_VALUE',
+      `${subject}: monitor: expected one of ${Object.keys(logs).join(', ')}, got '${this.name}'.${hint}`,
+    );
+  }
+
+  improves(value: number, best: number | undefined): boolean {
+    return best === undefined || this.sign * value < this.sign * best - this.minDelta;
+  }
+}
+
+/** Reads a count of epochs. */
+export function epochs(subject: string, value: unknown, fallback: number): number {
+  const count = value ?? fallback;
+  if (!Number.isSafeInteger(count) || (count as number) < 0)
+    refuse('ERR_VALUE', subject, 'an integer, 0 or more', count);
+  return count as number;
+}

@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { DeepRnnError, reasonOf } from '../errors';
+
+/**
+ * Writes a file whole or not at all: to a temporary name beside it, flushed to the disk, then renamed over the old one. A crash at any time leaves
+ * the old file or the new one.
+ * @throws ERR_FILE with the path and the system's reason
+ */
+export async function atomicWrite(file: string, pieces: readonly Uint8Array[]): Promise<void> {
+  const folder = path.dirname(path.resolve(file));
+  const temporary = path.join(
+    folder,
+    `.${path.basename(file)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`,
+  );
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      for (const piece of pieces) await writeWhole(handle, piece);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    const reason = reasonOf(error);
+    throw new DeepRnnError('ERR_FILE', `'${file}' could not be written: ${reason}.`, { cause: error });
+  }
+  await syncFolder(folder);
+}
+
+async function writeWhole(handle: Awaited<ReturnType<typeof open>>, piece: Uint8Array): Promise<void> {
+  for (let at = 0; at < piece.byteLength; ) {
+    const { bytesWritten } = await handle.write(piece, at, piece.byteLength - at);
+    at += bytesWritten;
+  }
+}
+
+/** Makes the rename itself last. Windows has no such thing for folders. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    // The file is written; only its durability through a power cut is up to the system.
+  }
+}

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { DeepRnnError, reasonOf } from '../errors';
+import type { Tensor } from '../tensors/tensor';
+import { atomicWrite } from './atomicWrite';
+import { bytesOfArray, decodeTensors, encodeTensors, type TensorFile } from './safetensors';
+
+/** A model in a file: its configuration (JSON values) and its arrays by name. */
+export interface ModelFile {
+  readonly config: object;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+/** Raised when older versions of this library could no longer read new files. */
+const VERSION = 1;
+
+/** SHA-256 over the configuration and every array, so that a file that was altered is found out. */
+function fingerprint(config: string, tensors: ReadonlyMap<string, Tensor>): string {
+  const hash = createHash('sha256').update(config);
+  for (const name of [...tensors.keys()].sort()) {
+    const { dtype, shape, data } = tensors.get(name) as Tensor;
+    hash.update(JSON.stringify([name, dtype, shape])).update(bytesOfArray(data));
+  }
+  return hash.digest('hex');
+}
+
+/**
+ * Writes a safetensors file with the configuration in its metadata, atomically.
+ * @throws ERR_FILE when the system refuses
+ */
+export async function writeModelFile(path: string, { config, tensors }: ModelFile): Promise<void> {
+  const json = JSON.stringify(config);
+  const metadata = {
+    format: 'deeprnn',
+    version: String(VERSION),
+    config: json,
+    sha256: fingerprint(json, tensors),
+  };
+  await atomicWrite(path, encodeTensors({ tensors, metadata }));
+}
+
+/** Writes arrays alone. */
+export async function writeSafetensors(path: string, file: TensorFile): Promise<void> {
+  await atomicWrite(path, encodeTensors(file));
+}
+
+/** Arrays of any safetensors file. @throws ERR_FILE */
+export async function readSafetensors(path: string): Promise<TensorFile> {
+  return decodeTensors(await readBytes(path), path);
+}
+
+/**
+ * Reads what `writeModelFile` wrote.
+ * @throws ERR_FILE when the file is missing, truncated, altered, foreign, or of a newer version
+ */
+export async function readModelFile(path: string): Promise<ModelFile> {
+  const { tensors, metadata } = await readSafetensors(path);
+  const fail = (reason: string): never => {
+    throw new DeepRnnError('ERR_FILE', `'${path}' ${reason}.`);
+  };
+  if (metadata['format'] !== 'deeprnn')
+    fail('is a safetensors file, but not a model that deeprnn saved; it holds arrays only');
+  const { version = '', config = '', sha256 = '' } = metadata;
+  if (!(Number(version) <= VERSION))
+    fail(
+      `was saved by a newer version of deeprnn (file version ${version.slice(0, 20)}, known up to ${VERSION})`,
+    );
+  if (fingerprint(config, tensors) !== sha256)
+    fail('was altered after it was saved: its checksum does not fit');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(config);
+  } catch {
+    fail('has no readable configuration');
+  }
+  if (typeof parsed !== 'object' || parsed === null) fail('has no readable configuration');
+  return { config: parsed as object, tensors };
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
+  try {
+    if (!(await stat(path)).isFile()) throw new Error('it is not a file');
+    // A plain Uint8Array, because a Buffer's slice() is a view where a copy is meant.
+    const { buffer, byteOffset, byteLength } = await readFile(path);
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  } catch (error) {
+    const reason = reasonOf(error);
+    throw new DeepRnnError('ERR_FILE', `'${path}' could not be read: ${reason}.`, { cause: error });
+  }
+}
