@@ -13,6 +13,9 @@ export interface GradientReport {
   readonly steps: Readonly<Record<string, readonly number[]>>;
 }
 
+/** A weight's values: a Tensor, or any object like it. */
+export type WeightValues = Pick<Tensor, 'data' | 'shape'>;
+
 /** What a callback may see and do of the model under training. */
 export interface CallbackModel {
   readonly name: string;
@@ -24,7 +27,7 @@ export interface CallbackModel {
   readonly step: number;
   /** All weights by `layer/weight`, copied. */
   getWeights(): Promise<Map<string, Tensor>>;
-  setWeights(weights: ReadonlyMap<string, Tensor>): Promise<void>;
+  setWeights(weights: ReadonlyMap<string, WeightValues>): Promise<void>;
   /** One file: weights, configuration and, on request, everything that training needs to go on bit for bit. */
   save(path: string, options?: { includeOptimizer?: boolean; checkpoint?: boolean }): Promise<void>;
 }

@@ -1,6 +1,5 @@
 import { readConfig } from '../config';
-import { asTyped, Tensor, type TensorDType } from '../tensors/tensor';
-import type { Callback, CallbackModel, Logs } from './callback';
+import type { Callback, CallbackModel, Logs, WeightValues } from './callback';
 import { epochs, Monitor, type MonitorOptions } from './monitor';
 
 export interface EarlyStoppingOptions extends MonitorOptions {
@@ -15,7 +14,7 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 }
 
 interface SavedWeight {
-  dtype: TensorDType;
+  dtype: 'float32' | 'float64';
   shape: readonly number[];
   base64: string;
 }
@@ -39,7 +38,7 @@ class EarlyStopping implements Callback {
   private model: CallbackModel | undefined;
   private wait = 0;
   private best: number | undefined;
-  private bestWeights: Map<string, Tensor> | undefined;
+  private bestWeights: Map<string, WeightValues> | undefined;
 
   constructor(options: EarlyStoppingOptions) {
     const known = [
@@ -102,21 +101,27 @@ class EarlyStopping implements Callback {
   }
 }
 
-function packWeights(weights: ReadonlyMap<string, Tensor>): Record<string, SavedWeight> {
+function packWeights(weights: ReadonlyMap<string, WeightValues>): Record<string, SavedWeight> {
   return Object.fromEntries(
-    [...weights].map(([name, { dtype, shape, data }]) => [
+    [...weights].map(([name, { shape, data }]) => [
       name,
-      { dtype, shape, base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64') },
+      {
+        dtype: data instanceof Float64Array ? 'float64' : 'float32',
+        shape,
+        base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
+      },
     ]),
   );
 }
 
-function unpackWeights(saved: Readonly<Record<string, SavedWeight>>): Map<string, Tensor> {
+function unpackWeights(saved: Readonly<Record<string, SavedWeight>>): Map<string, WeightValues> {
   return new Map(
     Object.entries(saved).map(([name, { dtype, shape, base64 }]) => {
-      const bytes = Uint8Array.from(Buffer.from(base64, 'base64'));
-      const values = dtype === 'float32' ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
-      return [name, new Tensor(asTyped(values, dtype), shape)];
+      const { buffer } = Uint8Array.from(Buffer.from(base64, 'base64'));
+      return [
+        name,
+        { shape, data: dtype === 'float32' ? new Float32Array(buffer) : new Float64Array(buffer) },
+      ];
     }),
   );
 }

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { CallbackModel } from '../callbacks/callback';
+import type { CallbackModel, WeightValues } from '../callbacks/callback';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, refuse } from '../errors';
@@ -7,7 +7,7 @@ import { layerFromConfig } from '../layers';
 import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
 import type { Metric } from '../metrics/metric';
 import { Philox, splitSeed } from '../tensors/random';
-import { type Shape, sameShape, sizeOf, type Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import { type Shape, sameShape, sizeOf, Tensor, type TensorLike, tensor } from '../tensors/tensor';
 import {
   type BatchGenerator,
   type DataContract,
@@ -276,12 +276,12 @@ export class Sequential implements CallbackModel {
   }
 
   /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
-  setWeights(weights: ReadonlyMap<string, TensorLike>): Promise<void> {
+  setWeights(weights: ReadonlyMap<string, TensorLike | WeightValues>): Promise<void> {
     const specs = new Map(this.weightSpecs('setWeights'));
     const read = [...weights].map(([name, values]) => {
       const spec = specs.get(name);
       if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${[...specs.keys()].join(', ')}`, `'${name}'`);
-      const given = tensor(values);
+      const given = isWeightValues(values) ? new Tensor(values.data, values.shape) : tensor(values);
       if (!sameShape(given.shape, spec.shape)) {
         refuse(
           'ERR_SHAPE',
@@ -447,6 +447,10 @@ export class Sequential implements CallbackModel {
       `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`,
     );
   }
+}
+
+function isWeightValues(values: TensorLike | WeightValues): values is WeightValues {
+  return typeof values === 'object' && 'shape' in values && 'data' in values;
 }
 
 /** What `getConfig` gives. */

@@ -41,6 +41,9 @@ struct Mask {
     m.seedLo = seedLo;
     m.seedHi = seedHi;
     m.stream = stream;
+    // No training step is negative, or so large that float64 skips integers; such a number only has to stay
+    // defined.
+    if (!(step >= 0 && step < 9007199254740992.0)) step = 0;
     const double hi = std::floor(step / 4294967296.0);
     m.stepHi = static_cast<uint32_t>(hi);
     m.stepLo = static_cast<uint32_t>(step - hi * 4294967296.0);

@@ -38,8 +38,6 @@ class Reader {
 };
 
 constexpr size_t kMaxRank = 8;
-/** No array may be larger; keeps every product of sizes far from overflow. */
-constexpr int64_t kMaxElements = int64_t{1} << 40;
 
 Status bad(const std::string& what) {
   return Status::error(Code::badPlan, "bad plan: " + what);
@@ -132,6 +130,18 @@ Status readOp(Reader& in, const double* floats, size_t floatCount, size_t* float
   return {};
 }
 
+/** Each of the slots 0 … count−1 belongs to exactly one value. */
+bool slotsFilled(const Plan& plan, Role role, size_t count) {
+  std::vector<bool> seen(count, false);
+  for (const Value& v : plan.values) {
+    if (v.role != role) continue;
+    const auto slot = static_cast<size_t>(v.slot);
+    if (slot >= count || seen[slot]) return false;
+    seen[slot] = true;
+  }
+  return true;
+}
+
 }  // namespace
 
 Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, size_t floatCount,
@@ -153,6 +163,10 @@ Status decodePlan(const int32_t* words, size_t wordCount, const double* floats, 
   }
   for (size_t i = 0; i < values; ++i) {
     if (Status s = readValue(in, plan); !s.ok()) return s;
+  }
+  if (!slotsFilled(*plan, Role::input, plan->inputCount) ||
+      !slotsFilled(*plan, Role::output, plan->outputCount)) {
+    return bad("an input or output slot that is missing or used twice");
   }
   size_t floatsAt = 0;
   for (size_t i = 0; i < ops; ++i) {

@@ -49,6 +49,8 @@ struct Plan {
 constexpr int32_t kPlanMagic = 0x44524E4E;
 constexpr int32_t kPlanVersion = 1;
 constexpr size_t kAlignment = 64;
+/** No array may be larger; keeps every product of sizes far from overflow. */
+constexpr int64_t kMaxElements = int64_t{1} << 40;
 
 /** Decodes and proves a plan: after `ok`, every op's shapes, dtypes and attributes fit each other and the
  * buffers. */

@@ -59,6 +59,7 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
                                                 " bytes; use a smaller batch or fewer steps.");
 
   std::vector<void*> pointers;
+  pointers.reserve(p.values.size());
   for (const core::Value& v : p.values) {
     const auto slot = static_cast<size_t>(v.slot);
     void* at = nullptr;

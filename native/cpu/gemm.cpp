@@ -1,6 +1,7 @@
 #include "cpu/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace deeprnn::cpu {
 namespace {
@@ -42,6 +43,9 @@ void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size
                     const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
                     bool accumulate, float* scratch) {
   const size_t count = panels(k, n);
+  if (rows == 0 && !accumulate) {
+    for (size_t i = 0; i < m; ++i) std::memset(c + i * cRow, 0, n * sizeof(float));
+  }
   for (size_t first = 0; first < rows; first += kDepthBlock) {
     const size_t depth = std::min(kDepthBlock, rows - first);
     packAll(pool, k, scratch, b + first * bRow, bRow, 1, depth, n);

@@ -75,7 +75,7 @@ Step dropout(const Operands& o) {
       return Status();
     }};
   }
-  const auto steps = static_cast<size_t>(x.shape[0]);
+  const size_t steps = n == 0 ? 0 : static_cast<size_t>(x.shape[0]);
   const size_t width = steps == 0 ? 0 : n / steps;
   return {[=](const RunContext& c) {
             mask().factors(0, width, c.scratch);

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "cpu/executable.h"
+#include "cpu/scores.h"
 
 namespace deeprnn::cpu {
 
@@ -17,6 +18,7 @@ Step swapAxes(const Operands& o) {
   const auto a = static_cast<size_t>(x.shape[0]), b = static_cast<size_t>(x.shape[1]);
   const size_t width = a * b == 0 ? 0 : x.bytes() / (a * b);
   return {[=](const RunContext& c) {
+    if (width == 0) return Status();
     const auto* from = o.in<unsigned char>(0);
     auto* to = o.out<unsigned char>(0);
     const auto row = [&](size_t i) {
@@ -40,12 +42,12 @@ Status failed(size_t element, double value) {
 
 template <class T>
 Status firstNotFinite(const T* x, size_t n) {
-  // x − x is 0 for finite x and NaN otherwise: one sum a block tells whether a look at each element is
+  // 0·x is 0 for finite x and NaN otherwise: one sum a block tells whether a look at each element is
   // needed.
   for (size_t begin = 0; begin < n; begin += 4096) {
     const size_t end = std::min(n, begin + 4096);
     T sum = 0;
-    for (size_t i = begin; i < end; ++i) sum += x[i] - x[i];
+    for (size_t i = begin; i < end; ++i) sum += 0 * x[i];
     if (sum == 0) continue;
     for (size_t i = begin; i < end; ++i) {
       if (!std::isfinite(x[i])) return failed(i, static_cast<double>(x[i]));
@@ -78,8 +80,9 @@ Step embedding(const Operands& o) {
   return {[=](const RunContext&) {
     const auto* id = o.in<int32_t>(0);
     for (size_t i = 0; i < ids; ++i) {
-      if (id[i] < 0 || id[i] >= vocabulary) return failed(i, id[i]);
-      std::memcpy(o.out(0) + i * width, o.in(1) + static_cast<size_t>(id[i]) * width, width * sizeof(float));
+      const int32_t row = readOnce(id + i);
+      if (row < 0 || row >= vocabulary) return failed(i, row);
+      std::memcpy(o.out(0) + i * width, o.in(1) + static_cast<size_t>(row) * width, width * sizeof(float));
     }
     return Status();
   }};
@@ -94,8 +97,9 @@ Step embeddingGrad(const Operands& o) {
     float* table = o.out(0);
     std::memset(table, 0, static_cast<size_t>(vocabulary) * width * sizeof(float));
     for (size_t i = 0; i < ids; ++i) {
-      if (id[i] < 0 || id[i] >= vocabulary) return failed(i, id[i]);
-      float* row = table + static_cast<size_t>(id[i]) * width;
+      const int32_t place = readOnce(id + i);
+      if (place < 0 || place >= vocabulary) return failed(i, place);
+      float* row = table + static_cast<size_t>(place) * width;
       c.k.add(row, o.in(1) + i * width, row, width);
     }
     return Status();
@@ -125,7 +129,9 @@ Step dataStep(const Operands& o) {
     case OpKind::broadcastRows: {
       const auto rows = static_cast<size_t>(o.outValue(0).shape[0]), width = o.inValue(0).elements;
       return {[=](const RunContext&) {
-        for (size_t r = 0; r < rows; ++r) std::memcpy(o.out(0) + r * width, o.in(0), width * sizeof(float));
+        for (size_t r = 0; r < rows && width > 0; ++r) {
+          std::memcpy(o.out(0) + r * width, o.in(0), width * sizeof(float));
+        }
         return Status();
       }};
     }

@@ -22,18 +22,11 @@ Step dense(const Operands& o, const KernelTable& k) {
             g.b1 = c.scratch;
             g.c = o.out(0);
             g.cRow = U;
-            if (!o.in(2)) {
-              gemmAll(c.pool, c.k, g);
-              return Status();
-            }
-            // The last panel reads a whole panel of the bias.
-            float* bias = c.scratch + packedSize(c.k, D, U);
-            std::memcpy(bias, o.in(2), U * sizeof(float));
-            g.bias = bias;
+            g.bias = o.in(2);
             gemmAll(c.pool, c.k, g);
             return Status();
           },
-          packedSize(k, D, U) + roundUp(U, k.panel)};
+          packedSize(k, D, U)};
 }
 
 Step denseGrad(const Operands& o, const KernelTable& k) {

@@ -35,7 +35,7 @@ struct LossRows {
     const double e = parameter;
     switch (kind) {
       case Loss::sparseCategoricalCrossentropy: {
-        const double hot = static_cast<size_t>(o.in<int32_t>(1)[r]) == c ? 1 : 0;
+        const double hot = labelOf(o.in<int32_t>(1), r, C) == c ? 1 : 0;
         return hot * (1 - e) + e / static_cast<double>(C);
       }
       case Loss::categoricalCrossentropy:
@@ -56,7 +56,7 @@ struct LossRows {
     if (categorical()) {
       if (fromLogits) {
         k.softmax(true, p, tmp, 1, C);
-        if (oneTerm()) return -static_cast<double>(tmp[o.in<int32_t>(1)[r]]);
+        if (oneTerm()) return -static_cast<double>(tmp[labelOf(o.in<int32_t>(1), r, C)]);
         for (size_t c = 0; c < C; ++c) {
           const double y = target(o, r, c);
           if (y != 0) sum -= y * tmp[c];
@@ -64,7 +64,8 @@ struct LossRows {
         return sum;
       }
       const double total = rowSum(p);
-      if (oneTerm()) return -std::log(clip(p[o.in<int32_t>(1)[r]] / total, kEpsilon, 1 - kEpsilon));
+      if (oneTerm())
+        return -std::log(clip(p[labelOf(o.in<int32_t>(1), r, C)] / total, kEpsilon, 1 - kEpsilon));
       for (size_t c = 0; c < C; ++c) {
         const double y = target(o, r, c);
         if (y != 0) sum -= y * std::log(clip(p[c] / total, kEpsilon, 1 - kEpsilon));
@@ -134,7 +135,7 @@ struct LossRows {
       if (oneTerm()) {
         const auto s = static_cast<float>(scale);
         for (size_t c = 0; c < C; ++c) d[c] *= s;
-        d[o.in<int32_t>(1)[r]] -= s;
+        d[labelOf(o.in<int32_t>(1), r, C)] -= s;
         return;
       }
       for (size_t c = 0; c < C; ++c) d[c] = static_cast<float>(scale * (d[c] * total - target(o, r, c)));

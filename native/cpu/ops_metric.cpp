@@ -31,7 +31,7 @@ struct MetricRows {
     return best;
   }
   size_t label(size_t r) const {
-    return sparse ? static_cast<size_t>(o.in<int32_t>(1)[r]) : argmax(o.in(1) + r * C, C);
+    return sparse ? labelOf(o.in<int32_t>(1), r, C) : argmax(o.in(1) + r * C, C);
   }
   bool positive(size_t r, size_t c) const { return sparse ? label(r) == c : dense(r, c) > 0.5f; }
 

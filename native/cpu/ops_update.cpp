@@ -125,7 +125,7 @@ Step constraint(const Operands& o) {
   const size_t count = down ? columns : rows, length = down ? rows : columns;
   const size_t sliceStep = down ? 1 : columns, elementStep = down ? columns : 1;
   return {[=](const RunContext&) {
-    for (size_t s = 0; s < count; ++s) {
+    for (size_t s = 0; s < count && length > 0; ++s) {
       float* p = o.out(0) + s * sliceStep;
       double sum = 0;
       for (size_t i = 0; i < length; ++i) sum += static_cast<double>(p[i * elementStep]) * p[i * elementStep];

@@ -2,7 +2,6 @@
 
 namespace deeprnn::cpu {
 
-using core::Activation;
 using core::Cell;
 
 /** A layer's weights as the products read them: columns of the gates r, z apart from those of the candidate n

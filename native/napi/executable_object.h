@@ -27,9 +27,9 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
    * detached. */
   struct Held {
     Napi::ObjectReference array;
-    core::DType dtype;
-    void* data;
-    size_t elements;
+    core::DType dtype = core::DType::real;
+    void* data = nullptr;
+    size_t elements = 0;
   };
 
   void hold(const Napi::Array& arrays, const core::Plan& plan, core::Role role);

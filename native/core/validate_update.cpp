@@ -1,0 +1,70 @@
+// Proves the optimizer's step and constraints.
+#include <unordered_set>
+
+#include "core/proof.h"
+
+namespace deeprnn::core {
+namespace {
+
+/** Which of slots 0 … 2 a rule needs. */
+bool slotNeeded(const Op& op, int slot) {
+  const bool momentum = op.floats[1] > 0;
+  switch (static_cast<Optimizer>(op.ints[0])) {
+    case Optimizer::sgd:
+      return slot == 0 && momentum;
+    case Optimizer::rmsprop:
+      return slot == 0 || (slot == 1 && op.ints[3] == 1) || (slot == 2 && op.floats[2] > 0);
+    case Optimizer::adam:
+      return slot < 2 || op.ints[3] == 1;
+    case Optimizer::adagrad:
+      return slot == 0;
+    case Optimizer::nadam:
+      return slot < 2;
+  }
+  return false;
+}
+
+}  // namespace
+
+void proveUpdate(Proof& p) {
+  const Op& op = p.op();
+  if (!p.demand(op.ints.size() >= 4 && op.floats.size() == 7, "an optimizer's attributes")) return;
+  const int32_t kind = op.ints[0], count = op.ints[1], clip = op.ints[2];
+  if (!p.demand(kind >= 0 && kind <= 4 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 &&
+                    flag(op.ints[3]),
+                "a known optimizer"))
+    return;
+  const auto n = static_cast<size_t>(count);
+  if (!p.arity(1 + 5 * n, 1, 4 + n, 7) || !p.must(p.in(0), DType::float64, {8}, "hyper [8]")) return;
+  p.fits(p.out(0), DType::float64, {count + 1}, "norms [P+1]");
+  // Parameters are updated side by side, so none may be written twice.
+  std::unordered_set<int64_t> written;
+  for (size_t i = 0; i < n; ++i) {
+    const Value *param = p.in(1 + 5 * i), *grad = p.in(2 + 5 * i);
+    if (!p.has(param, DType::real, "a parameter") ||
+        !p.demand(param->role == Role::variable, "a variable as parameter"))
+      return;
+    if (!p.demand(written.insert(param->slot).second, "parameters that differ")) return;
+    if (!p.must(grad, DType::real, param->shape, "a gradient like its parameter")) return;
+    for (int slot = 0; slot < 3; ++slot) {
+      const Value* v = p.in(3 + 5 * i + static_cast<size_t>(slot));
+      if (!p.demand(v || !slotNeeded(op, slot), "the optimizer's slots")) return;
+      if (!p.fits(v, DType::real, param->shape, "a slot like its parameter") ||
+          !p.demand(!v || v->role == Role::variable, "a variable as slot"))
+        return;
+      if (!p.demand(!v || written.insert(v->slot).second, "slots that differ")) return;
+    }
+  }
+}
+
+void proveConstraint(Proof& p) {
+  if (!p.arity(1, 1, 2, 1)) return;
+  const Value* v = p.in(0);
+  if (!p.has(v, DType::real, "a parameter")) return;
+  p.demand(v->role == Role::variable && p.op().inputs[0] == p.op().outputs[0], "one variable, in place");
+  p.demand(v->shape.size() <= 2 && p.op().ints[0] >= 0 && p.op().ints[0] <= 2, "a known constraint");
+  p.demand(p.op().ints[1] >= 0 && (p.op().ints[1] == 0 || p.op().ints[1] < static_cast<int>(v->shape.size())),
+           "an axis of the variable");
+}
+
+}  // namespace deeprnn::core
