@@ -86,21 +86,21 @@ struct Case {
 const Case kCases[] = {
     {Activation::linear, "linear", 0, 0},
     {Activation::tanh, "tanh", 0, 2.5},
-    {Activation::sigmoid, "sigmoid", 0, 3.5},
+    {Activation::sigmoid, "sigmoid", 0, 3},
     {Activation::relu, "relu", 0, 0},
     {Activation::hardSigmoid, "hardSigmoid", 0, 1.5},
-    {Activation::softplus, "softplus", 0, 4},
+    {Activation::softplus, "softplus", 0, 3},
     {Activation::softsign, "softsign", 0, 1.5},
-    {Activation::elu, "elu", 0.7f, 4},
-    {Activation::selu, "selu", 0, 4},
+    {Activation::elu, "elu", 0.7f, 3},
+    {Activation::selu, "selu", 0, 3.5},
     {Activation::exponential, "exponential", 0, 2},
     {Activation::relu6, "relu6", 0, 0},
     {Activation::leakyRelu, "leakyRelu", 0.3f, 0.5},
     {Activation::gelu, "gelu", 0, 6},
     {Activation::silu, "silu", 0, 4},
-    {Activation::mish, "mish", 0, 6},
-    {Activation::hardSilu, "hardSilu", 0, 2},
-    {Activation::geluTanh, "geluTanh", 0, 6},
+    {Activation::mish, "mish", 0, 5},
+    {Activation::hardSilu, "hardSilu", 0, 2.5},
+    {Activation::geluTanh, "geluTanh", 0, 4},
 };
 
 /** The formula of these is −∞·0 at −∞. */
@@ -148,7 +148,9 @@ void testCase(const cpu::KernelTable& k, const Case& c, const std::vector<float>
   size_t at = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     if (std::isinf(x[i]) && x[i] < 0 && undefinedAtMinusInfinity(c.kind)) continue;
-    const double error = ulpError(y[i], valueOf(c.kind, static_cast<double>(c.alpha), x[i]));
+    double error = ulpError(y[i], valueOf(c.kind, static_cast<double>(c.alpha), x[i]));
+    // x·σ(x) and its like: where the factor is denormal, x magnifies the error of its last place.
+    if (core::derivativeFromInput(c.kind) && std::fabs(y[i]) < 0x1p-118f) error -= std::fabs(x[i]);
     if (error > worst) {
       worst = error;
       at = i;
@@ -191,7 +193,8 @@ void testSoftmax(const cpu::KernelTable& k) {
         for (size_t c = 0; c < columns; ++c) {
           const double want = log ? in[c] - top - std::log(sum) : std::exp(in[c] - top) / sum;
           const double error = std::fabs(y[r * columns + c] - want);
-          CHECK(error <= (log ? 0x1p-22 * std::max(1.0, std::fabs(want)) : 4 * spacing(want)),
+          // x − max is rounded before e^ magnifies that.
+          CHECK(error <= (log ? 0x1p-22 * std::max(1.0, std::fabs(want)) : (4 + 0.5 * (top - in[c])) * spacing(want)),
                 std::string(k.name) + " softmax " + std::to_string(want) + " error " + std::to_string(error));
         }
       }
@@ -231,7 +234,8 @@ void testSlopes() {
       size_t at = 0;
       for (size_t i = 0; i < x.size(); ++i) {
         const double want = slopeOf(c.kind, static_cast<double>(c.alpha), x[i], y[i]);
-        if (std::isinf(want)) continue;
+        // Where e^x is about to leave the range of float, dy makes it leave.
+        if (want > 1e38) continue;
         // Slopes are of the size of 1 (the exponential's apart): what counts is the error beside that.
         const double error = std::fabs(dx[i] / dy[i] - want) / std::max(1.0, std::fabs(want));
         if (!(error <= worst)) {

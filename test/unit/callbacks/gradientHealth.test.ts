@@ -18,7 +18,7 @@ const series = (from: number, to: number, length = 40) =>
 async function watch(reports: readonly GradientReport[]): Promise<GradientHealth> {
   const health = callbacks.gradientHealth({ report: 'none' });
   await health.onTrainBegin?.(new FakeModel(), params);
-  reports.forEach((r, i) => health.onGradients?.(r, 0, i));
+  for (const [i, r] of reports.entries()) await health.onGradients?.(r, 0, i);
   return health;
 }
 

@@ -1,0 +1,257 @@
+// The recurrent stack: the same bits for every number of threads, and gradients against differences of its own forward pass.
+#include <cmath>
+#include <cstring>
+
+#include "check.h"
+#include "cpu/rnn_stack.h"
+#include "cpu/session.h"
+
+namespace deeprnn::test {
+namespace {
+
+using core::Activation;
+using core::Cell;
+using cpu::Buffer;
+using cpu::KernelTable;
+using cpu::StackIo;
+using cpu::StackLayer;
+using cpu::StackLayerIo;
+using cpu::StackSpec;
+
+using Floats = std::vector<float>;
+
+StackLayer layer(Cell cell, size_t D, size_t H, bool resetAfter) {
+  StackLayer l;
+  l.cell = cell;
+  l.D = D;
+  l.H = H;
+  l.G = static_cast<size_t>(core::gateCount(cell));
+  l.resetAfter = resetAfter;
+  return l;
+}
+
+/** All arrays of one run of a stack. */
+struct Arrays {
+  struct Layer {
+    Floats kernel, recurrentKernel, bias, h0, c0, y, hT, cT, dy, dhT, dcT, dKernel, dRecurrentKernel, dBias, dh0, dc0;
+  };
+  Floats x, reserve, dx;
+  std::vector<double> norms;
+  std::vector<Layer> layers;
+
+  Arrays(const StackSpec& spec, uint32_t stream) {
+    Random random(stream);
+    const size_t rows = spec.T * spec.N;
+    size_t kept = 0;
+    x = random.floats(rows * spec.layers[0].D);
+    dx.resize(x.size());
+    norms.resize(spec.layers.size() * spec.T);
+    for (size_t i = 0; i < spec.layers.size(); ++i) {
+      const StackLayer& l = spec.layers[i];
+      const size_t state = spec.N * l.H, width = l.G * l.H;
+      const size_t bias = (l.cell == Cell::gru && l.resetAfter ? 2 : 1) * width;
+      const size_t y = i + 1 == spec.layers.size() && !spec.returnSequences ? state : rows * l.H;
+      const bool lstm = l.cell == Cell::lstm;
+      Layer a;
+      a.kernel = random.floats(l.D * width);
+      a.recurrentKernel = random.floats(l.H * width);
+      for (float& w : a.recurrentKernel) w *= 0.5f;
+      a.bias = random.floats(bias);
+      a.h0 = random.floats(state);
+      a.c0 = random.floats(lstm ? state : 0);
+      a.y.resize(y);
+      a.hT.resize(state);
+      a.cT.resize(a.c0.size());
+      a.dy = random.floats(y);
+      a.dhT = random.floats(state);
+      a.dcT = random.floats(a.c0.size());
+      a.dKernel.resize(a.kernel.size());
+      a.dRecurrentKernel.resize(a.recurrentKernel.size());
+      a.dBias.resize(bias);
+      a.dh0.resize(state);
+      a.dc0.resize(a.c0.size());
+      layers.push_back(std::move(a));
+      kept += rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell));
+    }
+    reserve.resize(kept);
+  }
+
+  StackIo io(bool withReserve) {
+    StackIo io;
+    io.step = 7;
+    io.x = x.data();
+    io.reserve = withReserve ? reserve.data() : nullptr;
+    io.dx = dx.data();
+    io.stepNorms = norms.data();
+    const auto orNull = [](Floats& v) { return v.empty() ? nullptr : v.data(); };
+    for (Layer& a : layers) {
+      StackLayerIo l{};
+      l.kernel = a.kernel.data();
+      l.recurrentKernel = a.recurrentKernel.data();
+      l.bias = a.bias.data();
+      l.h0 = a.h0.data();
+      l.c0 = orNull(a.c0);
+      l.y = a.y.data();
+      l.hT = a.hT.data();
+      l.cT = orNull(a.cT);
+      l.dy = a.dy.data();
+      l.dhT = a.dhT.data();
+      l.dcT = orNull(a.dcT);
+      l.dKernel = a.dKernel.data();
+      l.dRecurrentKernel = a.dRecurrentKernel.data();
+      l.dBias = a.dBias.data();
+      l.dh0 = a.dh0.data();
+      l.dc0 = orNull(a.dc0);
+      io.layers.push_back(l);
+    }
+    return io;
+  }
+
+  void forward(const StackSpec& spec, const KernelTable& k, int threads, bool withReserve) {
+    cpu::ThreadPool pool(threads);
+    const cpu::RnnStack stack(spec, k, threads);
+    const Buffer scratch(stack.forwardScratch(withReserve) * sizeof(float));
+    stack.forward(io(withReserve), reinterpret_cast<float*>(scratch.data()), pool);
+  }
+
+  void backward(const StackSpec& spec, const KernelTable& k, int threads) {
+    cpu::ThreadPool pool(threads);
+    const cpu::RnnStack stack(spec, k, threads);
+    const Buffer scratch(stack.backwardScratch() * sizeof(float));
+    stack.backward(io(true), reinterpret_cast<float*>(scratch.data()), pool);
+  }
+
+  /** The scalar whose gradient dy, dhT and dcT ask for. */
+  double objective() const {
+    double sum = 0;
+    const auto addProduct = [&](const Floats& a, const Floats& b) {
+      for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
+    };
+    for (const Layer& l : layers) {
+      addProduct(l.y, l.dy);
+      addProduct(l.hT, l.dhT);
+      addProduct(l.cT, l.dcT);
+    }
+    return sum;
+  }
+
+  /** Everything that a run writes. */
+  std::vector<const Floats*> results() const {
+    std::vector<const Floats*> all = {&dx, &reserve};
+    for (const Layer& l : layers) {
+      for (const Floats* f : {&l.y, &l.hT, &l.cT, &l.dKernel, &l.dRecurrentKernel, &l.dBias, &l.dh0, &l.dc0}) {
+        all.push_back(f);
+      }
+    }
+    return all;
+  }
+
+  bool operator==(const Arrays& other) const {
+    const std::vector<const Floats*> a = results(), b = other.results();
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (!a[i]->empty() && std::memcmp(a[i]->data(), b[i]->data(), a[i]->size() * sizeof(float)) != 0) return false;
+    }
+    return norms == other.norms;
+  }
+};
+
+void testThreads(const StackSpec& spec, const KernelTable& k, const std::string& what) {
+  Arrays one(spec, 5);
+  one.forward(spec, k, 1, true);
+  one.backward(spec, k, 1);
+  for (int threads : {2, 3, 4}) {
+    Arrays many(spec, 5);
+    many.forward(spec, k, threads, true);
+    many.backward(spec, k, threads);
+    CHECK(many == one, what + ": other bits with " + std::to_string(threads) + " threads");
+  }
+  // Without a reserve the outputs are the same.
+  Arrays serving(spec, 5);
+  serving.forward(spec, k, 2, false);
+  for (size_t l = 0; l < spec.layers.size(); ++l) CHECK(serving.layers[l].y == one.layers[l].y, what + ": serving");
+}
+
+/** Along a random direction of one array: ⟨gradient, direction⟩ against a central difference. */
+void testGradient(const StackSpec& spec, const KernelTable& k, Arrays& arrays, Floats& value, const Floats& gradient,
+                  const std::string& what) {
+  if (value.empty()) return;
+  Random random(6);
+  const Floats direction = random.floats(value.size()), start = value;
+  const double h = 1.0 / 128;
+  double expected = 0, size = 0;
+  for (size_t i = 0; i < value.size(); ++i) {
+    expected += static_cast<double>(gradient[i]) * direction[i];
+    size += std::fabs(static_cast<double>(gradient[i]) * direction[i]);
+  }
+  double sides[2];
+  for (int side = 0; side < 2; ++side) {
+    for (size_t i = 0; i < value.size(); ++i) {
+      value[i] = static_cast<float>(start[i] + (side ? h : -h) * direction[i]);
+    }
+    arrays.forward(spec, k, 1, true);
+    sides[side] = arrays.objective();
+  }
+  value = start;
+  const double difference = (sides[1] - sides[0]) / (2 * h);
+  CHECK(size > 0 && std::fabs(difference - expected) <= 2e-3 * size + 2e-3,
+        what + ": " + std::to_string(difference) + ", gradient " + std::to_string(expected));
+}
+
+void testGradients(const StackSpec& spec, const KernelTable& k, const std::string& what) {
+  Arrays a(spec, 7);
+  a.forward(spec, k, 1, true);
+  a.backward(spec, k, 1);
+  const Arrays done = a;
+  testGradient(spec, k, a, a.x, done.dx, what + " dx");
+  for (size_t l = 0; l < spec.layers.size(); ++l) {
+    const std::string at = what + " layer " + std::to_string(l);
+    testGradient(spec, k, a, a.layers[l].kernel, done.layers[l].dKernel, at + " dKernel");
+    testGradient(spec, k, a, a.layers[l].recurrentKernel, done.layers[l].dRecurrentKernel, at + " dRecurrentKernel");
+    testGradient(spec, k, a, a.layers[l].bias, done.layers[l].dBias, at + " dBias");
+    testGradient(spec, k, a, a.layers[l].h0, done.layers[l].dh0, at + " dh0");
+    testGradient(spec, k, a, a.layers[l].c0, done.layers[l].dc0, at + " dc0");
+  }
+}
+
+}  // namespace
+
+void testStack() {
+  const struct {
+    Cell cell;
+    bool resetAfter;
+    const char* name;
+  } cells[] = {{Cell::simpleRnn, false, "simpleRnn"},
+               {Cell::lstm, false, "lstm"},
+               {Cell::gru, false, "gru"},
+               {Cell::gru, true, "gru resetAfter"}};
+  for (const KernelTable* k : usableKernels()) {
+    for (const auto& cell : cells) {
+      for (int variant = 0; variant < 3; ++variant) {
+        StackSpec spec;
+        spec.T = 5;
+        spec.N = 13;
+        spec.returnSequences = variant != 1;
+        spec.goBackwards = variant == 1;
+        spec.seedLo = 1;
+        spec.seedHi = 2;
+        spec.layers = {layer(cell.cell, 3, 7, cell.resetAfter)};
+        if (variant > 0) spec.layers.push_back(layer(cell.cell, 7, 11, cell.resetAfter));
+        for (StackLayer& l : spec.layers) {
+          if (variant != 2) continue;
+          l.activation = Activation::gelu;
+          l.recurrentActivation = Activation::silu;
+          l.inputRate = 0.3;
+          l.recurrentRate = 0.4;
+          l.inputStream = 3;
+          l.recurrentStream = 4;
+          l.maskPerElement = &l == spec.layers.data();
+        }
+        const std::string what = std::string(k->name) + " " + cell.name + " variant " + std::to_string(variant);
+        testThreads(spec, *k, what);
+        testGradients(spec, *k, what);
+      }
+    }
+  }
+}
+
+}  // namespace deeprnn::test

@@ -1,0 +1,146 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  DeepRnnError,
+  layers,
+  loadModel,
+  loadWeights,
+  sequential,
+  standardScaler,
+  type Tensor,
+  wordVectorizer,
+} from '../../../lib';
+import { randomSequences, smallModel, whichThird } from './data';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-models-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = path.join(folder, 'model.safetensors');
+
+const x = randomSequences(64, 6, 4, 1);
+const y = whichThird(x);
+const compile = {
+  loss: 'sparseCategoricalCrossentropy',
+  optimizer: { type: 'adam', learningRate: 0.01, clipNorm: 1 },
+  metrics: ['accuracy'],
+};
+const bits = (t: Tensor) => Buffer.from(t.data.buffer, t.data.byteOffset, t.data.byteLength).toString('hex');
+
+async function refusal(work: Promise<unknown>): Promise<string> {
+  const error = await work.then(
+    () => new Error('nothing was refused'),
+    (e: unknown) => e,
+  );
+  expect(error).toBeInstanceOf(DeepRnnError);
+  expect((error as DeepRnnError).code).toBe('ERR_FILE');
+  return (error as Error).message;
+}
+
+test('a loaded model predicts the same bits and is compiled as it was', async () => {
+  const model = smallModel(2).compile(compile);
+  await model.fit(x, y, { epochs: 2 });
+  await model.save(file);
+  const again = await loadModel(file);
+  expect(bits(await again.predict(x))).toBe(bits(await model.predict(x)));
+  expect(await again.evaluate(x, y)).toEqual(await model.evaluate(x, y));
+  expect(again.getConfig()).toEqual(model.getConfig());
+  expect(again.optimizer.getConfig()).toEqual(model.optimizer.getConfig());
+});
+
+test('with the optimizer, training goes on as if never saved', async () => {
+  const model = smallModel(2, 0.2).compile(compile);
+  await model.fit(x, y, { epochs: 2 });
+  await model.save(file, { includeOptimizer: true });
+  const again = await loadModel(file);
+  expect(again.step).toBe(model.step);
+  const [a, b] = [await model.fit(x, y, { epochs: 2 }), await again.fit(x, y, { epochs: 2 })];
+  expect(b.toJSON()).toEqual(a.toJSON());
+  expect(bits(await again.predict(x))).toBe(bits(await model.predict(x)));
+});
+
+test('without it, only weights are in the file', async () => {
+  const model = smallModel(2).compile(compile);
+  await model.fit(x, y);
+  await model.save(file);
+  const again = await loadModel(file);
+  expect(again.step).toBe(0);
+  expect(again.variables.names().filter((name) => name.includes(':'))).toEqual([]);
+});
+
+test('scalers and vectorizers come with the model', async () => {
+  const model = smallModel(2);
+  model.preprocessing['inputs'] = standardScaler().fit([
+    [1, 10],
+    [3, 30],
+  ]);
+  model.preprocessing['words'] = wordVectorizer().fit('to be or not to be');
+  await model.save(file);
+  const { preprocessing } = await loadModel(file);
+  const scaler = preprocessing['inputs'] as ReturnType<typeof standardScaler>;
+  expect(scaler.transform([[5, 20]]).toArray()).toEqual([[3, 0]]);
+  expect((preprocessing['words'] as ReturnType<typeof wordVectorizer>).decode([2, 3, 1])).toBe(
+    'be to \uFFFD',
+  );
+});
+
+test('a model that is not compiled is saved and loaded too', async () => {
+  const model = smallModel(2);
+  await model.save(file);
+  const again = await loadModel(file, { device: 'reference' });
+  expect(again.compiled).toBeUndefined();
+  expect((await again.predict(x)).shape).toEqual([64, 3]);
+});
+
+test('weights of another model are refused, and the model keeps its own', async () => {
+  await smallModel(2).save(file);
+  const other = sequential([layers.lstm({ units: 8, inputShape: [6, 4], name: 'lstm' })]);
+  const before = await other.getWeights();
+  expect(await refusal(loadWeights(other, file))).toBe(
+    `'${file}' holds the weights of another model: expected lstm/kernel [4, 32], got [4, 36].`,
+  );
+  const smaller = sequential([layers.lstm({ units: 9, inputShape: [6, 4], name: 'lstm' })]);
+  expect(await refusal(loadWeights(smaller, file))).toBe(
+    `'${file}' holds the weights of another model: expected no array 'dense/bias', got one.`,
+  );
+  const renamed = sequential([layers.lstm({ units: 9, inputShape: [6, 4], name: 'encoder' })]);
+  expect(await refusal(loadWeights(renamed, file))).toBe(
+    `'${file}' holds the weights of another model: expected encoder/kernel [4, 36], got no such array.`,
+  );
+  const after = await other.getWeights();
+  for (const [name, t] of before) expect(bits(after.get(name) as Tensor)).toBe(bits(t));
+});
+
+test('a truncated, an altered and a foreign file', async () => {
+  await smallModel(2).save(file);
+  const whole = readFileSync(file);
+  writeFileSync(file, whole.subarray(0, whole.length / 2));
+  expect(await refusal(loadModel(file))).toContain("lies outside the file's data");
+  whole[whole.length - 9] = (whole[whole.length - 9] as number) ^ 4;
+  writeFileSync(file, whole);
+  expect(await refusal(loadModel(file))).toBe(
+    `'${file}' was altered after it was saved: its checksum does not fit.`,
+  );
+  writeFileSync(file, '{"class_name": "Sequential"}');
+  expect(await refusal(loadModel(file))).toContain('is not a usable safetensors file: its header says it is');
+});
+
+test('a saved model is no checkpoint', async () => {
+  const model = smallModel(2).compile(compile);
+  await model.save(file);
+  expect(await refusal(model.fit(x, y, { resumeFrom: file }))).toBe(
+    `fit: resumeFrom: '${file}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
+  );
+});
+
+test('a failed save leaves the old file whole', async () => {
+  await smallModel(2).save(file);
+  const before = readFileSync(file);
+  const model = smallModel(3);
+  model.preprocessing['broken'] = {
+    toJSON: () => {
+      throw new Error('no');
+    },
+  } as never;
+  await expect(model.save(file)).rejects.toThrow('no');
+  expect(readFileSync(file).equals(before)).toBe(true);
+});

@@ -1,0 +1,130 @@
+import { callbacks, layers, sequential, type Tensor, tensor } from '../../../lib';
+import { randomSequences } from './data';
+
+const stack = (options: object, shape: object) => [
+  layers.lstm({ units: 5, returnSequences: true, ...options, ...shape }),
+  layers.gru({ units: 3, returnSequences: true, ...options }),
+];
+const near = (a: Tensor, b: Tensor) => {
+  expect(a.shape).toEqual(b.shape);
+  for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
+};
+
+/** Steps `begin` … `end` of sequences. */
+function cut(x: Tensor, begin: number, end: number): Tensor {
+  const [count, steps, width] = x.shape as [number, number, number];
+  const out = new Float32Array(count * (end - begin) * width);
+  for (let n = 0; n < count; n++)
+    out.set(
+      x.data.subarray((n * steps + begin) * width, (n * steps + end) * width),
+      n * (end - begin) * width,
+    );
+  return tensor(out, [count, end - begin, width]);
+}
+
+describe.each(['cpu', 'reference'])('on %s', (device) => {
+  test('a stateful model goes on where the last batch ended; resetStates starts anew', async () => {
+    const x = randomSequences(2, 12, 4, 1);
+    const whole = sequential(stack({}, { inputShape: [12, 4] }), { seed: 3 }).compile({
+      loss: 'mse',
+      device,
+    });
+    const stateful = sequential(stack({ stateful: true }, { batchInputShape: [2, null, 4] }), {
+      seed: 3,
+    }).compile({ loss: 'mse', device });
+    const expected = await whole.predict(x);
+    for (let round = 0; round < 2; round++) {
+      near(await stateful.predict(cut(x, 0, 5)), cut(expected, 0, 5));
+      near(await stateful.predict(cut(x, 5, 6)), cut(expected, 5, 6));
+      near(await stateful.predict(cut(x, 6, 12)), cut(expected, 6, 12));
+      await stateful.resetStates();
+    }
+    await stateful.predict(cut(x, 0, 5));
+    const carried = await stateful.predict(cut(x, 0, 5));
+    expect(Math.abs((carried.data[0] as number) - (expected.data[0] as number))).toBeGreaterThan(1e-4);
+  });
+
+  test('initial states are used, one row per example, over several batches', async () => {
+    const x = randomSequences(5, 4, 4, 2);
+    const model = sequential(stack({}, { inputShape: [null, 4] }), { seed: 3 }).compile({
+      loss: 'mse',
+      device,
+    });
+    const states = {
+      lstm: {
+        h: randomSequences(5, 1, 5, 7).reshape([5, 5]),
+        c: randomSequences(5, 1, 5, 8).reshape([5, 5]),
+      },
+      gru: { h: randomSequences(5, 1, 3, 9).reshape([5, 3]) },
+    };
+    const together = await model.predict(x, { initialStates: states });
+    near(await model.predict(x, { initialStates: states, batchSize: 2 }), together);
+    const without = await model.predict(x);
+    expect(Math.abs((without.data[0] as number) - (together.data[0] as number))).toBeGreaterThan(1e-3);
+    await expect(model.predict(x, { initialStates: { lstm: { z: states.lstm.h } } })).rejects.toThrow(
+      'predict: initialStates: expected one of lstm/h, lstm/c, gru/h, got lstm/z.',
+    );
+    await expect(model.predict(x, { initialStates: { gru: { h: states.lstm.h } } })).rejects.toThrow(
+      'predict: initialStates: gru/h: expected shape [5, 3], got [5, 5].',
+    );
+  });
+
+  test('learned initial states are trained', async () => {
+    const x = randomSequences(8, 3, 4, 2);
+    const model = sequential(
+      [layers.lstm({ units: 5, initialState: 'learned', inputShape: [3, 4] }), layers.dense({ units: 1 })],
+      { seed: 3 },
+    );
+    model.compile({ loss: 'mse', optimizer: 'sgd', device });
+    await model.fit(x, tensor(new Float32Array(8).fill(2)), { epochs: 2 });
+    const weights = await model.getWeights();
+    expect([...weights.keys()]).toEqual([
+      'lstm/kernel',
+      'lstm/recurrentKernel',
+      'lstm/bias',
+      'lstm/initialH',
+      'lstm/initialC',
+      'dense/kernel',
+      'dense/bias',
+    ]);
+    for (const name of ['lstm/initialH', 'lstm/initialC'])
+      expect(Math.hypot(...(weights.get(name) as Tensor).data)).toBeGreaterThan(1e-5);
+  });
+});
+
+test('sequences of any length where the shape says null', async () => {
+  const model = sequential(
+    [layers.simpleRNN({ units: 4, inputShape: [null, 2] }), layers.dense({ units: 1 })],
+    { seed: 1 },
+  );
+  for (const steps of [1, 7, 30])
+    expect((await model.predict(randomSequences(3, steps, 2, 1))).shape).toEqual([3, 1]);
+});
+
+test('gradient health says in words that a deep sigmoid stack forgets', async () => {
+  const x = randomSequences(32, 40, 3, 5);
+  const y = tensor(Float32Array.from({ length: 32 }, (_, n) => x.data[n * 40 * 3] as number));
+  const model = sequential(
+    [
+      layers.simpleRNN({ units: 8, activation: 'sigmoid', returnSequences: true, inputShape: [40, 3] }),
+      layers.simpleRNN({ units: 8, activation: 'sigmoid' }),
+      layers.dense({ units: 1 }),
+    ],
+    { seed: 1 },
+  );
+  model.compile({ loss: 'mse', optimizer: 'sgd' });
+  const health = callbacks.gradientHealth({ every: 1, report: 'none' });
+  await model.fit(x, y, { epochs: 2, callbacks: [health] });
+  const found = health.findings();
+  expect(found.map((f) => f.kind)).toContain('vanishing');
+  expect(found.find((f) => f.where === 'time')?.message).toMatch(
+    /^Gradients vanish through time in layer 'simpleRNN/,
+  );
+  const gated = sequential([layers.lstm({ units: 8, inputShape: [40, 3] }), layers.dense({ units: 1 })], {
+    seed: 1,
+  });
+  gated.compile({ loss: 'mse', optimizer: 'sgd' });
+  const other = callbacks.gradientHealth({ every: 1, report: 'none' });
+  await gated.fit(x, y, { epochs: 1, callbacks: [other] });
+  expect(Object.keys(other.summary().steps)).toEqual(['lstm']);
+});
