@@ -21,7 +21,7 @@ async function train() {
     layers.lstm({ units: 5, returnSequences: true, inputShape: [7, 3] }),
     layers.simpleRNN({ units: 4 }),
     layers.dense({ units: 2, activation: 'softmax' }),
-  ]);
+  ], { seed: 1 });
   model.compile({ loss: 'sparseCategoricalCrossentropy', optimizer: 'adam', metrics: ['accuracy'], device: 'cpu' });
   const x = tensor(Float32Array.from({ length: 11 * 7 * 3 }, (_, i) => Math.sin(i)), [11, 7, 3]);
   const y = tensor(Int32Array.from({ length: 11 }, (_, i) => i % 2), [11]);
