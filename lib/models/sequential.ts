@@ -156,6 +156,20 @@ export class Sequential implements CallbackModel {
 
   private grow(layer: Layer): void {
     const from = this.output ?? (this.input as SymbolicShape);
+    const own = layer.inputShape;
+    const fits =
+      own === undefined ||
+      (own.length === from.shape.length &&
+        own.every((n, i) => n === null || from.shape[i] === null || n === from.shape[i]));
+    if (!fits) {
+      const shown = (shape: readonly (number | null)[]) => `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
+      refuse(
+        'ERR_SHAPE',
+        layer.subject,
+        `inputs of shape ${shown(own)}, its inputShape`,
+        `${shown(from.shape)} from below`,
+      );
+    }
     const to = layer.outputShape(from);
     layer.build(from);
     for (const spec of layer.weights) {

@@ -110,6 +110,36 @@ describe('bad models', () => {
     );
   });
 
+  test('feature sizes that differ between layers', async () => {
+    const work = () =>
+      sequential([
+        layers.lstm({ units: 8, returnSequences: true, inputShape: [6, 4] }),
+        layers.gru({ units: 3, inputShape: [6, 4] }),
+      ]);
+    expect(await message(work)).toBe(
+      "layer 'gru': expected inputs of shape [N, 6, 4], its inputShape, got [N, 6, 8] from below.",
+    );
+  });
+
+  test('a recurrent layer above one that gives only its last step', async () => {
+    const work = () => sequential([layers.lstm({ units: 8, inputShape: [6, 4] }), layers.gru({ units: 3 })]);
+    expect(await message(work)).toBe(
+      "layer 'gru': expected a sequence [N, T, features], got [N, 8]. When a recurrent layer is below, give it returnSequences: true.",
+    );
+  });
+
+  test('units 0, fractional or missing', async () => {
+    expect(await message(() => layers.lstm({ units: 0 }))).toBe(
+      'layers.lstm: units: expected a positive integer, got 0.',
+    );
+    expect(await message(() => layers.dense({ units: 1.5, name: 'head' }))).toBe(
+      "layer 'head': units: expected a positive integer, got 1.5.",
+    );
+    expect(await message(() => layers.gru({} as never))).toBe(
+      'layers.gru: units: expected a positive integer, got undefined.',
+    );
+  });
+
   test('fit before compile', async () => {
     expect(await message(() => smallModel().fit(x, y))).toBe(
       "fit: model 'sequential' is not compiled. Call compile({ loss, optimizer }) first.",
