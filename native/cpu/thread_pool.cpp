@@ -64,29 +64,42 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::takeTasks() {
-  for (size_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-       i = next_.fetch_add(1, std::memory_order_relaxed)) {
-    call_(body_, i);
+void ThreadPool::takeTasks(uint32_t loop) {
+  uint64_t state = state_.load(std::memory_order_acquire);
+  for (;;) {
+    const auto task = static_cast<uint32_t>(state);
+    // Were these of a later loop already, the exchange below would fail: the state changes before they do.
+    const uint32_t count = count_.load(std::memory_order_acquire);
+    const Call call = call_.load(std::memory_order_acquire);
+    const void* body = body_.load(std::memory_order_acquire);
+    if (static_cast<uint32_t>(state >> 32) != loop || task >= count) return;
+    if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
+    call(body, task);
+    done_.fetch_add(1, std::memory_order_release);
+    state = state_.load(std::memory_order_acquire);
   }
 }
 
 void ThreadPool::run(size_t count, Call call, const void* body) {
-  call_ = call;
-  body_ = body;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_seq_cst);
+  const auto previous = static_cast<uint32_t>(state_.load(std::memory_order_relaxed) >> 32);
+  const uint32_t loop = previous + 2;
+  // An odd number in between belongs to no loop: nobody can take a task while the fields change.
+  state_.store(static_cast<uint64_t>(previous + 1) << 32, std::memory_order_seq_cst);
+  call_.store(call, std::memory_order_release);
+  body_.store(body, std::memory_order_release);
+  count_.store(static_cast<uint32_t>(count), std::memory_order_release);
+  done_.store(0, std::memory_order_release);
+  state_.store(static_cast<uint64_t>(loop) << 32, std::memory_order_seq_cst);
   if (sleeping_.load(std::memory_order_seq_cst) > 0) {
     // Taking the lock orders this after a worker's decision to sleep.
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
     }
     wake_.notify_all();
   }
-  takeTasks();
-  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; ++spins) {
+  takeTasks(loop);
+  for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) {
     if (spins < kSpins) {
       relax();
     } else {
@@ -96,22 +109,26 @@ void ThreadPool::run(size_t count, Call call, const void* body) {
 }
 
 void ThreadPool::work() {
-  unsigned seen = 0;
+  uint32_t seen = 0;
+  const auto current = [this] { return static_cast<uint32_t>(state_.load(std::memory_order_acquire) >> 32); };
+  // Odd numbers mark a loop in the making.
+  const auto news = [&] {
+    const uint32_t now = current();
+    return now != seen && now % 2 == 0;
+  };
   for (;;) {
-    for (int spins = 0; spins < kSpins && epoch_.load(std::memory_order_acquire) == seen &&
-                        !stop_.load(std::memory_order_relaxed);
-         ++spins)
-      relax();
-    if (epoch_.load(std::memory_order_acquire) == seen) {
+    for (int spins = 0; spins < kSpins && !news() && !stop_.load(std::memory_order_relaxed); ++spins) relax();
+    if (!news()) {
       std::unique_lock<std::mutex> lock(mutex_);
       sleeping_.fetch_add(1, std::memory_order_seq_cst);
-      wake_.wait(lock, [&] { return stop_.load() || epoch_.load(std::memory_order_seq_cst) != seen; });
+      wake_.wait(lock, [&] { return stop_.load() || news(); });
       sleeping_.fetch_sub(1, std::memory_order_seq_cst);
       if (stop_.load()) return;
     }
-    seen = epoch_.load(std::memory_order_acquire);
-    takeTasks();
-    busy_.fetch_sub(1, std::memory_order_release);
+    const uint32_t loop = current();
+    if (loop % 2 != 0) continue;
+    seen = loop;
+    takeTasks(loop);
   }
 }
 

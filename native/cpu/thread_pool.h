@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -40,16 +41,20 @@ class ThreadPool {
 
   void run(size_t count, Call call, const void* body);
   void work();
-  void takeTasks();
+  void takeTasks(uint32_t loop);
 
   std::vector<std::thread> workers_;
-  // One loop: written by the caller before `epoch_` tells the workers, left alone until all have reported.
-  Call call_ = nullptr;
-  const void* body_ = nullptr;
-  size_t count_ = 0;
-  std::atomic<size_t> next_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<unsigned> epoch_{0};
+  /**
+   * The number of the loop (high half) and its next task (low half), in one word, so that a task is only ever
+   * taken of the loop that the taker knows. The caller waits for tasks, not for threads: a worker that wakes
+   * late finds nothing to do and holds nobody up, which is what keeps a busy machine from slowing every loop
+   * to the pace of its scheduler.
+   */
+  std::atomic<uint64_t> state_{0};
+  std::atomic<Call> call_{nullptr};
+  std::atomic<const void*> body_{nullptr};
+  std::atomic<uint32_t> count_{0};
+  std::atomic<uint32_t> done_{0};
   std::atomic<int> sleeping_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;

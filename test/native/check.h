@@ -1,4 +1,5 @@
-// What the C++ tests share: demands, random numbers that are the same everywhere, and the kernels that this machine can run.
+// What the C++ tests share: demands, random numbers that are the same everywhere, and the kernels that this
+// machine can run.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,10 @@ namespace deeprnn::test {
 /** Reports a failed demand; the process then exits with 1. */
 void fail(const char* file, int line, const std::string& what);
 
-#define CHECK(condition, ...)                                                                     \
-  do {                                                                                            \
-    if (!(condition)) ::deeprnn::test::fail(__FILE__, __LINE__, ::std::string(#condition "  ") + __VA_ARGS__); \
+#define CHECK(condition, ...)                                                                  \
+  do {                                                                                         \
+    if (!(condition))                                                                          \
+      ::deeprnn::test::fail(__FILE__, __LINE__, ::std::string(#condition "  ") + __VA_ARGS__); \
   } while (false)
 
 class Random {

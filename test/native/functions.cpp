@@ -1,4 +1,5 @@
-// The activations of every kernel table against double: over the whole range of float, in units in the last place.
+// The activations of every kernel table against double: over the whole range of float, in units in the last
+// place.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,63 +16,105 @@ using core::Activation;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-double sigmoid(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
-double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
-double hardSigmoid(double x) { return std::min(std::max(x / 6 + 0.5, 0.0), 1.0); }
-double normalCdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-double geluTanhInner(double x) { return std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x); }
+double sigmoid(double x) {
+  return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
+}
+double softplus(double x) {
+  return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
+}
+double hardSigmoid(double x) {
+  return std::min(std::max(x / 6 + 0.5, 0.0), 1.0);
+}
+double normalCdf(double x) {
+  return 0.5 * std::erfc(-x / std::sqrt(2.0));
+}
+double geluTanhInner(double x) {
+  return std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+}
 
 constexpr double kSeluScale = 1.0507009873554805, kSeluAlpha = 1.6732632423543772;
 
 double valueOf(Activation kind, double alpha, double x) {
   switch (kind) {
-    case Activation::tanh: return std::tanh(x);
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::relu: return std::max(x, 0.0);
-    case Activation::hardSigmoid: return hardSigmoid(x);
-    case Activation::softplus: return softplus(x);
-    case Activation::softsign: return std::isinf(x) ? std::copysign(1.0, x) : x / (1 + std::fabs(x));
-    case Activation::elu: return x > 0 ? x : alpha * std::expm1(x);
-    case Activation::selu: return kSeluScale * (x > 0 ? x : kSeluAlpha * std::expm1(x));
-    case Activation::exponential: return std::exp(x);
-    case Activation::relu6: return std::min(std::max(x, 0.0), 6.0);
-    case Activation::leakyRelu: return x > 0 ? x : alpha * x;
-    case Activation::gelu: return x * normalCdf(x);
-    case Activation::silu: return x * sigmoid(x);
-    case Activation::mish: return x * std::tanh(softplus(x));
-    case Activation::hardSilu: return x * hardSigmoid(x);
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::relu:
+      return std::max(x, 0.0);
+    case Activation::hardSigmoid:
+      return hardSigmoid(x);
+    case Activation::softplus:
+      return softplus(x);
+    case Activation::softsign:
+      return std::isinf(x) ? std::copysign(1.0, x) : x / (1 + std::fabs(x));
+    case Activation::elu:
+      return x > 0 ? x : alpha * std::expm1(x);
+    case Activation::selu:
+      return kSeluScale * (x > 0 ? x : kSeluAlpha * std::expm1(x));
+    case Activation::exponential:
+      return std::exp(x);
+    case Activation::relu6:
+      return std::min(std::max(x, 0.0), 6.0);
+    case Activation::leakyRelu:
+      return x > 0 ? x : alpha * x;
+    case Activation::gelu:
+      return x * normalCdf(x);
+    case Activation::silu:
+      return x * sigmoid(x);
+    case Activation::mish:
+      return x * std::tanh(softplus(x));
+    case Activation::hardSilu:
+      return x * hardSigmoid(x);
     // (1 + tanh u)/2 = σ(2u), which does not cancel.
-    case Activation::geluTanh: return x * sigmoid(2 * geluTanhInner(x));
-    default: return x;
+    case Activation::geluTanh:
+      return x * sigmoid(2 * geluTanhInner(x));
+    default:
+      return x;
   }
 }
 
 double slopeOf(Activation kind, double alpha, double x, double y) {
   switch (kind) {
-    case Activation::tanh: return 1 - y * y;
-    case Activation::sigmoid: return y * (1 - y);
-    case Activation::relu: return y > 0;
-    case Activation::hardSigmoid: return y > 0 && y < 1 ? 1.0 / 6 : 0;
-    case Activation::softplus: return -std::expm1(-y);
-    case Activation::softsign: return (1 - std::fabs(y)) * (1 - std::fabs(y));
-    case Activation::elu: return y > 0 ? 1 : y + alpha;
-    case Activation::selu: return y > 0 ? kSeluScale : y + kSeluScale * kSeluAlpha;
-    case Activation::exponential: return y;
-    case Activation::relu6: return y > 0 && y < 6;
-    case Activation::leakyRelu: return y > 0 ? 1 : alpha;
-    case Activation::gelu: return normalCdf(x) + x * std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI);
-    case Activation::silu: return sigmoid(x) * (1 + x * sigmoid(-x));
+    case Activation::tanh:
+      return 1 - y * y;
+    case Activation::sigmoid:
+      return y * (1 - y);
+    case Activation::relu:
+      return y > 0;
+    case Activation::hardSigmoid:
+      return y > 0 && y < 1 ? 1.0 / 6 : 0;
+    case Activation::softplus:
+      return -std::expm1(-y);
+    case Activation::softsign:
+      return (1 - std::fabs(y)) * (1 - std::fabs(y));
+    case Activation::elu:
+      return y > 0 ? 1 : y + alpha;
+    case Activation::selu:
+      return y > 0 ? kSeluScale : y + kSeluScale * kSeluAlpha;
+    case Activation::exponential:
+      return y;
+    case Activation::relu6:
+      return y > 0 && y < 6;
+    case Activation::leakyRelu:
+      return y > 0 ? 1 : alpha;
+    case Activation::gelu:
+      return normalCdf(x) + x * std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI);
+    case Activation::silu:
+      return sigmoid(x) * (1 + x * sigmoid(-x));
     case Activation::mish: {
       const double t = std::tanh(softplus(x));
       return t + x * (1 - t * t) * sigmoid(x);
     }
-    case Activation::hardSilu: return hardSigmoid(x) + (x > -3 && x < 3 ? x / 6 : 0);
+    case Activation::hardSilu:
+      return hardSigmoid(x) + (x > -3 && x < 3 ? x / 6 : 0);
     case Activation::geluTanh: {
       // Beyond |x| = 30 the slope is 0 or 1 to the last bit, and the terms overflow.
       const double u = std::min(std::max(x, -30.0), 30.0), s = sigmoid(2 * geluTanhInner(u));
       return s + 2 * u * s * (1 - s) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * u * u);
     }
-    default: return 1;
+    default:
+      return 1;
   }
 }
 
@@ -104,7 +147,9 @@ const Case kCases[] = {
 };
 
 /** The formula of these is −∞·0 at −∞. */
-bool undefinedAtMinusInfinity(Activation kind) { return core::derivativeFromInput(kind); }
+bool undefinedAtMinusInfinity(Activation kind) {
+  return core::derivativeFromInput(kind);
+}
 
 /** Distance between neighbouring floats at |x|. */
 double spacing(double x) {
@@ -133,8 +178,9 @@ std::vector<float> samples() {
   for (int i = 0; i < 12000; ++i) x.push_back(static_cast<float>(random.uniform(-20, 20)));
   for (int i = 0; i < 6000; ++i) x.push_back(static_cast<float>(random.uniform(-110, 110)));
   using Limits = std::numeric_limits<float>;
-  for (float f : {0.0f, 0.5f, 0.625f, 1.0f, 3.0f, 6.0f, 88.72283f, 88.72284f, 87.33655f, 103.97208f, 103.9721f, 104.0f,
-                  Limits::denorm_min(), Limits::min(), Limits::max(), Limits::infinity()}) {
+  for (float f :
+       {0.0f, 0.5f, 0.625f, 1.0f, 3.0f, 6.0f, 88.72283f, 88.72284f, 87.33655f, 103.97208f, 103.9721f, 104.0f,
+        Limits::denorm_min(), Limits::min(), Limits::max(), Limits::infinity()}) {
     x.push_back(f);
     x.push_back(-f);
   }
@@ -157,20 +203,23 @@ void testCase(const cpu::KernelTable& k, const Case& c, const std::vector<float>
     }
   }
   const std::string what = std::string(k.name) + " " + c.name;
-  CHECK(worst <= c.ulps, what + ": " + std::to_string(worst) + " ulps at " + std::to_string(x[at]) + ", got " +
-                             std::to_string(y[at]));
-  if (std::getenv("DEEPRNN_TEST_VERBOSE")) std::printf("%s %.2f ulps at %g\n", what.c_str(), worst, static_cast<double>(x[at]));
+  CHECK(worst <= c.ulps, what + ": " + std::to_string(worst) + " ulps at " + std::to_string(x[at]) +
+                             ", got " + std::to_string(y[at]));
+  if (std::getenv("DEEPRNN_TEST_VERBOSE"))
+    std::printf("%s %.2f ulps at %g\n", what.c_str(), worst, static_cast<double>(x[at]));
 
   // In place, and short arrays at odd places: the same bits, whatever the place in a register.
   std::vector<float> same(x);
   k.activate(c.kind, c.alpha, same.data(), same.data(), same.size());
   for (size_t n = 1; n < 70; ++n) {
-    std::vector<float> part(x.begin() + static_cast<std::ptrdiff_t>(n), x.begin() + static_cast<std::ptrdiff_t>(2 * n));
+    std::vector<float> part(x.begin() + static_cast<std::ptrdiff_t>(n),
+                            x.begin() + static_cast<std::ptrdiff_t>(2 * n));
     k.activate(c.kind, c.alpha, part.data(), part.data(), n);
     std::copy(part.begin(), part.end(), same.begin() + static_cast<std::ptrdiff_t>(n));
-    CHECK(std::memcmp(part.data(), y.data() + n, n * sizeof(float)) == 0, what + ": length " + std::to_string(n));
+    CHECK(std::memcmp(part.data(), y.data() + n, n * sizeof(float)) == 0,
+          what + ": length " + std::to_string(n));
   }
-  CHECK(std::memcmp(same.data(), y.data(), y.size() * sizeof(float)) == 0 , what + ": in place");
+  CHECK(std::memcmp(same.data(), y.data(), y.size() * sizeof(float)) == 0, what + ": in place");
 
   float nan = std::numeric_limits<float>::quiet_NaN();
   k.activate(c.kind, c.alpha, &nan, &nan, 1);
@@ -194,7 +243,8 @@ void testSoftmax(const cpu::KernelTable& k) {
           const double want = log ? in[c] - top - std::log(sum) : std::exp(in[c] - top) / sum;
           const double error = std::fabs(y[r * columns + c] - want);
           // x − max is rounded before e^ magnifies that.
-          CHECK(error <= (log ? 0x1p-22 * std::max(1.0, std::fabs(want)) : (4 + 0.5 * (top - in[c])) * spacing(want)),
+          CHECK(error <= (log ? 0x1p-22 * std::max(1.0, std::fabs(want))
+                              : (4 + 0.5 * (top - in[c])) * spacing(want)),
                 std::string(k.name) + " softmax " + std::to_string(want) + " error " + std::to_string(error));
         }
       }
@@ -203,7 +253,8 @@ void testSoftmax(const cpu::KernelTable& k) {
   const float infinity = std::numeric_limits<float>::infinity();
   float masked[4] = {-infinity, 1, -infinity, 1}, y[4];
   k.softmax(false, masked, y, 1, 4);
-  CHECK(y[0] == 0 && y[1] == 0.5f && y[2] == 0 && y[3] == 0.5f, std::string(k.name) + ": classes ruled out by −∞");
+  CHECK(y[0] == 0 && y[1] == 0.5f && y[2] == 0 && y[3] == 0.5f,
+        std::string(k.name) + ": classes ruled out by −∞");
   masked[2] = std::numeric_limits<float>::quiet_NaN();
   k.softmax(false, masked, y, 1, 4);
   CHECK(std::isnan(y[0]) && std::isnan(y[1]), std::string(k.name) + ": NaN in a row of a softmax");
@@ -244,7 +295,8 @@ void testSlopes() {
         }
       }
       const std::string what = std::string(k->name) + " slope of " + c.name;
-      CHECK(worst <= 8 * 0x1p-24, what + ": " + std::to_string(worst / 0x1p-24) + "·2^-24 at " + std::to_string(x[at]));
+      CHECK(worst <= 8 * 0x1p-24,
+            what + ": " + std::to_string(worst / 0x1p-24) + "·2^-24 at " + std::to_string(x[at]));
     }
   }
 }

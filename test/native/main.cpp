@@ -30,8 +30,8 @@ int runAll() {
     const char* name;
     void (*run)();
   } tests[] = {
-      {"philox", testPhilox},           {"functions", testFunctions}, {"slopes", testSlopes},
-      {"products", testProducts},       {"thread pool", testThreadPool}, {"recurrent stack", testStack},
+      {"philox", testPhilox},     {"functions", testFunctions},    {"slopes", testSlopes},
+      {"products", testProducts}, {"thread pool", testThreadPool}, {"recurrent stack", testStack},
       {"plans", testPlan},
   };
   for (const auto& test : tests) {
@@ -47,4 +47,6 @@ int runAll() {
 
 }  // namespace deeprnn::test
 
-int main() { return deeprnn::test::runAll(); }
+int main() {
+  return deeprnn::test::runAll();
+}

@@ -1,4 +1,5 @@
-// Packed products against double, for odd shapes and every operand's layout; the sums that gradients of biases are made of.
+// Packed products against double, for odd shapes and every operand's layout; the sums that gradients of
+// biases are made of.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -36,7 +37,9 @@ struct Right {
   Buffer packed;
 
   Right(Random& random, const KernelTable& k, size_t rows, size_t n, bool transposed)
-      : data(random.floats(rows * n)), row(transposed ? 1 : n), column(transposed ? rows : 1),
+      : data(random.floats(rows * n)),
+        row(transposed ? 1 : n),
+        column(transposed ? rows : 1),
         packed(cpu::packedSize(k, rows, n) * sizeof(float)) {
     k.pack(pointer(), data.data(), row, column, rows, n, 0, cpu::panels(k, n));
   }
@@ -72,8 +75,8 @@ void testShape(const KernelTable& k, Random& random, size_t m, size_t n, size_t 
   g.accumulate = accumulate;
   k.gemm(g, 0, cpu::panels(k, n));
 
-  const std::string what = std::string(k.name) + " " + std::to_string(m) + "×" + std::to_string(n) + ", depth " +
-                           std::to_string(k1) + " + " + std::to_string(k2);
+  const std::string what = std::string(k.name) + " " + std::to_string(m) + "×" + std::to_string(n) +
+                           ", depth " + std::to_string(k1) + " + " + std::to_string(k2);
   for (size_t i = 0; i < m; ++i) {
     for (size_t j = 0; j < n; ++j) {
       double sum = accumulate ? before[i * cRow + j] : (biased ? bias[j] : 0.0), size = std::fabs(sum);
@@ -87,7 +90,8 @@ void testShape(const KernelTable& k, Random& random, size_t m, size_t n, size_t 
       }
       // The bound of a running sum (Higham, Accuracy and Stability, §3.1).
       const double bound = static_cast<double>(k1 + k2 + 1) * 0x1p-24 * size;
-      CHECK(std::fabs(c[i * cRow + j] - sum) <= bound, what + " at " + std::to_string(i) + ", " + std::to_string(j));
+      CHECK(std::fabs(c[i * cRow + j] - sum) <= bound,
+            what + " at " + std::to_string(i) + ", " + std::to_string(j));
     }
     // What lies between the rows of C stays.
     for (size_t j = n; j < cRow && i * cRow + j < c.size(); ++j) {
@@ -132,7 +136,8 @@ void testThreaded(const KernelTable& k, Random& random) {
     cpu::gemmTransposed(pool, k, a.data(), m, m, b.data(), n, n, depth, c.data() + m * n, n, false,
                         reinterpret_cast<float*>(scratch.data()));
     double worst = 0;
-    for (size_t i = 0; i < m * n; ++i) worst = std::max(worst, std::fabs(static_cast<double>(c[i]) - c[m * n + i]));
+    for (size_t i = 0; i < m * n; ++i)
+      worst = std::max(worst, std::fabs(static_cast<double>(c[i]) - c[m * n + i]));
     CHECK(worst < 1e-4, std::string(k.name) + ": Aᵀ·B in blocks differs by " + std::to_string(worst));
     if (first.empty()) first = c;
     CHECK(std::memcmp(first.data(), c.data(), c.size() * sizeof(float)) == 0,
@@ -155,7 +160,8 @@ void testSums(const KernelTable& k, Random& random) {
       CHECK(std::fabs(y[c] - sum) < 1e-5, std::string(k.name) + ": column " + std::to_string(c));
     }
     for (float v : x) squares += static_cast<double>(v) * v;
-    CHECK(std::fabs(k.sumSquares(x.data(), x.size()) - squares) <= 1e-13 * squares, std::string(k.name) + ": sumSquares");
+    CHECK(std::fabs(k.sumSquares(x.data(), x.size()) - squares) <= 1e-13 * squares,
+          std::string(k.name) + ": sumSquares");
   }
 }
 

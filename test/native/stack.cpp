@@ -1,4 +1,5 @@
-// The recurrent stack: the same bits for every number of threads, and gradients against differences of its own forward pass.
+// The recurrent stack: the same bits for every number of threads, and gradients against differences of its
+// own forward pass.
 #include <cmath>
 #include <cstring>
 
@@ -33,7 +34,8 @@ StackLayer layer(Cell cell, size_t D, size_t H, bool resetAfter) {
 /** All arrays of one run of a stack. */
 struct Arrays {
   struct Layer {
-    Floats kernel, recurrentKernel, bias, h0, c0, y, hT, cT, dy, dhT, dcT, dKernel, dRecurrentKernel, dBias, dh0, dc0;
+    Floats kernel, recurrentKernel, bias, h0, c0, y, hT, cT, dy, dhT, dcT, dKernel, dRecurrentKernel, dBias,
+        dh0, dc0;
   };
   Floats x, reserve, dx;
   std::vector<double> norms;
@@ -55,8 +57,11 @@ struct Arrays {
       Layer a;
       a.kernel = random.floats(l.D * width);
       a.recurrentKernel = random.floats(l.H * width);
-      for (float& w : a.recurrentKernel) w *= 0.5f;
       a.bias = random.floats(bias);
+      // Small enough that a recurrence through unbounded activations does not grow.
+      for (Floats* weights : {&a.kernel, &a.recurrentKernel, &a.bias}) {
+        for (float& w : *weights) w *= 0.4f;
+      }
       a.h0 = random.floats(state);
       a.c0 = random.floats(lstm ? state : 0);
       a.y.resize(y);
@@ -139,7 +144,8 @@ struct Arrays {
   std::vector<const Floats*> results() const {
     std::vector<const Floats*> all = {&dx, &reserve};
     for (const Layer& l : layers) {
-      for (const Floats* f : {&l.y, &l.hT, &l.cT, &l.dKernel, &l.dRecurrentKernel, &l.dBias, &l.dh0, &l.dc0}) {
+      for (const Floats* f :
+           {&l.y, &l.hT, &l.cT, &l.dKernel, &l.dRecurrentKernel, &l.dBias, &l.dh0, &l.dc0}) {
         all.push_back(f);
       }
     }
@@ -149,7 +155,8 @@ struct Arrays {
   bool operator==(const Arrays& other) const {
     const std::vector<const Floats*> a = results(), b = other.results();
     for (size_t i = 0; i < a.size(); ++i) {
-      if (!a[i]->empty() && std::memcmp(a[i]->data(), b[i]->data(), a[i]->size() * sizeof(float)) != 0) return false;
+      if (!a[i]->empty() && std::memcmp(a[i]->data(), b[i]->data(), a[i]->size() * sizeof(float)) != 0)
+        return false;
     }
     return norms == other.norms;
   }
@@ -168,12 +175,13 @@ void testThreads(const StackSpec& spec, const KernelTable& k, const std::string&
   // Without a reserve the outputs are the same.
   Arrays serving(spec, 5);
   serving.forward(spec, k, 2, false);
-  for (size_t l = 0; l < spec.layers.size(); ++l) CHECK(serving.layers[l].y == one.layers[l].y, what + ": serving");
+  for (size_t l = 0; l < spec.layers.size(); ++l)
+    CHECK(serving.layers[l].y == one.layers[l].y, what + ": serving");
 }
 
 /** Along a random direction of one array: ⟨gradient, direction⟩ against a central difference. */
-void testGradient(const StackSpec& spec, const KernelTable& k, Arrays& arrays, Floats& value, const Floats& gradient,
-                  const std::string& what) {
+void testGradient(const StackSpec& spec, const KernelTable& k, Arrays& arrays, Floats& value,
+                  const Floats& gradient, const std::string& what) {
   if (value.empty()) return;
   Random random(6);
   const Floats direction = random.floats(value.size()), start = value;
@@ -206,7 +214,8 @@ void testGradients(const StackSpec& spec, const KernelTable& k, const std::strin
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const std::string at = what + " layer " + std::to_string(l);
     testGradient(spec, k, a, a.layers[l].kernel, done.layers[l].dKernel, at + " dKernel");
-    testGradient(spec, k, a, a.layers[l].recurrentKernel, done.layers[l].dRecurrentKernel, at + " dRecurrentKernel");
+    testGradient(spec, k, a, a.layers[l].recurrentKernel, done.layers[l].dRecurrentKernel,
+                 at + " dRecurrentKernel");
     testGradient(spec, k, a, a.layers[l].bias, done.layers[l].dBias, at + " dBias");
     testGradient(spec, k, a, a.layers[l].h0, done.layers[l].dh0, at + " dh0");
     testGradient(spec, k, a, a.layers[l].c0, done.layers[l].dc0, at + " dc0");
@@ -246,7 +255,8 @@ void testStack() {
           l.recurrentStream = 4;
           l.maskPerElement = &l == spec.layers.data();
         }
-        const std::string what = std::string(k->name) + " " + cell.name + " variant " + std::to_string(variant);
+        const std::string what =
+            std::string(k->name) + " " + cell.name + " variant " + std::to_string(variant);
         testThreads(spec, *k, what);
         testGradients(spec, *k, what);
       }

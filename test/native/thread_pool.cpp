@@ -1,11 +1,13 @@
-// The thread pool: every task once, loops one after another without a pause, several pools at a time, the end of a pool at rest.
+// The thread pool: every task once, loops one after another without a pause, several pools at a time, the end
+// of a pool at rest.
+#include "cpu/thread_pool.h"
+
 #include <atomic>
 #include <chrono>
 #include <memory>
 #include <thread>
 
 #include "check.h"
-#include "cpu/thread_pool.h"
 
 namespace deeprnn::test {
 namespace {

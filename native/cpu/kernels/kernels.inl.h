@@ -231,10 +231,20 @@ DEEPRNN_INLINE float expm1Negative(float x) {
   return x > -1.0f ? near : expf_(x) - 1.0f;
 }
 
-/** The complementary error function for x ≥ 0: e^(−x²) times a Chebyshev fit in 1/(1 + x/2), relative error
- * below 1.2e-7. */
-DEEPRNN_INLINE float erfcPositive(float x) {
-  const float t = 1.0f / (1.0f + 0.5f * x);
+/** e^v for v ≤ 0 of double: rounding v to float alone would cost |v| units in the last place. */
+DEEPRNN_INLINE float expOfDouble(double v) {
+  const double clamped = v < -200.0 ? -200.0 : v;
+  const float high = static_cast<float>(clamped);
+  const float e = expf_(high);
+  return e + e * static_cast<float>(clamped - high);
+}
+
+/**
+ * erfc(|x|/√2) = e^(−x²/2) times a Chebyshev fit in t = 1/(1 + |x|/√8), relative error below 1.2e-7 (Press et
+ * al., Numerical Recipes, §6.2). `a` is |x|/√2.
+ */
+DEEPRNN_INLINE float erfcTail(float x, float a) {
+  const float t = 1.0f / (1.0f + 0.5f * a);
   float p = 0.17087277f;
   p = p * t - 0.82215223f;
   p = p * t + 1.48851587f;
@@ -245,7 +255,7 @@ DEEPRNN_INLINE float erfcPositive(float x) {
   p = p * t + 0.37409196f;
   p = p * t + 1.00002368f;
   p = p * t - 1.26551223f;
-  return t * expf_(p - x * x);
+  return t * expOfDouble(static_cast<double>(p) - 0.5 * static_cast<double>(x) * static_cast<double>(x));
 }
 
 /** Φ(x), the standard normal distribution: by the series of erf near 0, by erfc elsewhere, without
@@ -259,7 +269,7 @@ DEEPRNN_INLINE float normalCdf(float x) {
   p = p * z + 0.1f;
   p = p * z - 0.333333333f;
   p = p * z + 1.0f;
-  const float tail = a < 0.5f ? 0.5f - 0.56418958f * a * p : 0.5f * erfcPositive(a);
+  const float tail = a < 0.5f ? 0.5f - 0.56418958f * a * p : 0.5f * erfcTail(x, a);
   return x < 0 ? tail : 1.0f - tail;
 }
 
@@ -267,8 +277,9 @@ constexpr float kSeluScale = 1.0507009873554805f;
 constexpr float kSeluAlpha = 1.6732632423543772f;
 constexpr float kSqrt2OverPi = 0.7978845608028654f;
 
+/** x + 3 is exact near the lower corner, where x/6 + 1/2 would cancel. */
 DEEPRNN_INLINE float hardSigmoidf(float x) {
-  const float y = x * (1.0f / 6.0f) + 0.5f;
+  const float y = (x + 3.0f) * (1.0f / 6.0f);
   return y < 0.0f ? 0.0f : (y > 1.0f ? 1.0f : y);
 }
 
@@ -299,7 +310,11 @@ struct Softplus {
   static DEEPRNN_INLINE float slope(float y, float) { return -expm1Negative(-y); }
 };
 struct Softsign {
-  static DEEPRNN_INLINE float value(float x, float) { return x / (1.0f + absf(x)); }
+  static DEEPRNN_INLINE float value(float x, float) {
+    // Beyond 2^25 the quotient is ±1 to the last bit; infinity would give NaN.
+    const float bounded = x > 33554432.0f ? 33554432.0f : (x < -33554432.0f ? -33554432.0f : x);
+    return bounded / (1.0f + absf(bounded));
+  }
   static DEEPRNN_INLINE float slope(float y, float) {
     const float d = 1.0f - absf(y);
     return d * d;
@@ -337,16 +352,24 @@ struct Gelu {
 };
 struct Silu {
   static DEEPRNN_INLINE float value(float x, float) { return x * sigmoidf_(x); }
-  static DEEPRNN_INLINE float slope(float x, float) {
-    const float s = sigmoidf_(x);
-    return s * (1.0f + x * (1.0f - s));
-  }
+  static DEEPRNN_INLINE float slope(float x, float) { return sigmoidf_(x) * (1.0f + x * sigmoidf_(-x)); }
 };
+/** tanh(log(1 + e^x)) as a quotient of polynomials in e^−|x|, one exponential. */
 struct Mish {
-  static DEEPRNN_INLINE float value(float x, float) { return x * tanhf_(softplusf(x)); }
+  static DEEPRNN_INLINE float value(float x, float) {
+    const float e = expf_(-absf(x));
+    const float top = x < 0 ? e * (e + 2.0f) : 1.0f + 2.0f * e;
+    const float rest = x < 0 ? 2.0f : 2.0f * e * e;
+    return x * (top / (top + rest));
+  }
   static DEEPRNN_INLINE float slope(float x, float) {
-    const float t = tanhf_(softplusf(x));
-    return t + x * (1.0f - t * t) * sigmoidf_(x);
+    const float e = expf_(-absf(x));
+    const float top = x < 0 ? e * (e + 2.0f) : 1.0f + 2.0f * e;
+    const float rest = x < 0 ? 2.0f : 2.0f * e * e;
+    // t = tanh(softplus(x)), and 1 − t² = (1 − t)(1 + t) without cancellation.
+    const float t = top / (top + rest);
+    const float sigmoid = (x < 0 ? e : 1.0f) / (1.0f + e);
+    return t + x * (rest / (top + rest)) * (1.0f + t) * sigmoid;
   }
 };
 struct HardSilu {
@@ -355,12 +378,22 @@ struct HardSilu {
     return hardSigmoidf(x) + (x > -3.0f && x < 3.0f ? x * (1.0f / 6.0f) : 0.0f);
   }
 };
+/** x·(1 + tanh u)/2 = x·σ(2u), which does not cancel for negative x; 2u in double because e^(2u) magnifies
+ * its error. */
 struct GeluTanh {
-  static DEEPRNN_INLINE float inner(float x) { return kSqrt2OverPi * (x + 0.044715f * x * x * x); }
-  static DEEPRNN_INLINE float value(float x, float) { return 0.5f * x * (1.0f + tanhf_(inner(x))); }
+  static DEEPRNN_INLINE float value(float x, float) {
+    const double w = x, v = 2.0 * 0.7978845608028654 * (w + 0.044715 * w * w * w);
+    const float e = expOfDouble(v < 0 ? v : -v);
+    const float s = 1.0f / (1.0f + e);
+    return x * (x < 0 ? e * s : s);
+  }
   static DEEPRNN_INLINE float slope(float x, float) {
-    const float t = tanhf_(inner(x));
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * kSqrt2OverPi * (1.0f + 3.0f * 0.044715f * x * x);
+    // Beyond |x| = 12 the slope is 0 or 1 to the last bit, and x² may be infinite.
+    const float u = x > 12.0f ? 12.0f : (x < -12.0f ? -12.0f : x);
+    const float v = 2.0f * kSqrt2OverPi * (u + 0.044715f * u * u * u);
+    const float e = expf_(-absf(v));
+    const float s = 1.0f / (1.0f + e);
+    return (v < 0 ? e * s : s) + 2.0f * u * e * s * s * kSqrt2OverPi * (1.0f + 3.0f * 0.044715f * u * u);
   }
 };
 

@@ -1,2 +1,0 @@
-#include "check.h"
-namespace deeprnn::test { void testPlan(){} }
