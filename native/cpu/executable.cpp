@@ -91,6 +91,7 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
   }
   const auto resolve = [&](const std::vector<int>& ids) {
     std::vector<void*> at;
+    at.reserve(ids.size());
     for (int id : ids) at.push_back(id == core::kAbsent ? nullptr : pointers[static_cast<size_t>(id)]);
     return at;
   };

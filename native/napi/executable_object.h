@@ -25,6 +25,8 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
 
   /** An array handed in at load: kept alive, and looked at before every run, because its buffer may have been
    * detached. */
+  // NOLINTNEXTLINE(bugprone-exception-escape): moved before any reference is made, so nothing is there to
+  // release
   struct Held {
     Napi::ObjectReference array;
     core::DType dtype = core::DType::real;
