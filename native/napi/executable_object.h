@@ -24,10 +24,8 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
   class Run;
 
   /** An array handed in at load: kept alive, and looked at before every run, because its buffer may have been
-   * detached. */
-  // NOLINTNEXTLINE(bugprone-exception-escape): moved before any reference is made, so nothing is there to
-  // release
-  struct Held {
+   * detached. It is assigned only over one that holds nothing, which cannot throw. */
+  struct Held {  // NOLINT(bugprone-exception-escape)
     Napi::ObjectReference array;
     core::DType dtype = core::DType::real;
     void* data = nullptr;
