@@ -24,7 +24,9 @@
       'target_name': 'deeprnn-cpu',
       'type': 'loadable_module',
       'includes': ['native/flags.gypi'],
-      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
+      'defines': [
+        'NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'sources': ['<!@(node -e "<(list)" native/napi .cpp)'],
       'dependencies': ['deeprnn-cpu-engine'],

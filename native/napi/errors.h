@@ -6,9 +6,12 @@
 
 namespace deeprnn::napi {
 
-/** A JavaScript error with `code`, and for a failed check `op`, `element` and `value`. */
-inline Napi::Error errorOf(Napi::Env env, const core::Status& s) {
-  Napi::Error error = Napi::Error::New(env, s.message);
+/**
+ * A JavaScript error with `code`, and for a failed check `op`, `element` and `value`; null where no
+ * JavaScript can run any more, because the worker thread is being ended. Raw calls: a failing one must not
+ * throw in a completion callback.
+ */
+inline napi_value errorValue(napi_env env, const core::Status& s) {
   const char* code = "ERR_STATE";
   switch (s.code) {
     case core::Code::badPlan:
@@ -23,13 +26,25 @@ inline Napi::Error errorOf(Napi::Env env, const core::Status& s) {
     default:
       break;
   }
-  error.Set("code", Napi::String::New(env, code));
+  napi_value message = nullptr, name = nullptr, error = nullptr;
+  if (napi_create_string_utf8(env, s.message.c_str(), s.message.size(), &message) != napi_ok ||
+      napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_error(env, name, message, &error) != napi_ok)
+    return nullptr;
   if (s.code == core::Code::checkFailed) {
-    error.Set("op", Napi::Number::New(env, s.op));
-    error.Set("element", Napi::Number::New(env, s.element));
-    error.Set("value", Napi::Number::New(env, s.value));
+    const auto set = [&](const char* key, double number) {
+      napi_value value = nullptr;
+      return napi_create_double(env, number, &value) == napi_ok &&
+             napi_set_named_property(env, error, key, value) == napi_ok;
+    };
+    if (!set("op", s.op) || !set("element", s.element) || !set("value", s.value)) return nullptr;
   }
   return error;
+}
+
+inline Napi::Error errorOf(Napi::Env env, const core::Status& s) {
+  const napi_value error = errorValue(env, s);
+  return error ? Napi::Error(env, error) : Napi::Error::New(env);
 }
 
 inline Napi::Error stateError(Napi::Env env, const char* message) {

@@ -1,5 +1,7 @@
 #include "napi/executable_object.h"
 
+#include <new>
+
 namespace deeprnn::napi {
 
 /** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise
@@ -10,42 +12,45 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
       : AsyncWorker(env, "deeprnn.run"),
         owner_(owner),
         executable_(owner->executable_),
-        shared_(owner->shared_),
-        deferred_(Napi::Promise::Deferred::New(env)) {
+        shared_(owner->shared_) {
+    if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
     owner_->Ref();
   }
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  /** Valid in the scope that made this. */
+  Napi::Value promise() const { return {Env(), promise_}; }
 
-  void Execute() override { status_ = executable_->run(); }
-
-  void OnOK() override {
-    Napi::HandleScope scope(Env());
-    finish();
-    if (status_.ok()) {
-      deferred_.Resolve(Env().Undefined());
-    } else {
-      deferred_.Reject(errorOf(Env(), status_).Value());
+  void Execute() override {
+    try {
+      status_ = executable_->run();
+    } catch (const std::bad_alloc&) {
+      status_ = core::Status::error(core::Code::outOfMemory, "run: out of memory.");
     }
   }
 
-  void OnError(const Napi::Error& error) override {
-    finish();
-    deferred_.Reject(error.Value());
+  /** In place of OnOK and OnError, whose wrappers throw, and so end the process, when a worker thread is
+   * ended during a run. */
+  void OnWorkComplete(Napi::Env env, napi_status) override {
+    shared_->running = false;
+    owner_->running_ = false;
+    if (owner_->disposed_) owner_->release(env);
+    // Statuses are not looked at: where JavaScript cannot run any more, nobody waits.
+    napi_value undefined = nullptr;
+    if (!status_.ok()) {
+      if (const napi_value error = errorValue(env, status_)) napi_reject_deferred(env, deferred_, error);
+    } else if (napi_get_undefined(env, &undefined) == napi_ok) {
+      napi_resolve_deferred(env, deferred_, undefined);
+    }
+    owner_->Unref();
+    Destroy();
   }
 
  private:
-  void finish() {
-    shared_->running = false;
-    owner_->running_ = false;
-    if (owner_->disposed_) owner_->release(Env());
-    owner_->Unref();
-  }
-
   ExecutableObject* owner_;
   std::shared_ptr<cpu::Executable> executable_;
   std::shared_ptr<SharedSession> shared_;
-  Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_ = nullptr;
+  napi_value promise_ = nullptr;
   core::Status status_;
 };
 
@@ -120,7 +125,7 @@ void ExecutableObject::checkReady(Napi::Env env) {
 Napi::Value ExecutableObject::run(const Napi::CallbackInfo& call) {
   checkReady(call.Env());
   auto* worker = new Run(call.Env(), this);
-  const Napi::Promise promise = worker->promise();
+  const Napi::Value promise = worker->promise();
   shared_->running = running_ = true;
   worker->Queue();
   return promise;
@@ -137,7 +142,7 @@ void ExecutableObject::runSync(const Napi::CallbackInfo& call) {
 void ExecutableObject::release(Napi::Env env) {
   executable_.reset();
   held_.clear();
-  if (reported_) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
+  forgetBytes(env, reported_);
   reported_ = 0;
 }
 

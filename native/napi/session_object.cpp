@@ -69,6 +69,10 @@ SessionObject::SessionObject(const Napi::CallbackInfo& call) : ObjectWrap(call) 
   shared_ = std::make_shared<SharedSession>(*kernels, threads);
 }
 
+SessionObject::~SessionObject() {
+  release(Env());
+}
+
 cpu::Session& SessionObject::idle(Napi::Env env, const char* caller) {
   if (!shared_ || shared_->disposed)
     throw stateError(env, (std::string(caller) + ": the session has been disposed.").c_str());
@@ -85,8 +89,9 @@ Napi::Value SessionObject::createVariable(const Napi::CallbackInfo& call) {
   size_t index = 0;
   if (core::Status s = session.createVariable(static_cast<core::DType>(dtype), elements, &index); !s.ok())
     throw errorOf(call.Env(), s);
-  Napi::MemoryManagement::AdjustExternalMemory(
-      call.Env(), static_cast<int64_t>(session.variables()[index].memory.bytes()));
+  const auto bytes = static_cast<int64_t>(session.variables()[index].memory.bytes());
+  Napi::MemoryManagement::AdjustExternalMemory(call.Env(), bytes);
+  reported_ += bytes;
   return Napi::Number::New(call.Env(), static_cast<double>(index));
 }
 
@@ -133,17 +138,16 @@ Napi::Value SessionObject::load(const Napi::CallbackInfo& call) {
                                   call[3].As<Napi::Array>());
 }
 
+void SessionObject::release(Napi::Env env) {
+  shared_.reset();
+  forgetBytes(env, reported_);
+  reported_ = 0;
+}
+
 /** Frees the variables as soon as no executable and no run needs them. */
 void SessionObject::dispose(const Napi::CallbackInfo& call) {
-  if (!shared_) return;
-  int64_t bytes = 0;
-  if (!shared_->running) {
-    for (const cpu::Variable& v : shared_->session.variables())
-      bytes += static_cast<int64_t>(v.memory.bytes());
-  }
-  shared_->disposed = true;
-  shared_.reset();
-  Napi::MemoryManagement::AdjustExternalMemory(call.Env(), -bytes);
+  if (shared_) shared_->disposed = true;
+  release(call.Env());
 }
 
 }  // namespace deeprnn::napi

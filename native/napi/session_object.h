@@ -32,11 +32,18 @@ struct View {
 /** The memory of a typed array of this dtype. @throws TypeError naming `what` */
 View viewOf(const Napi::Value& value, core::DType dtype, const char* what);
 
+/** Tells the garbage collector that this much native memory is gone. Never throws: destructors call it. */
+inline void forgetBytes(napi_env env, int64_t bytes) {
+  int64_t now = 0;
+  if (bytes) napi_adjust_external_memory(env, -bytes, &now);
+}
+
 class SessionObject : public Napi::ObjectWrap<SessionObject> {
  public:
   static Napi::Function define(Napi::Env env);
   /** new Session({ threads? }) */
   explicit SessionObject(const Napi::CallbackInfo& call);
+  ~SessionObject() override;
 
  private:
   Napi::Value createVariable(const Napi::CallbackInfo& call);
@@ -47,8 +54,11 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
 
   cpu::Session& idle(Napi::Env env, const char* caller);
   cpu::Variable& variable(const Napi::CallbackInfo& call, const char* caller);
+  void release(Napi::Env env);
 
   std::shared_ptr<SharedSession> shared_;
+  /** Bytes of variables that the garbage collector has been told of. */
+  int64_t reported_ = 0;
 };
 
 }  // namespace deeprnn::napi

@@ -125,8 +125,11 @@ export function tolerance(length: number): number {
   return 8 * UNIT * (2 + Math.sqrt(length));
 }
 
-/** Largest |actual − reference| over the largest |reference|. NaN where either is not finite and the other is not the same. */
-export function relativeError(actual: ArrayLike<number>, reference: ArrayLike<number>): number {
+/**
+ * Largest |actual − reference| over the largest |reference|, or over `scale` where that is larger: the size of the terms of a sum
+ * that may cancel. NaN where either is not finite and the other is not the same.
+ */
+export function relativeError(actual: ArrayLike<number>, reference: ArrayLike<number>, scale = 1e-6): number {
   if (actual.length !== reference.length) return Number.NaN;
   let worst = 0;
   let largest = 0;
@@ -138,14 +141,14 @@ export function relativeError(actual: ArrayLike<number>, reference: ArrayLike<nu
     worst = Math.max(worst, Math.abs(a - r));
   }
   for (let i = 0; i < reference.length; i++) largest = Math.max(largest, Math.abs(reference[i] as number));
-  return worst === 0 ? 0 : worst / Math.max(largest, 1e-6);
+  return worst === 0 ? 0 : worst / Math.max(largest, scale);
 }
 
 /** Fails unless every output of the op on the CPU engine is within `limit` of the reference. NaN fails. */
-export function expectParity(actual: Outputs, reference: Outputs, limit: number): void {
+export function expectParity(actual: Outputs, reference: Outputs, limit: number, scale?: number): void {
   expect(Object.keys(actual).sort()).toEqual(Object.keys(reference).sort());
   for (const [name, values] of Object.entries(reference)) {
-    const error = relativeError(actual[name] as Float64Array, values);
+    const error = relativeError(actual[name] as Float64Array, values, scale);
     if (!(error <= limit)) {
       throw new Error(
         `output ${name}: relative error ${error} is above ${limit} (DEEPRNN_TEST_SEED=${testSeed})`,
@@ -163,11 +166,12 @@ export function checkParity<K extends OpKind>(
   operands: readonly (Operand | undefined)[],
   attrs: OpAttrs[K],
   limit: number,
-  options: { want?: readonly boolean[]; into?: readonly number[] } = {},
+  options: { want?: readonly boolean[]; into?: readonly number[]; scale?: number } = {},
 ): void {
   expectParity(
     runOp(cpu(), kind, operands, attrs, options),
     runOp(reference(), kind, operands, attrs, options),
     limit,
+    options.scale,
   );
 }

@@ -107,7 +107,10 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
         operands.push(slots.includes(slot) ? { ...values, variable: true } : undefined);
       }
     }
-    checkParity('update', operands, { ...attrs, clip, decay: [true, false, true, true] }, tolerance(4));
+    // The terms of every rule are of size 1, and in a parameter of one element they may cancel.
+    checkParity('update', operands, { ...attrs, clip, decay: [true, false, true, true] }, tolerance(4), {
+      scale: 1,
+    });
   });
 });
 
