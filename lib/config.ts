@@ -20,7 +20,8 @@ export function readConfig<K extends string>(
       known.find((k) => k === key) ?? known.find((k) => k.toLowerCase() === toCamelCase(key).toLowerCase());
     if (name === undefined) {
       const nearest = nearestName(key, known);
-      const hint = nearest === undefined ? `It takes ${known.join(', ')}.` : `Did you mean '${nearest}'?`;
+      const takes = known.length > 0 ? known.join(', ') : 'no options';
+      const hint = nearest === undefined ? `It takes ${takes}.` : `Did you mean '${nearest}'?`;
       throw new DeepRnnError('ERR_VALUE', `${subject}: unknown option '${key}'. ${hint}`);
     }
     if (name in read)

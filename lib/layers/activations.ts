@@ -25,14 +25,18 @@ export function resolveActivation(spec: unknown, subject: string): ActivationAtt
   const config = isObject ? readConfig(spec, ['type', 'alpha'], subject) : { type: spec };
   const name = resolveName(config.type, [...kinds, ...Object.keys(aliases)], subject);
   const kind = aliases[name] ?? (name as ActivationKind);
-  const alpha = (config as { alpha?: unknown }).alpha ?? defaultAlpha[kind] ?? 0;
-  if (typeof alpha !== 'number' || !Number.isFinite(alpha) || (kind === 'leakyRelu' && alpha <= 0)) {
-    refuse(
-      'ERR_VALUE',
-      `${subject}: alpha`,
-      kind === 'leakyRelu' ? 'a finite number above 0' : 'a finite number',
-      alpha,
-    );
+  const { alpha: given } = config as { alpha?: unknown };
+  const usual = defaultAlpha[kind];
+  if (usual === undefined) {
+    if ((given ?? 0) !== 0) refuse('ERR_VALUE', subject, `no alpha for '${kind}'`, given);
+    return { kind, alpha: 0 };
+  }
+  // Derivatives are computed from the output, whose sign tells the branch only with such an alpha.
+  const alpha = given ?? usual;
+  const leaky = kind === 'leakyRelu';
+  if (typeof alpha !== 'number' || !Number.isFinite(alpha) || (leaky ? alpha <= 0 : alpha < 0)) {
+    const wanted = leaky ? 'a finite number above 0' : 'a finite number, 0 or more';
+    refuse('ERR_VALUE', `${subject}: alpha`, wanted, alpha);
   }
   return { kind, alpha: alpha as number };
 }

@@ -2,6 +2,7 @@ import { readConfig } from '../config';
 import { refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ConstraintKind } from '../plan/codes';
+import type { Shape } from '../tensors/tensor';
 
 /** What a weight is brought back to after every optimizer step. */
 export interface Constraint {
@@ -42,8 +43,22 @@ export const constraints = {
     return { kind: 'unitNorm', axis, limit: 1, getConfig: () => ({ type: 'unitNorm', axis }) };
   },
   /** No negative values. */
-  nonNeg: (): Constraint => ({ kind: 'nonNeg', axis: 0, limit: 0, getConfig: () => ({ type: 'nonNeg' }) }),
+  nonNeg: (config: object = {}): Constraint => {
+    readConfig(config, [], 'constraints.nonNeg');
+    return { kind: 'nonNeg', axis: 0, limit: 0, getConfig: () => ({ type: 'nonNeg' }) };
+  },
 };
+
+/** @throws ERR_VALUE when a weight is to be constrained along an axis that it does not have */
+export function proveConstraint(
+  subject: string,
+  weight: { name: string; shape: Shape; constraint?: Constraint | undefined },
+): void {
+  const { name, shape, constraint } = weight;
+  if (!constraint || constraint.axis < shape.length) return;
+  const wanted = `a constraint along axis 0, the only one of its shape [${shape.join(', ')}]`;
+  refuse('ERR_VALUE', `${subject}: ${name}`, wanted, `axis ${constraint.axis}`);
+}
 
 export type ConstraintSpec =
   | ConstraintKind

@@ -1,9 +1,8 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { DropoutMode, ValueId } from '../plan/types';
-import { splitSeed } from '../tensors/random';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
-import { commonOptions, rateOption, subjectOf } from './options';
+import { commonOptions, rateOption, seedOption, subjectOf } from './options';
 
 export interface DropoutConfig extends LayerConfig {
   /** Share of the inputs set to 0 while training; the others are scaled by 1 / (1 − rate). */
@@ -41,8 +40,7 @@ export class Dropout extends Layer {
       refuse('ERR_VALUE', `${subject}: noiseShape`, '[null, 1, null]', shape);
     }
     this.mode = shape === null ? 'element' : 'sharedOverTime';
-    this.seed = o.seed as number | undefined;
-    if (this.seed !== undefined) splitSeed(this.seed, `${subject}: seed`);
+    this.seed = seedOption(o.seed, `${subject}: seed`);
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {

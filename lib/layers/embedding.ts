@@ -41,7 +41,7 @@ export class Embedding extends Layer {
     const subject = subjectOf('embedding', config);
     const o = readConfig(config, embeddingOptions, subject);
     // Keras writes inputShape [] or none for ids; a sequence of unknown length is what that means here.
-    super('embedding', { inputShape: [null], ...o } as LayerConfig);
+    super('embedding', (o.batchInputShape ? o : { inputShape: [null], ...o }) as LayerConfig);
     this.inputDim = countOption(o.inputDim, `${subject}: inputDim`);
     this.outputDim = countOption(o.outputDim, `${subject}: outputDim`);
     this.initializer = resolveInitializer(

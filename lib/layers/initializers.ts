@@ -3,6 +3,7 @@ import { refuse } from '../errors';
 import { resolveName } from '../names';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf } from '../tensors/tensor';
+import { seedOption } from './options';
 
 /** Makes the first values of a weight. */
 export interface Initializer {
@@ -53,11 +54,10 @@ function numberOption(
 type Draw = (shape: Shape, random: Philox) => Float64Array;
 
 /** An initializer whose `seed`, where given, replaces the stream that the model hands in. */
-function seeded(type: string, config: Record<string, unknown>, draw: Draw): Initializer {
-  const { seed } = config as SeedOption;
-  if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
-    refuse('ERR_VALUE', `initializers.${type}: seed`, 'an integer from 0 to 2^53-1', seed);
-  }
+function seeded(type: string, given: Record<string, unknown>, draw: Draw): Initializer {
+  const { seed: seedGiven, ...rest } = given;
+  const seed = seedOption(seedGiven, `initializers.${type}: seed`);
+  const config = seed === undefined ? rest : { ...rest, seed };
   return {
     type,
     sample: (shape, random) => draw(shape, seed === undefined ? random : new Philox(seed)),
@@ -161,9 +161,13 @@ const scaling =
 
 export const initializers = {
   /** All 0. */
-  zeros: (): Initializer => seeded('zeros', {}, (shape) => new Float64Array(sizeOf(shape))),
+  zeros: (config: object = {}): Initializer =>
+    seeded('zeros', readConfig(config, [], 'initializers.zeros'), (shape) => new Float64Array(sizeOf(shape))),
   /** All 1. */
-  ones: (): Initializer => seeded('ones', {}, (shape) => new Float64Array(sizeOf(shape)).fill(1)),
+  ones: (config: object = {}): Initializer =>
+    seeded('ones', readConfig(config, [], 'initializers.ones'), (shape) =>
+      new Float64Array(sizeOf(shape)).fill(1),
+    ),
   /** All `value`. Default 0. */
   constant: (config: { value?: number } = {}): Initializer => {
     const read = readConfig(config, ['value'], 'initializers.constant') as Record<string, unknown>;

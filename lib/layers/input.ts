@@ -53,7 +53,7 @@ export class Input extends Layer {
 
   override getConfig(): Record<string, unknown> {
     return {
-      name: this.name,
+      ...(this.name ? { name: this.name } : {}),
       shape: [...(this.inputShape ?? [])],
       dtype: this.dtype,
       ...(this.batchSize === undefined ? {} : { batchSize: this.batchSize }),

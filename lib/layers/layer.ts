@@ -4,6 +4,7 @@ import type { ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
 import type { Constraint } from './constraints';
 import type { Initializer } from './initializers';
+import { flagOption, subjectOf } from './options';
 import type { Regularizer } from './regularizers';
 
 /**
@@ -90,10 +91,12 @@ export abstract class Layer {
 
   constructor(type: string, config: LayerConfig) {
     this.name = config.name ?? '';
-    this.trainable = config.trainable ?? true;
-    const subject = config.name ? `layer '${config.name}'` : `layers.${type}`;
-    if (config.name !== undefined && !/^[^\s/]+$/.test(config.name)) {
-      refuse('ERR_VALUE', `layers.${type}: name`, 'a name without spaces or slashes', `'${config.name}'`);
+    const subject = subjectOf(type, config);
+    this.trainable = flagOption(config.trainable, true, `${subject}: trainable`);
+    const { name } = config;
+    if (name !== undefined && !(typeof name === 'string' && /^[^\s/]+$/.test(name))) {
+      const shown = typeof name === 'string' ? `'${name}'` : name;
+      refuse('ERR_VALUE', `layers.${type}: name`, 'a name without spaces or slashes', shown);
     }
     const { inputShape, batchInputShape } = config;
     for (const [key, shape] of [
@@ -105,6 +108,15 @@ export abstract class Layer {
         Array.isArray(shape) &&
         shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
       if (!ok) refuse('ERR_SHAPE', `${subject}: ${key}`, 'an array of positive integers or null', shape);
+    }
+    if (inputShape && batchInputShape && inputShape.join() !== batchInputShape.slice(1).join()) {
+      const shown = `[${inputShape.map(String).join(', ')}]`;
+      refuse(
+        'ERR_SHAPE',
+        `${subject}: batchInputShape`,
+        `a batch size before inputShape ${shown}`,
+        batchInputShape,
+      );
     }
     this.batchSize = batchInputShape?.[0] ?? undefined;
     this.inputShape = inputShape ?? batchInputShape?.slice(1);
@@ -146,7 +158,7 @@ export abstract class Layer {
 
   /** The configuration from which `layers.<type>` makes the same layer again; JSON values only. */
   getConfig(): Record<string, unknown> {
-    const config: Record<string, unknown> = { name: this.name };
+    const config: Record<string, unknown> = this.name ? { name: this.name } : {};
     if (!this.trainable) config['trainable'] = false;
     if (this.inputShape) config['inputShape'] = [...this.inputShape];
     if (this.batchSize !== undefined && this.inputShape)

@@ -1,4 +1,5 @@
 import { refuse } from '../errors';
+import { splitSeed } from '../tensors/random';
 
 /** Reads a count such as `units`. @throws ERR_VALUE unless it is a positive integer */
 export function countOption(value: unknown, subject: string): number {
@@ -20,6 +21,16 @@ export function flagOption(value: unknown, fallback: boolean, subject: string): 
   const flag = value ?? fallback;
   if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', flag);
   return flag as boolean;
+}
+
+/**
+ * Reads a seed; null, which Keras writes, stands for none.
+ * @throws ERR_VALUE unless it is an integer in 0 … 2^53−1
+ */
+export function seedOption(value: unknown, subject: string): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  splitSeed(value as number, subject);
+  return value as number;
 }
 
 /** Options that every layer takes. */

@@ -3,7 +3,6 @@ import { refuse } from '../errors';
 import { type CellKind, gateCounts } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
-import { splitSeed } from '../tensors/random';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
@@ -15,7 +14,7 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, flagOption, rateOption, subjectOf } from './options';
+import { commonOptions, countOption, flagOption, rateOption, seedOption, subjectOf } from './options';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface RecurrentConfig extends LayerConfig {
@@ -142,8 +141,7 @@ export abstract class Recurrent extends Layer {
       );
     }
     this.initialState = initialState as 'zeros' | 'learned';
-    this.seed = o['seed'] as number | undefined;
-    if (this.seed !== undefined) splitSeed(this.seed, `${subject}: seed`);
+    this.seed = seedOption(o['seed'], `${subject}: seed`);
     const initializer = (key: string, fallback: string) =>
       resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
     this.initializers = {

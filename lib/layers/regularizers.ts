@@ -22,13 +22,17 @@ function regularizer(type: string, l1: unknown, l2: unknown): Regularizer {
   return { l1: l1 as number, l2: l2 as number, getConfig: () => ({ type, ...own }) };
 }
 
+/** The strength of a regularizer with one number: `l2(0.001)` is short for `l2({ l2: 0.001 })`. */
+function strength(type: 'l1' | 'l2', given: unknown): unknown {
+  if (typeof given === 'number') return given;
+  return readConfig<string>(given, [type], `regularizers.${type}`)[type] ?? 0.01;
+}
+
 export const regularizers = {
-  /** Sum of absolute values (Tibshirani, 1996). Default 0.01. */
-  l1: (config: { l1?: number } = {}): Regularizer =>
-    regularizer('l1', readConfig(config, ['l1'], 'regularizers.l1').l1 ?? 0.01, 0),
-  /** Sum of squares, without the ½ of some texts, as in Keras. Default 0.01. */
-  l2: (config: { l2?: number } = {}): Regularizer =>
-    regularizer('l2', 0, readConfig(config, ['l2'], 'regularizers.l2').l2 ?? 0.01),
+  /** Sum of absolute values (Tibshirani, 1996) times a number, default 0.01: `l1(0.02)` or `l1({ l1: 0.02 })`. */
+  l1: (config: number | { l1?: number } = {}): Regularizer => regularizer('l1', strength('l1', config), 0),
+  /** Sum of squares (without the ½ of some texts, as in Keras) times a number, default 0.01: `l2(0.02)` or `l2({ l2: 0.02 })`. */
+  l2: (config: number | { l2?: number } = {}): Regularizer => regularizer('l2', 0, strength('l2', config)),
   /** Both. Default 0, as in Keras. */
   l1l2: (config: { l1?: number; l2?: number } = {}): Regularizer => {
     const read = readConfig(config, ['l1', 'l2'], 'regularizers.l1l2');

@@ -56,12 +56,21 @@ function template(
   return { type, config: { ...config, ...(name === undefined ? {} : { name }) }, bind };
 }
 
+const isThreshold = (t: unknown): t is number => typeof t === 'number' && t >= 0 && t <= 1;
+
+function thresholdOf(value: unknown, subject: string): number {
+  const threshold = value ?? 0.5;
+  if (!isThreshold(threshold))
+    refuse('ERR_VALUE', `${subject}: threshold`, 'a number from 0 to 1', threshold);
+  return threshold as number;
+}
+
 function thresholdList(value: unknown, subject: string): number[] {
   const list = value === undefined || value === null ? [0.5] : Array.isArray(value) ? value : [value];
-  if (list.length === 0 || !list.every((t) => typeof t === 'number' && t >= 0 && t <= 1)) {
+  if (list.length === 0 || !list.every(isThreshold)) {
     refuse('ERR_VALUE', `${subject}: thresholds`, 'numbers from 0 to 1', value);
   }
-  return list as number[];
+  return list;
 }
 
 const sparseOf = ({ loss }: MetricContext) => loss.sparse;
@@ -92,11 +101,16 @@ const error =
   };
 
 const crossentropy =
-  (after = (v: number) => v): Binder =>
-  (context) => ({
-    attrs: { kind: 'crossentropy', sparse: sparseOf(context), fromLogits: context.loss.fromLogits },
-    result: (sums) => after(quotient(sums)),
-  });
+  (type: string, after = (v: number) => v): Binder =>
+  (context) => {
+    // Of one output there is nothing to be unsure about: its share of itself is 1.
+    if (context.classes === 1)
+      refuse('ERR_VALUE', `metrics.${type}`, 'an output per class, at least two', 'a model with one output');
+    return {
+      attrs: { kind: 'crossentropy', sparse: sparseOf(context), fromLogits: context.loss.fromLogits },
+      result: (sums) => after(quotient(sums)),
+    };
+  };
 
 function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate {
   return template(type, options, ['thresholds', 'classId'], (o, subject) => {
@@ -124,9 +138,26 @@ function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate
   });
 }
 
+function topK(options: TopKOptions): MetricTemplate {
+  return template('topKCategoricalAccuracy', options, ['k'], (o, subject) => {
+    const k = o['k'] ?? 5;
+    if (!Number.isInteger(k) || (k as number) < 1)
+      refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
+    return (context) => ({
+      attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number },
+      result: quotient,
+    });
+  });
+}
+
 export interface NameOption {
   /** The key in logs. Default: the metric's type, or the name by which it was asked for. */
   name?: string;
+}
+
+export interface TopKOptions extends NameOption {
+  /** Default 5. */
+  k?: number;
 }
 
 export const metrics = {
@@ -139,7 +170,7 @@ export const metrics = {
   /** Share of outputs on the right side of the threshold (default 0.5). */
   binaryAccuracy: (options: NameOption & { threshold?: number } = {}): MetricTemplate =>
     template('binaryAccuracy', options, ['threshold'], (o, subject) =>
-      binaryAccuracy(thresholdList(o['threshold'], subject)[0] as number),
+      binaryAccuracy(thresholdOf(o['threshold'], subject)),
     ),
   /** Share of rows whose largest output is at the class of a one-hot target. */
   categoricalAccuracy: (options: NameOption = {}): MetricTemplate =>
@@ -148,16 +179,9 @@ export const metrics = {
   sparseCategoricalAccuracy: (options: NameOption = {}): MetricTemplate =>
     template('sparseCategoricalAccuracy', options, [], () => categoricalAccuracy),
   /** Share of rows whose true class is among the k (default 5) largest outputs. */
-  topK: (options: NameOption & { k?: number } = {}): MetricTemplate =>
-    template('topK', options, ['k'], (o, subject) => {
-      const k = o['k'] ?? 5;
-      if (!Number.isInteger(k) || (k as number) < 1)
-        refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
-      return (context) => ({
-        attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number },
-        result: quotient,
-      });
-    }),
+  topKCategoricalAccuracy: (options: TopKOptions = {}): MetricTemplate => topK(options),
+  /** The same under a shorter name. */
+  topK: (options: TopKOptions = {}): MetricTemplate => topK({ name: 'topK', ...options }),
   /** tp / (tp + fp), over all outputs or one class. A list of thresholds gives a list. */
   precision: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('precision', options),
   /** tp / (tp + fn), over all outputs or one class. A list of thresholds gives a list. */
@@ -169,12 +193,17 @@ export const metrics = {
         o['average'] === undefined || o['average'] === null
           ? null
           : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
-      const threshold = o['threshold'] ?? null;
-      const thresholds = threshold === null ? [] : thresholdList(threshold, subject);
-      return (context) => ({
-        attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: threshold === null },
-        result: (sums) => averageF1(sums, context.classes, average),
-      });
+      const given = o['threshold'] ?? undefined;
+      const threshold = given === undefined ? undefined : thresholdOf(given, subject);
+      return (context) => {
+        // The largest of one output would be that output, whatever it says.
+        const limit = threshold ?? (context.classes === 1 ? 0.5 : undefined);
+        const thresholds = limit === undefined ? [] : [limit];
+        return {
+          attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: limit === undefined },
+          result: (sums) => averageF1(sums, context.classes, average),
+        };
+      };
     }),
   /** Area under the ROC or precision–recall curve over `numThresholds` (default 200) evenly spaced thresholds, outputs pooled. */
   auc: (options: NameOption & AucOptions = {}): MetricTemplate =>
@@ -223,10 +252,10 @@ export const metrics = {
     }),
   /** exp of the mean cross-entropy: the number of classes among which the model is as unsure. */
   perplexity: (options: NameOption = {}): MetricTemplate =>
-    template('perplexity', options, [], () => crossentropy(Math.exp)),
+    template('perplexity', options, [], () => crossentropy('perplexity', Math.exp)),
   /** Mean −log of the probability given to the true class. */
   crossentropy: (options: NameOption = {}): MetricTemplate =>
-    template('crossentropy', options, [], () => crossentropy()),
+    template('crossentropy', options, [], () => crossentropy('crossentropy')),
 };
 
 export type MetricName = keyof typeof metrics;
@@ -247,8 +276,7 @@ const short: Readonly<Record<string, MetricName>> = {
   rmse: 'rootMeanSquaredError',
   r2Score: 'r2',
   f1Score: 'f1',
-  topKCategoricalAccuracy: 'topK',
-  sparseTopKCategoricalAccuracy: 'topK',
+  sparseTopKCategoricalAccuracy: 'topKCategoricalAccuracy',
   categoricalCrossentropy: 'crossentropy',
   sparseCategoricalCrossentropy: 'crossentropy',
 };

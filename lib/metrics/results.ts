@@ -8,7 +8,7 @@ export interface ThresholdOptions {
 export interface F1Options {
   /** null (default): one number per class. */
   average?: 'micro' | 'macro' | 'weighted' | null;
-  /** Default null: the largest output is the prediction. */
+  /** Default null: the largest output is the prediction; where there is only one output, 0.5. */
   threshold?: number | null;
 }
 
@@ -74,6 +74,12 @@ export function averageF1(
   );
 }
 
+/**
+ * A spread Σwy² − (Σwy)²/Σw below this share of Σwy² is rounding: it would belong to targets that differ by a millionth of
+ * their size, a few units in the last place of float32.
+ */
+const NO_SPREAD = 1e-12;
+
 /** R² per output from sums `[outputs, (Σw, Σwy, Σwy², Σw(y−p)²)]`; 0 where the targets do not vary, as in Keras. */
 export function r2Of(
   sums: Float64Array,
@@ -89,8 +95,9 @@ export function r2Of(
       number,
     ];
     const total = wyy - ratio(wy * wy, w);
-    spread.push(total);
-    return total === 0 ? 0 : 1 - residual / total;
+    const varies = total > NO_SPREAD * wyy;
+    spread.push(varies ? total : 0);
+    return varies ? 1 - residual / total : 0;
   });
   if (aggregation === null) return values;
   const weights = aggregation === 'uniformAverage' ? values.map(() => 1) : spread;

@@ -4,6 +4,7 @@ import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
+import { proveConstraint } from '../layers/constraints';
 import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
 import type { Metric } from '../metrics/metric';
 import { Philox, splitSeed } from '../tensors/random';
@@ -173,6 +174,7 @@ export class Sequential implements CallbackModel {
     const to = layer.outputShape(from);
     layer.build(from);
     for (const spec of layer.weights) {
+      proveConstraint(layer.subject, spec);
       const stream = this.variables.names().length;
       this.variables.declare(weightName(layer.name, spec.name), spec.shape, () =>
         Float32Array.from(spec.initializer.sample(spec.shape, new Philox(this.seed, stream))),

@@ -81,24 +81,13 @@ interface Rule {
 }
 
 const commonOptions = ['learningRate', 'clipValue', 'clipNorm', 'globalClipNorm', 'weightDecay'] as const;
-/** Keras spellings that snake_case alone does not explain. */
-const kerasNames: Readonly<Record<string, string>> = {
-  clipvalue: 'clipValue',
-  clipnorm: 'clipNorm',
-  global_clipnorm: 'globalClipNorm',
-  beta_1: 'beta1',
-  beta_2: 'beta2',
-};
 
 type Options = Partial<Record<string, unknown>>;
 
+/** The options, also in Keras's spellings (`clipnorm`, `global_clipnorm`, `beta_1`); null stands for not given. */
 function readOptions(type: string, given: unknown, own: readonly string[]): Options {
-  const subject = `optimizers.${type}`;
-  const known = [...commonOptions, ...own];
-  if (typeof given !== 'object' || given === null) return readConfig(given, known, subject);
-  const renamed = Object.entries(given).map(([key, value]) => [kerasNames[key] ?? key, value] as const);
-  const withoutNulls = renamed.filter(([, value]) => value !== null);
-  return readConfig(Object.fromEntries(withoutNulls), known, subject);
+  const read = readConfig<string>(given, [...commonOptions, ...own], `optimizers.${type}`);
+  return Object.fromEntries(Object.entries(read).filter(([, value]) => value !== null));
 }
 
 function number(
@@ -153,7 +142,7 @@ function optimizer(
   const given = o['learningRate'] ?? defaultRate;
   const learningRate =
     typeof given === 'number'
-      ? positive({ learningRate: given }, 'learningRate', defaultRate, type)
+      ? notNegative({ learningRate: given }, 'learningRate', defaultRate, type)
       : resolveSchedule(given, `optimizers.${type}: learningRate`);
   const clip = readClip(o, type);
   return {

@@ -11,33 +11,38 @@ export interface Schedule {
 
 type Numbers<K extends string> = Record<K, number>;
 
-/** Reads number options; `null` as default makes one required. */
+/** Which numbers an option takes. */
+interface Range {
+  readonly wanted: string;
+  fits(value: number): boolean;
+}
+
+const notNegative: Range = { wanted: 'a number, 0 or more', fits: (v) => v >= 0 };
+const positive: Range = { wanted: 'a number above 0', fits: (v) => v > 0 };
+const atLeastOne: Range = { wanted: 'a number, 1 or more', fits: (v) => v >= 1 };
+const share: Range = { wanted: 'a share above 0 and below 1', fits: (v) => v > 0 && v < 1 };
+const steps: Range = { wanted: 'a positive number of steps', fits: (v) => v > 0 };
+const stepsOrNone: Range = { wanted: 'a number of steps, 0 or more', fits: (v) => v >= 0 };
+
+/** Reads number options, each with its range and its default; without one it is required, unless it is 'optional'. */
 function numbers<K extends string>(
   type: string,
   given: unknown,
-  defaults: Record<K, number | null>,
+  options: Record<K, readonly [range: Range, fallback?: number | 'optional']>,
   flags: readonly string[] = [],
 ): Numbers<K> & Record<string, unknown> {
   const subject = `schedules.${type}`;
-  const keys = Object.keys(defaults) as K[];
+  const keys = Object.keys(options) as K[];
   const read = readConfig<string>(given, [...keys, ...flags], subject);
   const out: Record<string, unknown> = {};
   for (const key of keys) {
-    const value = read[key] ?? defaults[key];
+    const [{ wanted, fits }, fallback] = options[key];
+    const given = read[key] ?? undefined;
+    if (given === undefined && fallback === 'optional') continue;
+    const value = given ?? fallback;
     if (typeof value !== 'number' || !Number.isFinite(value))
       refuse('ERR_VALUE', `${subject}: ${key}`, 'a finite number', value ?? 'nothing');
-    if (
-      /Rate$|^rate$|^initial/.test(key)
-        ? (value as number) < 0
-        : /Steps$/.test(key) && !(key === 'warmupSteps' ? (value as number) >= 0 : (value as number) > 0)
-    ) {
-      refuse(
-        'ERR_VALUE',
-        `${subject}: ${key}`,
-        /Steps$/.test(key) ? 'a positive number of steps' : 'a number, 0 or more',
-        value,
-      );
-    }
+    if (!fits(value as number)) refuse('ERR_VALUE', `${subject}: ${key}`, wanted, value);
     out[key] = value;
   }
   for (const flag of flags) {
@@ -63,7 +68,7 @@ export interface DecayOptions {
 export const schedules = {
   /** Always `learningRate`. */
   constant: (options: { learningRate: number }): Schedule => {
-    const o = numbers('constant', options, { learningRate: null });
+    const o = numbers('constant', options, { learningRate: [notNegative] });
     return schedule('constant', o, () => o.learningRate);
   },
   /** initial · rate^(step / decaySteps); with `staircase` the exponent is rounded down. */
@@ -71,7 +76,7 @@ export const schedules = {
     const o = numbers(
       'exponentialDecay',
       options,
-      { initialLearningRate: null, decaySteps: null, decayRate: null },
+      { initialLearningRate: [notNegative], decaySteps: [steps], decayRate: [notNegative] },
       ['staircase'],
     );
     return schedule('exponentialDecay', o, (step) => {
@@ -84,7 +89,7 @@ export const schedules = {
     const o = numbers(
       'inverseTimeDecay',
       options,
-      { initialLearningRate: null, decaySteps: null, decayRate: null },
+      { initialLearningRate: [notNegative], decaySteps: [steps], decayRate: [notNegative] },
       ['staircase'],
     );
     return schedule('inverseTimeDecay', o, (step) => {
@@ -99,7 +104,12 @@ export const schedules = {
     const o = numbers(
       'polynomialDecay',
       options,
-      { initialLearningRate: null, decaySteps: null, endLearningRate: 0.0001, power: 1 },
+      {
+        initialLearningRate: [notNegative],
+        decaySteps: [steps],
+        endLearningRate: [notNegative, 0.0001],
+        power: [notNegative, 1],
+      },
       ['cycle'],
     );
     return schedule('polynomialDecay', o, (step) => {
@@ -140,21 +150,19 @@ export const schedules = {
   cosineDecay: (
     options: DecayOptions & { alpha?: number; warmupTarget?: number; warmupSteps?: number },
   ): Schedule => {
-    const target = (options as { warmupTarget?: number | null } | undefined)?.warmupTarget;
     const o = numbers('cosineDecay', options, {
-      initialLearningRate: null,
-      decaySteps: null,
-      alpha: 0,
-      warmupTarget: target ?? -1,
-      warmupSteps: 0,
+      initialLearningRate: [notNegative],
+      decaySteps: [steps],
+      alpha: [notNegative, 0],
+      warmupTarget: [notNegative, 'optional'],
+      warmupSteps: [stepsOrNone, 0],
     });
-    const warm = o.warmupTarget >= 0;
-    const { warmupTarget: _unused, ...rest } = o;
-    return schedule('cosineDecay', warm ? o : rest, (step) => {
-      const peak = warm ? o.warmupTarget : o.initialLearningRate;
-      if (warm && step < o.warmupSteps)
-        return o.initialLearningRate + (peak - o.initialLearningRate) * (step / o.warmupSteps);
-      const fraction = Math.min(warm ? step - o.warmupSteps : step, o.decaySteps) / o.decaySteps;
+    const target = o.warmupTarget as number | undefined;
+    return schedule('cosineDecay', o, (step) => {
+      const peak = target ?? o.initialLearningRate;
+      const warmup = target === undefined ? 0 : o.warmupSteps;
+      if (step < warmup) return o.initialLearningRate + (peak - o.initialLearningRate) * (step / warmup);
+      const fraction = Math.min(step - warmup, o.decaySteps) / o.decaySteps;
       return peak * ((1 - o.alpha) * halfCosine(fraction) + o.alpha);
     });
   },
@@ -167,13 +175,12 @@ export const schedules = {
     alpha?: number;
   }): Schedule => {
     const o = numbers('cosineDecayRestarts', options, {
-      initialLearningRate: null,
-      firstDecaySteps: null,
-      tMul: 2,
-      mMul: 1,
-      alpha: 0,
+      initialLearningRate: [notNegative],
+      firstDecaySteps: [steps],
+      tMul: [atLeastOne, 2],
+      mMul: [notNegative, 1],
+      alpha: [notNegative, 0],
     });
-    if (o.tMul < 1) refuse('ERR_VALUE', 'schedules.cosineDecayRestarts: tMul', 'a number, 1 or more', o.tMul);
     return schedule('cosineDecayRestarts', o, (step) => {
       let period = o.firstDecaySteps;
       let height = 1;
@@ -200,14 +207,12 @@ export const schedules = {
     finalDivFactor?: number;
   }): Schedule => {
     const o = numbers('oneCycle', options, {
-      maxLearningRate: null,
-      totalSteps: null,
-      warmupShare: 0.3,
-      divFactor: 25,
-      finalDivFactor: 1e4,
+      maxLearningRate: [notNegative],
+      totalSteps: [steps],
+      warmupShare: [share, 0.3],
+      divFactor: [positive, 25],
+      finalDivFactor: [positive, 1e4],
     });
-    if (!(o.warmupShare > 0 && o.warmupShare < 1))
-      refuse('ERR_VALUE', 'schedules.oneCycle: warmupShare', 'a share above 0 and below 1', o.warmupShare);
     const first = o.maxLearningRate / o.divFactor;
     const last = first / o.finalDivFactor;
     const turn = o.warmupShare * o.totalSteps;
@@ -222,6 +227,9 @@ export const schedules = {
 
 export type ScheduleName = keyof typeof schedules;
 
+/** Keras's other name. */
+const aliases: Readonly<Record<string, ScheduleName>> = { piecewiseConstantDecay: 'piecewiseConstant' };
+
 /** A schedule from its configuration `{ type, … }`, or itself. */
 export function resolveSchedule(spec: unknown, subject: string): Schedule {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Schedule).at === 'function')
@@ -229,9 +237,7 @@ export function resolveSchedule(spec: unknown, subject: string): Schedule {
   if (typeof spec !== 'object' || spec === null || !('type' in spec))
     refuse('ERR_VALUE', subject, 'a number or a schedule', spec);
   const { type, ...config } = spec as { type: string };
-  return (
-    schedules[resolveName(type, Object.keys(schedules) as ScheduleName[], subject)] as (
-      config: object,
-    ) => Schedule
-  )(config);
+  const name = resolveName(type, [...Object.keys(schedules), ...Object.keys(aliases)], subject);
+  const make = schedules[aliases[name] ?? (name as ScheduleName)] as (config: object) => Schedule;
+  return make(config);
 }

@@ -33,7 +33,8 @@ export async function accepted(): Promise<void> {
     }),
     layers.lstm({
       units: 32,
-      kernelRegularizer: regularizers.l2({ l2: 1e-4 }),
+      kernelRegularizer: regularizers.l2(1e-4),
+      recurrentRegularizer: regularizers.l1({ l1: 1e-5 }),
       recurrentInitializer: initializers.orthogonal(),
     }),
     layers.dense({ units: 10, activation: 'softmax' }),
@@ -44,9 +45,13 @@ export async function accepted(): Promise<void> {
   model.compile({
     loss: losses.categoricalCrossentropy({ fromLogits: true }),
     optimizer: optimizers.adam({ learningRate: rate, clipNorm: 1 }),
-    metrics: [metrics.topK({ k: 3 })],
+    metrics: [metrics.topKCategoricalAccuracy({ k: 3 }), metrics.topK({ k: 2, name: 'top2' })],
     device: 'reference',
   });
+
+  model.compile({ loss: 'mse', optimizer: optimizers.sgd({ clipValue: 0.5 }) });
+  model.compile({ loss: 'mse', optimizer: optimizers.nadam({ globalClipNorm: 5 }) });
+  model.compile({ loss: 'mse', optimizer: { type: 'adam', clipnorm: 1, beta_1: 0.8 } });
 
   const x = tensor(new Float32Array(2 * 3 * 28), [2, 3, 28]);
   const y = [
@@ -78,6 +83,10 @@ export async function refused(model: Sequential): Promise<void> {
   layers.gru({ units: '3' });
   // @ts-expect-error no such option
   layers.dense({ units: 3, returnSequences: true });
+  // @ts-expect-error Keras's spellings are for configurations, not for TypeScript
+  optimizers.adam({ clipnorm: 1 });
+  // @ts-expect-error a number or options
+  regularizers.l2('0.01');
   // @ts-expect-error loss is required
   model.compile({ optimizer: 'adam' });
   // @ts-expect-error labels are numbers

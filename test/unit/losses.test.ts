@@ -1,0 +1,336 @@
+import fc from 'fast-check';
+import { type CompileOptions, losses } from '../../lib';
+import { type Loss, resolveLoss } from '../../lib/losses/loss';
+import { refusal } from './refusal';
+import { devices, expectNear, mean, oneHot, Rows, type Scoring, score, sigmoid, softmax } from './scoring';
+
+const { log, abs, cosh } = Math;
+const [N, T, C] = [5, 3, 7];
+const clip = (v: number, low = 1e-7, high = 1 - 1e-7) => Math.min(Math.max(v, low), high);
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+/** The loss of one row, from its definition. */
+type Formula = (p: readonly number[], y: readonly number[]) => number;
+
+const smooth = (y: readonly number[], e: number, over: number) => y.map((v) => v * (1 - e) + e / over);
+const categorical =
+  (e = 0): Formula =>
+  (p, y) => {
+    const q = p.map((v) => clip(v / sum(p)));
+    return -sum(smooth(y, e, y.length).map((v, c) => v * log(q[c] as number)));
+  };
+const categoricalFromLogits =
+  (e = 0): Formula =>
+  (x, y) =>
+    -sum(smooth(y, e, y.length).map((v, c) => v * log(softmax(x)[c] as number)));
+const binary =
+  (e = 0): Formula =>
+  (p, y) =>
+    mean(
+      smooth(y, e, 2).map((v, c) => -v * log(clip(p[c] as number)) - (1 - v) * log(1 - clip(p[c] as number))),
+    );
+const binaryFromLogits: Formula = (x, y) =>
+  mean(y.map((v, c) => -v * log(sigmoid(x[c] as number)) - (1 - v) * log(1 - sigmoid(x[c] as number))));
+const perElement =
+  (of: (error: number) => number): Formula =>
+  (p, y) =>
+    mean(p.map((v, c) => of(v - (y[c] as number))));
+const huber = (delta: number) =>
+  perElement((e) => (abs(e) <= delta ? (e * e) / 2 : delta * abs(e) - (delta * delta) / 2));
+const divergence: Formula = (p, y) =>
+  sum(y.map((v, c) => clip(v, 1e-7, 1) * log(clip(v, 1e-7, 1) / clip(p[c] as number, 1e-7, 1))));
+
+interface Case {
+  readonly name: string;
+  readonly loss: CompileOptions['loss'];
+  readonly predictions: 'distributions' | 'shares' | 'normal';
+  readonly targets: 'distributions' | 'oneHot' | 'labels' | 'bits' | 'normal';
+  readonly activation?: string;
+  readonly formula: Formula;
+}
+
+const cases: Case[] = [
+  {
+    name: 'categoricalCrossentropy of probabilities',
+    loss: 'categoricalCrossentropy',
+    predictions: 'distributions',
+    targets: 'oneHot',
+    formula: categorical(),
+  },
+  {
+    name: 'categoricalCrossentropy of what does not sum to 1, with soft targets',
+    loss: 'categoricalCrossentropy',
+    predictions: 'shares',
+    targets: 'distributions',
+    formula: categorical(),
+  },
+  {
+    name: 'categoricalCrossentropy from logits',
+    loss: losses.categoricalCrossentropy({ fromLogits: true }),
+    predictions: 'normal',
+    targets: 'oneHot',
+    formula: categoricalFromLogits(),
+  },
+  {
+    name: 'categoricalCrossentropy behind a softmax',
+    loss: 'categoricalCrossentropy',
+    predictions: 'normal',
+    targets: 'distributions',
+    activation: 'softmax',
+    formula: categoricalFromLogits(),
+  },
+  {
+    name: 'categoricalCrossentropy with label smoothing',
+    loss: losses.categoricalCrossentropy({ labelSmoothing: 0.2 }),
+    predictions: 'distributions',
+    targets: 'oneHot',
+    formula: categorical(0.2),
+  },
+  {
+    name: 'sparseCategoricalCrossentropy of probabilities',
+    loss: 'sparseCategoricalCrossentropy',
+    predictions: 'distributions',
+    targets: 'labels',
+    formula: categorical(),
+  },
+  {
+    name: 'sparseCategoricalCrossentropy from logits, with label smoothing',
+    loss: losses.sparseCategoricalCrossentropy({ fromLogits: true, labelSmoothing: 0.3 }),
+    predictions: 'normal',
+    targets: 'labels',
+    formula: categoricalFromLogits(0.3),
+  },
+  {
+    name: 'sparseCategoricalCrossentropy behind a softmax',
+    loss: 'sparseCategoricalCrossentropy',
+    predictions: 'normal',
+    targets: 'labels',
+    activation: 'softmax',
+    formula: categoricalFromLogits(),
+  },
+  {
+    name: 'binaryCrossentropy of probabilities',
+    loss: 'binaryCrossentropy',
+    predictions: 'shares',
+    targets: 'bits',
+    formula: binary(),
+  },
+  {
+    name: 'binaryCrossentropy with label smoothing',
+    loss: { type: 'BinaryCrossentropy', label_smoothing: 0.1 },
+    predictions: 'shares',
+    targets: 'bits',
+    formula: binary(0.1),
+  },
+  {
+    name: 'binaryCrossentropy from logits',
+    loss: { type: 'binary_crossentropy', from_logits: true },
+    predictions: 'normal',
+    targets: 'bits',
+    formula: binaryFromLogits,
+  },
+  {
+    name: 'binaryCrossentropy behind a sigmoid',
+    loss: 'binaryCrossentropy',
+    predictions: 'normal',
+    targets: 'bits',
+    activation: 'sigmoid',
+    formula: binaryFromLogits,
+  },
+  {
+    name: 'meanSquaredError',
+    loss: 'mse',
+    predictions: 'normal',
+    targets: 'normal',
+    formula: perElement((e) => e * e),
+  },
+  {
+    name: 'meanAbsoluteError',
+    loss: 'mae',
+    predictions: 'normal',
+    targets: 'normal',
+    formula: perElement(abs),
+  },
+  { name: 'huber', loss: 'huber', predictions: 'normal', targets: 'normal', formula: huber(1) },
+  {
+    name: 'huber with delta',
+    loss: losses.huber({ delta: 0.4 }),
+    predictions: 'normal',
+    targets: 'normal',
+    formula: huber(0.4),
+  },
+  {
+    name: 'logCosh',
+    loss: 'logCosh',
+    predictions: 'normal',
+    targets: 'normal',
+    formula: perElement((e) => log(cosh(e))),
+  },
+  {
+    name: 'klDivergence',
+    loss: 'klDivergence',
+    predictions: 'distributions',
+    targets: 'distributions',
+    formula: divergence,
+  },
+];
+
+/** Predictions and targets `[rows, C]` of a case, the latter also one-hot where they are classes. */
+function draw({ predictions, targets }: Case, rows: number, seed: number) {
+  const data = new Rows(seed);
+  const labels = data.labels(rows, C);
+  const hot = labels.map((label) => oneHot(label, C));
+  const p = predictions === 'normal' ? data.normal(rows, C, 2) : data[predictions](rows, C);
+  const given = targets === 'labels' ? labels : targets === 'oneHot' ? hot : data[targets](rows, C);
+  return { p, given, y: targets === 'labels' ? hot : (given as number[][]) };
+}
+
+describe.each(devices)('losses on the %s device are what their formulas say', (device, tolerance) => {
+  test.each(cases)('$name', async (c) => {
+    const { p, given, y } = draw(c, N * T, 1);
+    const row = p.map((values, r) => c.formula(values, y[r] as number[]));
+    const data = new Rows(2);
+    const [perExample, perStep] = [data.weights(N), data.weights(N * T)];
+    const expanded = row.map((_, r) => perExample[Math.floor(r / T)] as number);
+    const classFactor = [2, 0.5, 3, 1, 1, 0.25, 1];
+    const byClass = y.map((values) => classFactor[values.indexOf(Math.max(...values))] as number);
+    const classWeight = { 0: 2, 1: 0.5, 2: 3, 5: 0.25 };
+    const weighted = (w: readonly number[]) => mean(row.map((l, r) => l * (w[r] as number)));
+    const common: Scoring = {
+      predictions: p,
+      targets: given,
+      ...(c.activation === undefined ? {} : { activation: c.activation }),
+      compile: { loss: c.loss, device },
+    };
+    const loss = async (scoring: Partial<Scoring>) => (await score({ ...common, ...scoring }))['loss'];
+
+    expectNear(await loss({}), mean(row), tolerance);
+    expectNear(await loss({ steps: T }), mean(row), tolerance);
+    expectNear(await loss({ options: { sampleWeight: perStep } }), weighted(perStep), tolerance);
+    expectNear(
+      await loss({ steps: T, options: { sampleWeight: perExample } }),
+      weighted(expanded),
+      tolerance,
+    );
+    const nested = Array.from({ length: N }, (_, n) => perStep.slice(n * T, (n + 1) * T));
+    expectNear(await loss({ steps: T, options: { sampleWeight: nested } }), weighted(perStep), tolerance);
+    expectNear(await loss({ steps: T, options: { classWeight } }), weighted(byClass), tolerance);
+    const both = perStep.map((w, r) => Math.fround(w * (byClass[r] as number)));
+    expectNear(await loss({ options: { classWeight, sampleWeight: perStep } }), weighted(both), tolerance);
+  });
+
+  test('probabilities of 0 and 1 are clipped, logits of any size are not', async () => {
+    const loss = async (name: string, predictions: number[][], targets: number[][], options: object = {}) =>
+      (await score({ predictions, targets, compile: { loss: { type: name, ...options }, device } }))['loss'];
+    expectNear(await loss('categoricalCrossentropy', [[0, 1]], [[1, 0]]), -log(1e-7), 1e-6);
+    expectNear(await loss('binaryCrossentropy', [[0]], [[1]]), -log(1e-7), 1e-6);
+    expectNear(await loss('klDivergence', [[0, 1]], [[1, 0]]), log(1e7) + 1e-7 * log(1e-7), 1e-6);
+    const logits = { fromLogits: true };
+    expectNear(await loss('categoricalCrossentropy', [[20000, -20000]], [[0, 1]], logits), 40000, 1e-6);
+    expectNear(await loss('binaryCrossentropy', [[-20000]], [[1]], logits), 20000, 1e-6);
+    expectNear(await loss('logCosh', [[20000]], [[0]]), 20000 - log(2), 1e-6);
+    expectNear(await loss('huber', [[20000]], [[0]]), 19999.5, 1e-6);
+  });
+
+  test('one output: classes 0 and 1 are weighted by the target', async () => {
+    const predictions = [[0.25], [0.875], [0.375]];
+    const targets = [[0], [1], [1]];
+    const row = predictions.map((p, r) => binary()(p, targets[r] as number[]));
+    const options = { classWeight: { 0: 3, 1: 0.5 } };
+    const { loss } = await score({
+      predictions,
+      targets,
+      compile: { loss: 'binaryCrossentropy', device },
+      options,
+    });
+    expectNear(loss, (3 * row[0]! + 0.5 * row[1]! + 0.5 * row[2]!) / 3, tolerance);
+  });
+
+  test('the loss of all data does not depend on the batch size', async () => {
+    const run = fc.record({
+      c: fc.constantFrom(...cases),
+      rows: fc.integer({ min: 1, max: 20 }),
+      batchSize: fc.integer({ min: 1, max: 23 }),
+      seed: fc.nat(1e6),
+      isWeighted: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(run, async ({ c, rows, batchSize, seed, isWeighted }) => {
+        const { p, given, y } = draw(c, rows, seed);
+        const w = isWeighted ? new Rows(seed + 1).weights(rows) : new Array<number>(rows).fill(1);
+        const { loss } = await score({
+          predictions: p,
+          targets: given,
+          ...(c.activation === undefined ? {} : { activation: c.activation }),
+          compile: { loss: c.loss, device },
+          options: { batchSize, ...(isWeighted ? { sampleWeight: w } : {}) },
+        });
+        const wanted = mean(p.map((values, r) => (w[r] as number) * c.formula(values, y[r] as number[])));
+        expectNear(loss, wanted, 2 * tolerance);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('names and configurations', () => {
+  test('Keras’s spellings and short names', () => {
+    for (const [name, type] of [
+      ['mse', 'meanSquaredError'],
+      ['MSE', 'meanSquaredError'],
+      ['mean_squared_error', 'meanSquaredError'],
+      ['MeanAbsoluteError', 'meanAbsoluteError'],
+      ['mae', 'meanAbsoluteError'],
+      ['log_cosh', 'logCosh'],
+      ['logcosh', 'logCosh'],
+      ['Huber', 'huber'],
+      ['kld', 'klDivergence'],
+      ['KLDivergence', 'klDivergence'],
+      ['kl_divergence', 'klDivergence'],
+      ['kullback_leibler_divergence', 'klDivergence'],
+      ['sparse_categorical_crossentropy', 'sparseCategoricalCrossentropy'],
+      ['BinaryCrossentropy', 'binaryCrossentropy'],
+    ]) {
+      expect(resolveLoss(name).type).toBe(type);
+    }
+  });
+
+  test.each(Object.keys(losses) as (keyof typeof losses)[])(
+    '%s is rebuilt from its own configuration',
+    (type) => {
+      const options: Record<string, object> = {
+        huber: { delta: 0.25 },
+        categoricalCrossentropy: { fromLogits: true, labelSmoothing: 0.1 },
+        sparseCategoricalCrossentropy: { labelSmoothing: 0.2 },
+        binaryCrossentropy: { fromLogits: true },
+      };
+      const made = (losses[type] as (o: object) => Loss)(options[type] ?? {});
+      const again = resolveLoss(JSON.parse(JSON.stringify(made.getConfig())));
+      const plain = ({ getConfig, ...rest }: Loss) => ({ ...rest, config: getConfig() });
+      expect(plain(again)).toEqual(plain(made));
+      expect(made.getConfig()).toEqual({ ...made.getConfig(), type, ...options[type] });
+    },
+  );
+
+  test('an unknown loss, with the nearest known one', async () => {
+    expect(await refusal(() => resolveLoss('catgorical_crossentropy', 'compile: loss'))).toBe(
+      "ERR_VALUE compile: loss: expected one of categoricalCrossentropy, sparseCategoricalCrossentropy, binaryCrossentropy, meanSquaredError, meanAbsoluteError, huber, logCosh, klDivergence, mse, mae, kld, kullbackLeiblerDivergence, got 'catgorical_crossentropy'. Did you mean 'categoricalCrossentropy'?",
+    );
+  });
+
+  test('class weights that do not fit', async () => {
+    const run = (classWeight: Record<number, number>) => () =>
+      score({
+        predictions: [[0.5, 0.5]],
+        targets: [[1, 0]],
+        compile: { loss: 'mse' },
+        options: { classWeight },
+      });
+    expect(await refusal(run({ 2: 1 }))).toBe(
+      'ERR_VALUE evaluate: classWeight: expected class indices 0 to 1, got 2.',
+    );
+    expect(await refusal(run({ 1: -1 }))).toBe(
+      'ERR_VALUE evaluate: classWeight: expected finite weights, 0 or more, got -1.',
+    );
+  });
+});

@@ -1,0 +1,422 @@
+import fc from 'fast-check';
+import { type CompileOptions, metrics } from '../../lib';
+import { devices, expectNear, mean, oneHot, type Row, Rows, score, softmax } from './scoring';
+
+const { log, exp, sqrt, abs } = Math;
+const [N, C] = [40, 5];
+type Value = number | number[];
+type Metric = NonNullable<CompileOptions['metrics']>[number];
+/** A metric of all rows, from its definition. */
+type Formula = (rows: readonly Row[]) => Value;
+
+const argmax = (values: readonly number[]) => values.indexOf(Math.max(...values));
+const weightedMean =
+  (of: (row: Row) => number): Formula =>
+  (rows) => {
+    const total = rows.reduce((sum, row) => sum + row.w, 0);
+    return total === 0 ? 0 : rows.reduce((sum, row) => sum + row.w * of(row), 0) / total;
+  };
+const columns = (of: (p: number, y: number) => number) => (row: Row) =>
+  mean(row.p.map((p, c) => of(p, row.y[c] as number)));
+
+const binaryAccuracy = (threshold: number) =>
+  weightedMean(columns((p, y) => Number(p > threshold === y > 0.5)));
+const categoricalAccuracy = weightedMean(({ p, y }) => Number(argmax(p) === argmax(y)));
+const topK = (k: number) =>
+  weightedMean(({ p, y }) => Number(p.filter((v) => v > (p[argmax(y)] as number)).length < k));
+const squared = weightedMean(columns((p, y) => (p - y) ** 2));
+const crossentropy = weightedMean(({ p, y }) => {
+  const total = p.reduce((a, b) => a + b, 0);
+  return -y.reduce(
+    (sum, v, c) => sum + v * log(Math.min(Math.max((p[c] as number) / total, 1e-7), 1 - 1e-7)),
+    0,
+  );
+});
+const after =
+  (formula: Formula, change: (v: number) => number): Formula =>
+  (rows) =>
+    change(formula(rows) as number);
+
+/** Weight of the outputs (row, class) that are positive and predicted so, and so on. */
+function confusion(rows: readonly Row[], isPredicted: (row: Row, c: number) => boolean, classId?: number) {
+  const found = { tp: 0, fp: 0, fn: 0, tn: 0 };
+  for (const row of rows) {
+    row.y.forEach((y, c) => {
+      if (classId !== undefined && c !== classId) return;
+      const cell = isPredicted(row, c) ? (y > 0.5 ? 'tp' : 'fp') : y > 0.5 ? 'fn' : 'tn';
+      found[cell] += row.w;
+    });
+  }
+  return found;
+}
+const over = (a: number, b: number) => (b === 0 ? 0 : a / b);
+const above = (threshold: number) => (row: Row, c: number) => (row.p[c] as number) > threshold;
+const precision =
+  (threshold: number, classId?: number): Formula =>
+  (rows) => {
+    const { tp, fp } = confusion(rows, above(threshold), classId);
+    return over(tp, tp + fp);
+  };
+const recall =
+  (threshold: number, classId?: number): Formula =>
+  (rows) => {
+    const { tp, fn } = confusion(rows, above(threshold), classId);
+    return over(tp, tp + fn);
+  };
+
+const largest = (row: Row, c: number) => c === argmax(row.p);
+/** The harmonic mean of precision and recall. */
+function harmonic({ tp, fp, fn }: ReturnType<typeof confusion>): number {
+  const [p, r] = [over(tp, tp + fp), over(tp, tp + fn)];
+  return over(2 * p * r, p + r);
+}
+const perClass = (rows: readonly Row[], isPredicted: typeof largest) =>
+  (rows[0] as Row).y.map((_, c) => confusion(rows, isPredicted, c));
+const f1 = {
+  none:
+    (isPredicted: typeof largest): Formula =>
+    (rows) =>
+      perClass(rows, isPredicted).map(harmonic),
+  micro:
+    (isPredicted: typeof largest): Formula =>
+    (rows) =>
+      harmonic(confusion(rows, isPredicted)),
+  macro:
+    (isPredicted: typeof largest): Formula =>
+    (rows) =>
+      mean(perClass(rows, isPredicted).map(harmonic)),
+  weighted:
+    (isPredicted: typeof largest): Formula =>
+    (rows) => {
+      const counts = perClass(rows, isPredicted);
+      const support = counts.map(({ tp, fn }) => tp + fn);
+      const total = support.reduce((a, b) => a + b, 0);
+      return over(
+        counts.reduce((sum, count, c) => sum + (support[c] as number) * harmonic(count), 0),
+        total,
+      );
+    },
+};
+
+/** Per output: 1 − Σw(y−p)²/Σw(y−ȳ)², and the weighted spread Σw(y−ȳ)². */
+const r2Parts = (rows: readonly Row[]) =>
+  (rows[0] as Row).y.map((_, c) => {
+    const total = rows.reduce((sum, { w }) => sum + w, 0);
+    const center = over(
+      rows.reduce((sum, { w, y }) => sum + w * (y[c] as number), 0),
+      total,
+    );
+    const spread = rows.reduce((sum, { w, y }) => sum + w * ((y[c] as number) - center) ** 2, 0);
+    const residual = rows.reduce(
+      (sum, { w, y, p }) => sum + w * ((y[c] as number) - (p[c] as number)) ** 2,
+      0,
+    );
+    return { value: spread === 0 ? 0 : 1 - residual / spread, spread };
+  });
+const r2 = {
+  none: (rows: readonly Row[]) => r2Parts(rows).map(({ value }) => value),
+  uniform: (rows: readonly Row[]) => mean(r2Parts(rows).map(({ value }) => value)),
+  weighted: (rows: readonly Row[]) => {
+    const parts = r2Parts(rows);
+    const spread = parts.reduce((sum, part) => sum + part.spread, 0);
+    return over(
+      parts.reduce((sum, part) => sum + part.spread * part.value, 0),
+      spread,
+    );
+  },
+};
+
+interface Case {
+  readonly name: string;
+  readonly metric: Metric;
+  readonly key: string;
+  readonly kind: 'classes' | 'labels' | 'bits' | 'bit' | 'numbers' | 'logits' | 'softmax' | 'sparseSoftmax';
+  readonly formula: Formula;
+}
+
+const both = ['classes', 'labels'] as const;
+const cases: Case[] = [
+  {
+    name: 'accuracy of one output',
+    metric: 'accuracy',
+    key: 'accuracy',
+    kind: 'bit',
+    formula: binaryAccuracy(0.5),
+  },
+  { name: 'accuracy of several bits', metric: 'acc', key: 'acc', kind: 'bits', formula: binaryAccuracy(0.5) },
+  {
+    name: 'binaryAccuracy',
+    metric: metrics.binaryAccuracy({ threshold: 0.25, name: 'share' }),
+    key: 'share',
+    kind: 'bits',
+    formula: binaryAccuracy(0.25),
+  },
+  ...both.flatMap((kind): Case[] => [
+    { name: `accuracy, ${kind}`, metric: 'accuracy', key: 'accuracy', kind, formula: categoricalAccuracy },
+    {
+      name: `categorical accuracy, ${kind}`,
+      metric: kind === 'labels' ? 'sparse_categorical_accuracy' : 'categoricalAccuracy',
+      key: kind === 'labels' ? 'sparseCategoricalAccuracy' : 'categoricalAccuracy',
+      kind,
+      formula: categoricalAccuracy,
+    },
+    ...[1, 2, 5].map((k) => ({
+      name: `topKCategoricalAccuracy ${k}, ${kind}`,
+      metric: metrics.topKCategoricalAccuracy({ k }),
+      key: 'topKCategoricalAccuracy',
+      kind,
+      formula: topK(k),
+    })),
+    { name: `topK, ${kind}`, metric: { type: 'topK', k: 3 }, key: 'topK', kind, formula: topK(3) },
+    { name: `precision, ${kind}`, metric: 'precision', key: 'precision', kind, formula: precision(0.5) },
+    {
+      name: `precision of a class, ${kind}`,
+      metric: metrics.precision({ thresholds: 0.25, classId: 2 }),
+      key: 'precision',
+      kind,
+      formula: precision(0.25, 2),
+    },
+    {
+      name: `recall at several thresholds, ${kind}`,
+      metric: metrics.recall({ thresholds: [0.5, 0, 0.125, 1] }),
+      key: 'recall',
+      kind,
+      formula: (rows) => [0.5, 0, 0.125, 1].map((t) => recall(t)(rows) as number),
+    },
+    { name: `f1 per class, ${kind}`, metric: 'f1', key: 'f1', kind, formula: f1.none(largest) },
+    {
+      name: `f1 micro, ${kind}`,
+      metric: metrics.f1({ average: 'micro' }),
+      key: 'f1',
+      kind,
+      formula: f1.micro(largest),
+    },
+    {
+      name: `f1 macro, ${kind}`,
+      metric: metrics.f1({ average: 'macro' }),
+      key: 'f1',
+      kind,
+      formula: f1.macro(largest),
+    },
+    {
+      name: `f1 weighted, above a threshold, ${kind}`,
+      metric: { type: 'F1Score', average: 'weighted', threshold: 0.125 },
+      key: 'f1Score',
+      kind,
+      formula: f1.weighted(above(0.125)),
+    },
+    {
+      name: `crossentropy, ${kind}`,
+      metric: 'crossentropy',
+      key: 'crossentropy',
+      kind,
+      formula: crossentropy,
+    },
+    {
+      name: `perplexity, ${kind}`,
+      metric: 'perplexity',
+      key: 'perplexity',
+      kind,
+      formula: after(crossentropy, exp),
+    },
+  ]),
+  {
+    name: 'precision of bits',
+    metric: metrics.precision({ thresholds: 0.75 }),
+    key: 'precision',
+    kind: 'bits',
+    formula: precision(0.75),
+  },
+  { name: 'recall of bits', metric: 'recall', key: 'recall', kind: 'bits', formula: recall(0.5) },
+  {
+    name: 'f1 of bits above a threshold',
+    metric: metrics.f1({ average: 'macro', threshold: 0.25 }),
+    key: 'f1',
+    kind: 'bits',
+    formula: f1.macro(above(0.25)),
+  },
+  { name: 'f1 of one output, above ½', metric: 'f1', key: 'f1', kind: 'bit', formula: f1.none(above(0.5)) },
+  { name: 'mse', metric: 'mse', key: 'mse', kind: 'numbers', formula: squared },
+  {
+    name: 'meanAbsoluteError',
+    metric: 'mean_absolute_error',
+    key: 'meanAbsoluteError',
+    kind: 'numbers',
+    formula: weightedMean(columns((p, y) => abs(p - y))),
+  },
+  {
+    name: 'rootMeanSquaredError: the root of the mean, not the mean of roots',
+    metric: 'RootMeanSquaredError',
+    key: 'rootMeanSquaredError',
+    kind: 'numbers',
+    formula: after(squared, sqrt),
+  },
+  { name: 'r2', metric: 'r2', key: 'r2', kind: 'numbers', formula: r2.uniform },
+  {
+    name: 'r2 weighted by variance',
+    metric: { type: 'R2Score', class_aggregation: 'variance_weighted_average' },
+    key: 'r2Score',
+    kind: 'numbers',
+    formula: r2.weighted,
+  },
+  {
+    name: 'r2 per output',
+    metric: metrics.r2({ classAggregation: null }),
+    key: 'r2',
+    kind: 'numbers',
+    formula: r2.none,
+  },
+  ...(['logits', 'softmax', 'sparseSoftmax'] as const).map((kind) => ({
+    name: `perplexity, ${kind}`,
+    metric: 'perplexity',
+    key: 'perplexity',
+    kind,
+    formula: after(
+      weightedMean(({ p, y }) => -log(softmax(p)[argmax(y)] as number)),
+      exp,
+    ),
+  })),
+];
+
+const compileFor: Record<Case['kind'], { loss: CompileOptions['loss']; activation?: string }> = {
+  classes: { loss: 'categoricalCrossentropy' },
+  labels: { loss: 'sparseCategoricalCrossentropy' },
+  bits: { loss: 'binaryCrossentropy' },
+  bit: { loss: 'binaryCrossentropy' },
+  numbers: { loss: 'mse' },
+  logits: { loss: { type: 'categoricalCrossentropy', fromLogits: true } },
+  softmax: { loss: 'categoricalCrossentropy', activation: 'softmax' },
+  sparseSoftmax: { loss: 'sparseCategoricalCrossentropy', activation: 'softmax' },
+};
+
+function draw(kind: Case['kind'], count: number, seed: number) {
+  const data = new Rows(seed);
+  // Eighths of the predictions, so that many are equal and some lie on the thresholds.
+  const coarse = (rows: number[][]) => rows.map((row) => row.map((v) => Math.round(8 * v) / 8 + 1 / 64));
+  const width = kind === 'bit' ? 1 : C;
+  const labels = data.labels(count, C);
+  const isSparse = kind === 'labels' || kind === 'sparseSoftmax';
+  const p =
+    kind === 'classes' || kind === 'labels' || kind === 'bits' || kind === 'bit'
+      ? coarse(data.shares(count, width)).map((row) =>
+          row.map((v) => (data.labels(1, 3)[0] === 0 ? v - 1 / 64 : v)),
+        )
+      : data.normal(count, width, 2);
+  const y =
+    kind === 'bits' || kind === 'bit'
+      ? data.bits(count, width)
+      : kind === 'numbers'
+        ? data.normal(count, width)
+        : labels.map((label) => oneHot(label, C));
+  return { p, y, targets: isSparse ? labels : y };
+}
+
+describe.each(devices)('metrics on the %s device are what their formulas say', (device, tolerance) => {
+  test.each(cases)('$name', async ({ metric, key, kind, formula }) => {
+    const { p, y, targets } = draw(kind, N, 1);
+    const { loss, activation } = compileFor[kind];
+    const w = new Rows(2).weights(N);
+    const byExample = w.slice(0, N / 4);
+    const weighted = (weightOf: (r: number) => number) =>
+      formula(p.map((values, r) => ({ p: values, y: y[r] as number[], w: weightOf(r) })));
+    const common = {
+      predictions: p,
+      targets,
+      compile: { loss, metrics: [metric], device },
+      ...(activation === undefined ? {} : { activation }),
+    };
+    const measured = async (more: object) => (await score({ ...common, ...more }))[key];
+    expectNear(
+      await measured({}),
+      weighted(() => 1),
+      tolerance,
+    );
+    expectNear(
+      await measured({ options: { sampleWeight: w } }),
+      weighted((r) => w[r] as number),
+      tolerance,
+    );
+    const perStep = Array.from({ length: N / 4 }, (_, n) => w.slice(4 * n, 4 * n + 4));
+    expectNear(
+      await measured({ steps: 4, options: { sampleWeight: perStep } }),
+      weighted((r) => w[r] as number),
+      tolerance,
+    );
+    expectNear(
+      await measured({ steps: 4, options: { sampleWeight: byExample } }),
+      weighted((r) => byExample[Math.floor(r / 4)] as number),
+      tolerance,
+    );
+    expectNear(
+      await measured({ options: { sampleWeight: w.map(() => 0) } }),
+      weighted(() => 0),
+      tolerance,
+    );
+  });
+
+  test('none depends on the batch size', async () => {
+    const run = fc.record({
+      c: fc.constantFrom(...cases),
+      count: fc.integer({ min: 1, max: 30 }),
+      batchSize: fc.integer({ min: 1, max: 33 }),
+      seed: fc.nat(1e6),
+      isWeighted: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(run, async ({ c, count, batchSize, seed, isWeighted }) => {
+        const { p, y, targets } = draw(c.kind, count, seed);
+        const { loss, activation } = compileFor[c.kind];
+        const w = isWeighted ? new Rows(seed + 1).weights(count) : p.map(() => 1);
+        const scores = await score({
+          predictions: p,
+          targets,
+          compile: { loss, metrics: [c.metric], device },
+          options: { batchSize, ...(isWeighted ? { sampleWeight: w } : {}) },
+          ...(activation === undefined ? {} : { activation }),
+        });
+        const wanted = c.formula(
+          p.map((values, r) => ({ p: values, y: y[r] as number[], w: w[r] as number })),
+        );
+        // R² divides by a spread that may be small against the targets; its sums carry rounding of 1e-16 of their squares.
+        expectNear(scores[c.key], wanted, c.name.startsWith('r2') ? 1e3 * tolerance : 4 * tolerance);
+      }),
+      { numRuns: 80 },
+    );
+  });
+
+  test('r2 is 0 where the targets do not vary, whatever their value', async () => {
+    const constant = fc.record({
+      value: fc.float({ min: -1e4, max: 1e4, noNaN: true }),
+      count: fc.integer({ min: 1, max: 60 }),
+      batchSize: fc.integer({ min: 1, max: 60 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(constant, async ({ value, count, batchSize }) => {
+        const targets = new Array(count).fill([value]);
+        const predictions = targets.map((_, r) => [value + (r % 3)]);
+        const compile = { loss: 'mse', metrics: ['r2'], device };
+        expect((await score({ predictions, targets, compile, options: { batchSize } }))['r2']).toBe(0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+test('top-k counts a true class as found when fewer than k lie strictly above it', async () => {
+  const predictions = [
+    [0.25, 0.25, 0.25, 0.25],
+    [0.5, 0.25, 0.25, 0],
+    [0, 0.5, 0.25, 0.25],
+  ];
+  const found = async (k: number, labels: number[]) =>
+    (
+      await score({
+        predictions,
+        targets: labels,
+        compile: { loss: 'sparseCategoricalCrossentropy', metrics: [metrics.topK({ k })] },
+      })
+    )['topK'];
+  expect(await found(1, [3, 1, 3])).toBeCloseTo(1 / 3, 12);
+  expect(await found(2, [3, 1, 3])).toBe(1);
+  expect(await found(3, [3, 3, 0])).toBeCloseTo(1 / 3, 12);
+});
