@@ -2,6 +2,8 @@
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
+  // Both cores: the event-loop test retries, and no test asserts a time otherwise.
+  maxWorkers: '100%',
   testMatch: ['**/*.test.ts'],
   moduleNameMapper: { '^deeprnn$': '<rootDir>/lib/index.ts' },
   transform: {
