@@ -32,6 +32,9 @@ export class Draws {
  */
 const STEPS = [1e-5, 1e-6, 1e-7];
 
+/** Rounding of one value of f: what a difference of two, divided by the step, cannot tell from zero. */
+const ROUNDING = 4 * 2 ** -52;
+
 /** Agreement asked for, relative to the entry, or to a hundredth of the largest entry where it is smaller than that. */
 const TOLERANCE = 1e-6;
 
@@ -56,10 +59,11 @@ export function expectGradient(
     const g = gradient[i] as number;
     const numeric: number[] = [];
     const agrees = STEPS.some((h) => {
-      const n = centralDifference(x, i, h, f);
+      const { value: n, size } = centralDifference(x, i, h, f);
       numeric.push(n);
       if (!Number.isFinite(g) || !Number.isFinite(n)) return false;
-      return Math.abs(g - n) <= TOLERANCE * Math.max(Math.abs(g), Math.abs(n), largest / 100);
+      const noise = (ROUNDING * size) / h;
+      return Math.abs(g - n) <= noise + TOLERANCE * Math.max(Math.abs(g), Math.abs(n), largest / 100);
     });
     if (!agrees) faults.push(`[${i}] gradient ${g}, central differences ${numeric.join(' / ')}`);
   }
@@ -70,7 +74,13 @@ export function expectGradient(
   );
 }
 
-function centralDifference(x: Float64Array, i: number, h: number, f: () => number): number {
+/** The difference quotient, and the size of the values that it was taken of. */
+function centralDifference(
+  x: Float64Array,
+  i: number,
+  h: number,
+  f: () => number,
+): { value: number; size: number } {
   const held = x[i] as number;
   const above = held + h;
   const below = held - h;
@@ -80,7 +90,7 @@ function centralDifference(x: Float64Array, i: number, h: number, f: () => numbe
   const low = f();
   x[i] = held;
   // `above − below` and not 2h: what was really added after rounding.
-  return (high - low) / (above - below);
+  return { value: (high - low) / (above - below), size: Math.max(Math.abs(high), Math.abs(low)) };
 }
 
 /** Σ a ⊙ b over pairs of arrays; pairs with a part missing count nothing. */
