@@ -1,4 +1,4 @@
-import { DeepRnnError, refuse } from './errors';
+import { DeepRnnError, quoted, refuse } from './errors';
 import { nearestName, toCamelCase } from './names';
 
 /**
@@ -12,7 +12,7 @@ export function readConfig<K extends string>(
 ): Partial<Record<K, unknown>> {
   if (options === undefined) return {};
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    refuse('ERR_VALUE', subject, 'an object of options', options);
+    refuse('ERR_VALUE', subject, 'an object of options', quoted(options));
   }
   const read: Partial<Record<K, unknown>> = {};
   for (const [key, value] of Object.entries(options as object)) {

@@ -41,6 +41,11 @@ export function show(value: unknown): string {
   return String(value);
 }
 
+/** A value that a caller gave, for `refuse`: a string is quoted, so that '3' is told from 3. */
+export function quoted(value: unknown): unknown {
+  return typeof value === 'string' ? `'${value}'` : value;
+}
+
 /** The message of whatever was thrown. No `instanceof`: errors of the system may come from another realm. */
 export function reasonOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'message' in error

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import type { Callback, GradientReport } from './callback';
 import {
   diagnose,
@@ -40,7 +40,7 @@ export function gradientHealth(options: GradientHealthOptions = {}): GradientHea
     ['keep', keep],
   ] as const) {
     if (!Number.isSafeInteger(value) || value < 1)
-      refuse('ERR_VALUE', `${SUBJECT}: ${name}`, 'a positive integer', value);
+      refuse('ERR_VALUE', `${SUBJECT}: ${name}`, 'a positive integer', quoted(value));
   }
   const thresholds: Thresholds = {
     vanishing: o.vanishing ?? 1e-3,
@@ -49,7 +49,7 @@ export function gradientHealth(options: GradientHealthOptions = {}): GradientHea
   };
   for (const [name, value] of Object.entries(thresholds)) {
     if (!(typeof value === 'number' && value > 0))
-      refuse('ERR_VALUE', `${SUBJECT}: ${name}`, 'a number above 0', value);
+      refuse('ERR_VALUE', `${SUBJECT}: ${name}`, 'a number above 0', quoted(value));
   }
   let reports: GradientReport[] = [];
   const summary = () => summarizeReports(reports);

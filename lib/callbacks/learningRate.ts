@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import type { Callback, CallbackModel, Logs } from './callback';
 import { epochs, Monitor, type MonitorOptions } from './monitor';
 
@@ -90,7 +90,8 @@ export function reduceLROnPlateau(options: ReduceLROnPlateauOptions = {}): Callb
 /** Sets the learning rate at the start of every epoch to what `rate(epoch, current)` gives. */
 export function learningRateScheduler(rate: (epoch: number, current: number) => number): Callback {
   const subject = 'callbacks.learningRateScheduler';
-  if (typeof rate !== 'function') refuse('ERR_VALUE', subject, 'a function of epoch and current rate', rate);
+  if (typeof rate !== 'function')
+    refuse('ERR_VALUE', subject, 'a function of epoch and current rate', quoted(rate));
   let model: CallbackModel | undefined;
   return {
     onTrainBegin(m) {

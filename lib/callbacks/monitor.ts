@@ -1,4 +1,4 @@
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import type { Logs } from './callback';
 
 export interface MonitorOptions {
@@ -50,6 +50,6 @@ export class Monitor {
 export function epochs(subject: string, value: unknown, fallback: number): number {
   const count = value ?? fallback;
   if (!Number.isSafeInteger(count) || (count as number) < 0)
-    refuse('ERR_VALUE', subject, 'an integer, 0 or more', count);
+    refuse('ERR_VALUE', subject, 'an integer, 0 or more', quoted(count));
   return count as number;
 }

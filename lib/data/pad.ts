@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { Tensor } from '../tensors/tensor';
 
 export interface PadOptions {
@@ -27,16 +27,16 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   const o = readConfig(options, ['maxLen', 'padding', 'truncating', 'value', 'dtype'], 'padSequences');
   const { padding = 'pre', truncating = 'pre', value = 0 } = o as PadOptions;
   if (!Array.isArray(sequences) || sequences.length === 0)
-    refuse('ERR_VALUE', 'padSequences', 'at least one sequence', sequences);
+    refuse('ERR_VALUE', 'padSequences', 'at least one sequence', quoted(sequences));
   if (!sides.includes(padding))
     refuse('ERR_VALUE', 'padSequences: padding', "'pre' or 'post'", `'${padding}'`);
   if (!sides.includes(truncating))
     refuse('ERR_VALUE', 'padSequences: truncating', "'pre' or 'post'", `'${truncating}'`);
-  if (typeof value !== 'number') refuse('ERR_VALUE', 'padSequences: value', 'a number', value);
+  if (typeof value !== 'number') refuse('ERR_VALUE', 'padSequences: value', 'a number', quoted(value));
   const longest = sequences.reduce((most, s) => Math.max(most, s.length), 0);
   const maxLen = o.maxLen ?? longest;
   if (!Number.isSafeInteger(maxLen) || (maxLen as number) < 1)
-    refuse('ERR_VALUE', 'padSequences: maxLen', 'a positive integer', maxLen);
+    refuse('ERR_VALUE', 'padSequences: maxLen', 'a positive integer', quoted(maxLen));
 
   const steps = maxLen as number;
   const width = featureWidth(sequences);
@@ -57,7 +57,7 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   });
   const dtype = o.dtype ?? (data.every(Number.isInteger) && width === undefined ? 'int32' : 'float32');
   if (dtype !== 'int32' && dtype !== 'float32')
-    refuse('ERR_VALUE', 'padSequences: dtype', "'int32' or 'float32'", dtype);
+    refuse('ERR_VALUE', 'padSequences: dtype', "'int32' or 'float32'", quoted(dtype));
   if (dtype === 'int32' && !data.every((v) => Number.isInteger(v)))
     refuse('ERR_VALUE', 'padSequences', 'whole numbers for dtype int32', 'fractions');
   const shape = width === undefined ? [sequences.length, steps] : [sequences.length, steps, width];

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { Tensor, type TensorLike, tensor } from '../tensors/tensor';
 
 /** Brings features to a common scale. Fitted on training data, applied to all, saved with the model. */
@@ -214,7 +214,7 @@ class MinMaxScaler extends LinearScaler {
 
 function numbers(value: unknown, width: number): number[] {
   if (!Array.isArray(value) || value.length !== width || !value.every((v) => typeof v === 'number')) {
-    refuse('ERR_VALUE', 'a saved scaler', `${width} numbers`, value);
+    refuse('ERR_VALUE', 'a saved scaler', `${width} numbers`, quoted(value));
   }
   return [...(value as number[])];
 }
@@ -222,7 +222,7 @@ function numbers(value: unknown, width: number): number[] {
 function readRange(value: unknown): [number, number] {
   const fits =
     Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) && value[0] < value[1];
-  if (!fits) refuse('ERR_VALUE', 'minMaxScaler: featureRange', 'two rising numbers', value);
+  if (!fits) refuse('ERR_VALUE', 'minMaxScaler: featureRange', 'two rising numbers', quoted(value));
   return value as [number, number];
 }
 

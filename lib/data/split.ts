@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { Philox } from '../tensors/random';
 import { asTyped, Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
 
@@ -45,11 +45,16 @@ export function trainTestSplit<A extends Arrays>(
   const isNumber =
     typeof testSize === 'number' && testSize > 0 && (testSize < 1 || Number.isInteger(testSize));
   if (!isNumber)
-    refuse('ERR_VALUE', 'trainTestSplit: testSize', 'a share below 1 or a number of examples', testSize);
+    refuse(
+      'ERR_VALUE',
+      'trainTestSplit: testSize',
+      'a share below 1 or a number of examples',
+      quoted(testSize),
+    );
   const tests = testSize < 1 ? Math.ceil(count * testSize) : testSize;
   const gap = o.gap ?? 0;
   if (!Number.isSafeInteger(gap) || gap < 0 || (gap > 0 && !o.ordered))
-    refuse('ERR_VALUE', 'trainTestSplit: gap', 'an integer, 0 or more, with ordered: true', gap);
+    refuse('ERR_VALUE', 'trainTestSplit: gap', 'an integer, 0 or more, with ordered: true', quoted(gap));
   if (o.ordered && (o.shuffle || o.stratify !== undefined))
     refuse('ERR_VALUE', 'trainTestSplit: ordered', 'neither shuffle nor stratify beside it', 'both');
   if (tests + gap >= count)

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { Tensor } from '../tensors/tensor';
 import { type PadOptions, padSequences } from './pad';
@@ -112,7 +112,7 @@ class TokenVectorizer implements Vectorizer {
   }
 
   private split(text: unknown): Iterable<string> {
-    if (typeof text !== 'string') refuse('ERR_VALUE', this.type, 'text', text);
+    if (typeof text !== 'string') refuse('ERR_VALUE', this.type, 'text', quoted(text));
     let t = text as string;
     if (this.standardize !== 'none') t = t.toLowerCase();
     if (this.standardize === 'lowerAndStripPunctuation') t = t.replace(/\p{P}|\p{S}/gu, '');

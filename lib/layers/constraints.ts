@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ConstraintKind } from '../plan/codes';
 import type { Shape } from '../tensors/tensor';
@@ -14,7 +14,7 @@ export interface Constraint {
 }
 
 function axisOption(value: unknown, subject: string): number {
-  if (value !== 0 && value !== 1) refuse('ERR_VALUE', `${subject}: axis`, '0 or 1', value);
+  if (value !== 0 && value !== 1) refuse('ERR_VALUE', `${subject}: axis`, '0 or 1', quoted(value));
   return value as number;
 }
 
@@ -24,7 +24,7 @@ export const constraints = {
     const read = readConfig(config, ['maxValue', 'axis'], 'constraints.maxNorm');
     const limit = read.maxValue ?? 2;
     if (typeof limit !== 'number' || !(limit > 0) || !Number.isFinite(limit)) {
-      refuse('ERR_VALUE', 'constraints.maxNorm: maxValue', 'a finite number above 0', limit);
+      refuse('ERR_VALUE', 'constraints.maxNorm: maxValue', 'a finite number above 0', quoted(limit));
     }
     const axis = axisOption(read.axis ?? 0, 'constraints.maxNorm');
     return {

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import type { DropoutMode, ValueId } from '../plan/types';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
 import { commonOptions, rateOption, seedOption, subjectOf } from './options';
@@ -37,7 +37,7 @@ export class Dropout extends Layer {
         shape[2] === null
       )
     ) {
-      refuse('ERR_VALUE', `${subject}: noiseShape`, '[null, 1, null]', shape);
+      refuse('ERR_VALUE', `${subject}: noiseShape`, '[null, 1, null]', quoted(shape));
     }
     this.mode = shape === null ? 'element' : 'sharedOverTime';
     this.seed = seedOption(o.seed, `${subject}: seed`);

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf } from '../tensors/tensor';
@@ -45,7 +45,7 @@ function numberOption(
       'ERR_VALUE',
       `${subject}: ${key}`,
       positive ? 'a finite number above 0' : 'a finite number',
-      value,
+      quoted(value),
     );
   }
   return value as number;

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
 
 export interface InputConfig {
@@ -35,7 +35,7 @@ export class Input extends Layer {
     } as LayerConfig);
     const dtype = o.dtype ?? 'float32';
     if (dtype !== 'float32' && dtype !== 'int32')
-      refuse('ERR_VALUE', `${this.subject}: dtype`, "'float32' or 'int32'", dtype);
+      refuse('ERR_VALUE', `${this.subject}: dtype`, "'float32' or 'int32'", quoted(dtype));
     this.dtype = dtype as 'float32' | 'int32';
   }
 

@@ -1,10 +1,10 @@
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { splitSeed } from '../tensors/random';
 
 /** Reads a count such as `units`. @throws ERR_VALUE unless it is a positive integer */
 export function countOption(value: unknown, subject: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    refuse('ERR_VALUE', subject, 'a positive integer', value);
+    refuse('ERR_VALUE', subject, 'a positive integer', quoted(value));
   return value as number;
 }
 
@@ -12,14 +12,14 @@ export function countOption(value: unknown, subject: string): number {
 export function rateOption(value: unknown, subject: string): number {
   const rate = value ?? 0;
   if (typeof rate !== 'number' || !(rate >= 0 && rate < 1))
-    refuse('ERR_VALUE', subject, 'a rate from 0 to below 1', rate);
+    refuse('ERR_VALUE', subject, 'a rate from 0 to below 1', quoted(rate));
   return rate as number;
 }
 
 /** Reads a switch. @throws ERR_VALUE unless it is true or false */
 export function flagOption(value: unknown, fallback: boolean, subject: string): boolean {
   const flag = value ?? fallback;
-  if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', flag);
+  if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', quoted(flag));
   return flag as boolean;
 }
 

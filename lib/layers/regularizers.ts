@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 
 /** Adds `l1·Σ|w| + l2·Σw²` to the loss. */
@@ -15,7 +15,7 @@ function regularizer(type: string, l1: unknown, l2: unknown): Regularizer {
     ['l2', l2],
   ] as const) {
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-      refuse('ERR_VALUE', `regularizers.${type}: ${key}`, 'a finite number, 0 or more', value);
+      refuse('ERR_VALUE', `regularizers.${type}: ${key}`, 'a finite number, 0 or more', quoted(value));
     }
   }
   const own = type === 'l1' ? { l1 } : type === 'l2' ? { l2 } : { l1, l2 };

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { LossKind } from '../plan/codes';
 
@@ -62,7 +62,7 @@ export const losses = {
   huber: (options: { delta?: number } = {}): Loss => {
     const delta = readConfig(options, ['delta'], 'losses.huber').delta ?? 1;
     if (typeof delta !== 'number' || !(delta > 0) || !Number.isFinite(delta)) {
-      refuse('ERR_VALUE', 'losses.huber: delta', 'a finite number above 0', delta);
+      refuse('ERR_VALUE', 'losses.huber: delta', 'a finite number above 0', quoted(delta));
     }
     return {
       type: 'huber',

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { MetricAttrs } from '../plan/types';
 import {
@@ -51,7 +51,8 @@ function template(
 ): MetricTemplate {
   const subject = `metrics.${type}`;
   const { name, ...config } = readConfig<string>(given, [...known, 'name'], subject);
-  if (name !== undefined && typeof name !== 'string') refuse('ERR_VALUE', `${subject}: name`, 'a name', name);
+  if (name !== undefined && typeof name !== 'string')
+    refuse('ERR_VALUE', `${subject}: name`, 'a name', quoted(name));
   const bind = make(config, subject);
   return { type, config: { ...config, ...(name === undefined ? {} : { name }) }, bind };
 }
@@ -61,14 +62,14 @@ const isThreshold = (t: unknown): t is number => typeof t === 'number' && t >= 0
 function thresholdOf(value: unknown, subject: string): number {
   const threshold = value ?? 0.5;
   if (!isThreshold(threshold))
-    refuse('ERR_VALUE', `${subject}: threshold`, 'a number from 0 to 1', threshold);
+    refuse('ERR_VALUE', `${subject}: threshold`, 'a number from 0 to 1', quoted(threshold));
   return threshold as number;
 }
 
 function thresholdList(value: unknown, subject: string): number[] {
   const list = value === undefined || value === null ? [0.5] : Array.isArray(value) ? value : [value];
   if (list.length === 0 || !list.every(isThreshold)) {
-    refuse('ERR_VALUE', `${subject}: thresholds`, 'numbers from 0 to 1', value);
+    refuse('ERR_VALUE', `${subject}: thresholds`, 'numbers from 0 to 1', quoted(value));
   }
   return list;
 }
@@ -142,7 +143,7 @@ function topK(options: TopKOptions): MetricTemplate {
   return template('topKCategoricalAccuracy', options, ['k'], (o, subject) => {
     const k = o['k'] ?? 5;
     if (!Number.isInteger(k) || (k as number) < 1)
-      refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', k);
+      refuse('ERR_VALUE', `${subject}: k`, 'a positive integer', quoted(k));
     return (context) => ({
       attrs: { kind: 'topK', sparse: sparseOf(context), k: k as number },
       result: quotient,
@@ -210,7 +211,7 @@ export const metrics = {
     template('auc', options, ['numThresholds', 'curve', 'summationMethod'], (o, subject) => {
       const count = o['numThresholds'] ?? 200;
       if (!Number.isInteger(count) || (count as number) < 3)
-        refuse('ERR_VALUE', `${subject}: numThresholds`, 'an integer, 3 or more', count);
+        refuse('ERR_VALUE', `${subject}: numThresholds`, 'an integer, 3 or more', quoted(count));
       const curve = resolveName(o['curve'] ?? 'ROC', ['ROC', 'PR'] as const, `${subject}: curve`);
       const method = resolveName(
         o['summationMethod'] ?? 'interpolation',

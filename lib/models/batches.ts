@@ -1,4 +1,4 @@
-import { DeepRnnError, refuse, show } from '../errors';
+import { DeepRnnError, quoted, refuse, show } from '../errors';
 import type { Loss } from '../losses/loss';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf, type Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
@@ -332,7 +332,7 @@ export function splitValidation(
   const count = examples.x.shape[0] as number;
   const kept = Math.floor(count * (1 - fraction));
   if (!(fraction > 0 && fraction < 1))
-    refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', fraction);
+    refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', quoted(fraction));
   if (kept === 0 || kept === count) {
     refuse(
       'ERR_VALUE',

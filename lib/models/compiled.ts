@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
 import type { EngineName } from '../engines/engine';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
 import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
 import { type Optimizer, type OptimizerSpec, resolveOptimizer } from '../optimizers/optimizer';
@@ -37,13 +37,13 @@ export function readCompileOptions(options: CompileOptions): Compiled {
     refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
   const metrics = known['metrics'] ?? [];
   if (!Array.isArray(metrics))
-    refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", metrics);
+    refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", quoted(metrics));
   if (options.precision !== undefined && options.precision !== 'fp32') {
     refuse('ERR_VALUE', 'compile: precision', "'fp32'", `'${options.precision}'`);
   }
   const { threads } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
-    refuse('ERR_VALUE', 'compile: threads', 'a positive integer', threads);
+    refuse('ERR_VALUE', 'compile: threads', 'a positive integer', quoted(threads));
   }
   return {
     loss: resolveLoss(options.loss, 'compile: loss'),

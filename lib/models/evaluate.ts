@@ -1,6 +1,6 @@
 import type { Callback } from '../callbacks/callback';
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -47,7 +47,7 @@ export function throwIfAborted(caller: string, signal: AbortSignal | undefined):
 export function positiveInteger(subject: string, value: unknown, fallback: number): number {
   if (value === undefined) return fallback;
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    refuse('ERR_VALUE', subject, 'a positive integer', value);
+    refuse('ERR_VALUE', subject, 'a positive integer', quoted(value));
   return value as number;
 }
 

@@ -1,7 +1,7 @@
 import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import type { TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -165,10 +165,10 @@ class Fit {
   private readCallbacks(): Callback[] {
     const { verbose = 'auto', callbacks = [] } = this.options;
     if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
-      refuse('ERR_VALUE', 'fit: callbacks', 'an array of callbacks', callbacks);
+      refuse('ERR_VALUE', 'fit: callbacks', 'an array of callbacks', quoted(callbacks));
     }
     if (![0, 1, 2, 'auto'].includes(verbose))
-      refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", verbose);
+      refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", quoted(verbose));
     const keys = callbacks.map((c) => c.stateKey).filter((key) => key !== undefined);
     const twice = keys.find((key, i) => keys.indexOf(key) !== i);
     if (twice !== undefined)

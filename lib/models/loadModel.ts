@@ -1,5 +1,5 @@
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
-import { DeepRnnError, reasonOf } from '../errors';
+import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import type { CompileOptions } from './compiled';
 import { readModel, restoreArrays } from './modelFile';
 import { type Sequential, sequentialFromConfig } from './sequential';
@@ -17,6 +17,8 @@ export interface LoadOptions {
  * @throws ERR_FILE for a missing, truncated, altered or foreign file
  */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
+  if (typeof path !== 'string' || path === '')
+    refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
   const { config, tensors } = await readModel(path);
   const model = inFile(path, () => sequentialFromConfig(config.model));
   inFile(path, () => {

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { CallbackModel, WeightValues } from '../callbacks/callback';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
 import { proveConstraint } from '../layers/constraints';
 import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
@@ -18,7 +18,7 @@ import {
   wholeBatch,
 } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
-import { type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
+import { type Data, type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
 import { type FitOptions, fit } from './fit';
 import type { History } from './history';
 import { gradientOutput, type Recipe, slotName, stateName, weightName } from './lower';
@@ -35,6 +35,9 @@ export interface SequentialOptions {
   /** Seeds weights, dropout and shuffles. Default: a random one, which `getConfig` shows. */
   readonly seed?: number;
 }
+
+/** No weight may have more: 8 GiB in float32, and what plans can address. */
+const MOST_ELEMENTS = 2 ** 31 - 1;
 
 /** A stack of layers, each reading what the one below gives. */
 export class Sequential implements CallbackModel {
@@ -64,14 +67,14 @@ export class Sequential implements CallbackModel {
     splitSeed(this.seed, 'sequential: seed');
     this.layers = this.stack;
     this.variables = new Variables(this.name);
-    if (!Array.isArray(layers)) refuse('ERR_VALUE', 'sequential', 'an array of layers', layers);
+    if (!Array.isArray(layers)) refuse('ERR_VALUE', 'sequential', 'an array of layers', quoted(layers));
     for (const layer of layers) this.add(layer);
   }
 
   /** Appends a layer. The model is built as soon as its first layer knows its `inputShape`. */
   add(layer: Layer): this {
     if (typeof layer?.call !== 'function' || typeof layer.outputShape !== 'function') {
-      refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', layer);
+      refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', quoted(layer));
     }
     if (this.stack.includes(layer))
       refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
@@ -175,6 +178,10 @@ export class Sequential implements CallbackModel {
     layer.build(from);
     for (const spec of layer.weights) {
       proveConstraint(layer.subject, spec);
+      if (sizeOf(spec.shape) > MOST_ELEMENTS) {
+        const got = `its ${spec.name} of shape [${spec.shape.join(', ')}]`;
+        refuse('ERR_VALUE', layer.subject, `weights of at most ${MOST_ELEMENTS} numbers each`, got);
+      }
       const stream = this.variables.names().length;
       this.variables.declare(weightName(layer.name, spec.name), spec.shape, () =>
         Float32Array.from(spec.initializer.sample(spec.shape, new Philox(this.seed, stream))),
@@ -220,7 +227,7 @@ export class Sequential implements CallbackModel {
 
   set learningRate(rate: number) {
     if (!(Number.isFinite(rate) && rate >= 0))
-      refuse('ERR_VALUE', 'learningRate', 'a finite number, 0 or more', rate);
+      refuse('ERR_VALUE', 'learningRate', 'a finite number, 0 or more', quoted(rate));
     this.optimizer.learningRate = rate;
   }
 
@@ -231,10 +238,7 @@ export class Sequential implements CallbackModel {
   fit(x: TensorLike, y: TensorLike, options?: FitOptions): Promise<History>;
   fit(generator: BatchGenerator, options?: FitOptions): Promise<History>;
   fit(x: TensorLike | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
-    return this.whileBusy('fit', async () => {
-      const data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: y as TensorLike };
-      return fit(this, data, (isGenerator(x) ? (y as FitOptions) : options) ?? {});
-    });
+    return this.whileBusy('fit', async () => fit(this, ...dataAndOptions('fit', x, y, options)));
   }
 
   /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
@@ -250,8 +254,7 @@ export class Sequential implements CallbackModel {
     y?: TensorLike | EvaluateOptions,
     options?: EvaluateOptions,
   ): Promise<Scores> {
-    const data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: y as TensorLike };
-    return evaluate(this, data, (isGenerator(x) ? (y as EvaluateOptions) : options) ?? {});
+    return evaluate(this, ...dataAndOptions('evaluate', x, y, options));
   }
 
   /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
@@ -292,21 +295,33 @@ export class Sequential implements CallbackModel {
   }
 
   /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
-  setWeights(weights: ReadonlyMap<string, TensorLike | WeightValues>): Promise<void> {
+  setWeights(
+    weights:
+      | ReadonlyMap<string, TensorLike | WeightValues>
+      | Readonly<Record<string, TensorLike | WeightValues>>,
+  ): Promise<void> {
     const specs = new Map(this.weightSpecs('setWeights'));
-    const read = [...weights].map(([name, values]) => {
+    if (typeof weights !== 'object' || weights === null || Array.isArray(weights))
+      refuse(
+        'ERR_VALUE',
+        'setWeights',
+        `an object or Map by name (${[...specs.keys()].join(', ')})`,
+        weights,
+      );
+    const given = weights instanceof Map ? [...weights] : Object.entries(weights);
+    const read = given.map(([name, values]) => {
       const spec = specs.get(name);
       if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${[...specs.keys()].join(', ')}`, `'${name}'`);
-      const given = isWeightValues(values) ? new Tensor(values.data, values.shape) : tensor(values);
-      if (!sameShape(given.shape, spec.shape)) {
+      const found = isWeightValues(values) ? new Tensor(values.data, values.shape) : tensor(values);
+      if (!sameShape(found.shape, spec.shape)) {
         refuse(
           'ERR_SHAPE',
           `setWeights: '${name}'`,
           `shape [${spec.shape.join(', ')}]`,
-          `[${given.shape.join(', ')}]`,
+          `[${found.shape.join(', ')}]`,
         );
       }
-      return [name, given.data] as const;
+      return [name, found.data] as const;
     });
     return this.exclusive(() => {
       for (const [name, data] of read) this.variables.write(name, data);
@@ -343,7 +358,9 @@ export class Sequential implements CallbackModel {
   }
 
   /** Writes the model to one file, atomically. `loadModel` reads it. */
-  save(path: string, options: SaveOptions = {}): Promise<void> {
+  async save(path: string, options: SaveOptions = {}): Promise<void> {
+    if (typeof path !== 'string' || path === '')
+      refuse('ERR_VALUE', 'save: path', 'a file name', quoted(path));
     this.requireBuilt('save');
     return saveModel(this, path, options);
   }
@@ -463,6 +480,20 @@ export class Sequential implements CallbackModel {
       `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`,
     );
   }
+}
+
+/** The two ways to call `fit` and `evaluate`: (x, y, options), or (generator, options) with or without Keras's empty y between. */
+function dataAndOptions<Options extends object>(
+  caller: string,
+  x: TensorLike | BatchGenerator,
+  y: TensorLike | Options | undefined,
+  options: Options | undefined,
+): [data: Data, options: Options] {
+  if (!isGenerator(x)) return [{ x, y: y as TensorLike }, options ?? ({} as Options)];
+  if (y !== undefined && y !== null && options !== undefined) {
+    refuse('ERR_VALUE', `${caller}: y`, 'none beside a generator, whose batches bring their own', y);
+  }
+  return [{ generator: x }, options ?? (y as Options | undefined) ?? ({} as Options)];
 }
 
 function isWeightValues(values: TensorLike | WeightValues): values is WeightValues {

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ClipMode, OptimizerKind } from '../plan/codes';
 import { HYPER_SIZE } from '../plan/ops/update';
@@ -100,7 +100,7 @@ function number(
 ): number {
   const value = o[key] ?? fallback;
   if (typeof value !== 'number' || !Number.isFinite(value) || !fits(value))
-    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, value);
+    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, quoted(value));
   return value as number;
 }
 
@@ -113,7 +113,8 @@ const notNegative = (o: Options, key: string, fallback: number, type: string) =>
 
 function flag(o: Options, key: string, type: string): boolean {
   const value = o[key] ?? false;
-  if (typeof value !== 'boolean') refuse('ERR_VALUE', `optimizers.${type}: ${key}`, 'true or false', value);
+  if (typeof value !== 'boolean')
+    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, 'true or false', quoted(value));
   return value as boolean;
 }
 

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 
 /** A learning rate that depends on the training step, counted from 0. */
@@ -42,12 +42,13 @@ function numbers<K extends string>(
     const value = given ?? fallback;
     if (typeof value !== 'number' || !Number.isFinite(value))
       refuse('ERR_VALUE', `${subject}: ${key}`, 'a finite number', value ?? 'nothing');
-    if (!fits(value as number)) refuse('ERR_VALUE', `${subject}: ${key}`, wanted, value);
+    if (!fits(value as number)) refuse('ERR_VALUE', `${subject}: ${key}`, wanted, quoted(value));
     out[key] = value;
   }
   for (const flag of flags) {
     const value = read[flag] ?? false;
-    if (typeof value !== 'boolean') refuse('ERR_VALUE', `${subject}: ${flag}`, 'true or false', value);
+    if (typeof value !== 'boolean')
+      refuse('ERR_VALUE', `${subject}: ${flag}`, 'true or false', quoted(value));
     out[flag] = value;
   }
   return out as Numbers<K> & Record<string, unknown>;
@@ -132,7 +133,7 @@ export const schedules = {
       values.length !== steps.length + 1 ||
       !values.every((v) => Number.isFinite(v) && v >= 0)
     ) {
-      refuse('ERR_VALUE', `${subject}: values`, `${steps.length + 1} rates, 0 or more`, values);
+      refuse('ERR_VALUE', `${subject}: values`, `${steps.length + 1} rates, 0 or more`, quoted(values));
     }
     return schedule(
       'piecewiseConstant',
@@ -235,7 +236,7 @@ export function resolveSchedule(spec: unknown, subject: string): Schedule {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Schedule).at === 'function')
     return spec as Schedule;
   if (typeof spec !== 'object' || spec === null || !('type' in spec))
-    refuse('ERR_VALUE', subject, 'a number or a schedule', spec);
+    refuse('ERR_VALUE', subject, 'a number or a schedule', quoted(spec));
   const { type, ...config } = spec as { type: string };
   const name = resolveName(type, [...Object.keys(schedules), ...Object.keys(aliases)], subject);
   const make = schedules[aliases[name] ?? (name as ScheduleName)] as (config: object) => Schedule;

@@ -1,4 +1,4 @@
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 
 /**
  * Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011):
@@ -47,7 +47,7 @@ function mulHigh(a: number, b: number): number {
 /** Splits a seed (an integer in 0 … 2^53−1) into the two key words. @throws ERR_VALUE for anything else. */
 export function splitSeed(seed: number, subject = 'seed'): [lo: number, hi: number] {
   if (!Number.isSafeInteger(seed) || seed < 0)
-    refuse('ERR_VALUE', subject, 'an integer from 0 to 2^53-1', seed);
+    refuse('ERR_VALUE', subject, 'an integer from 0 to 2^53-1', quoted(seed));
   return [seed >>> 0, Math.floor(seed / 4294967296)];
 }
 
@@ -107,7 +107,7 @@ export class Philox {
   /** Uniform integer in 0 … bound−1, without modulo bias. */
   nextInt(bound: number): number {
     if (!Number.isInteger(bound) || bound < 1 || bound > 4294967296) {
-      refuse('ERR_VALUE', 'random bound', 'an integer from 1 to 2^32', bound);
+      refuse('ERR_VALUE', 'random bound', 'an integer from 1 to 2^32', quoted(bound));
     }
     const limit = 4294967296 - (4294967296 % bound);
     let draw = this.nextUint32();

@@ -1,4 +1,4 @@
-import { DeepRnnError, refuse, show } from '../errors';
+import { DeepRnnError, quoted, refuse, show } from '../errors';
 
 export type TensorDType = 'float32' | 'float64' | 'int32';
 export type TensorData = Float32Array | Float64Array | Int32Array;
@@ -120,14 +120,14 @@ export function tensor(values: TensorLike, shape?: Shape, dtype?: TensorDType): 
   }
   if (ArrayBuffer.isView(values)) {
     if (values instanceof DataView)
-      refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
+      refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', quoted(values));
     const flat = values as Exclude<typeof values, DataView>;
     const natural =
       flat instanceof Int32Array ? 'int32' : flat instanceof Float64Array ? 'float64' : 'float32';
     return new Tensor(convert(flat, dtype ?? natural, 'tensor'), shape ?? [flat.length]);
   }
   if (typeof values !== 'number' && !Array.isArray(values)) {
-    refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', values);
+    refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', quoted(values));
   }
   const nested = values as NestedArray;
   const found = shapeOfNested(nested);

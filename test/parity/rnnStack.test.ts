@@ -33,6 +33,8 @@ describe.each(cells)(
     const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
 
     test.each([1, 200])('T = %i, batch 1 and 65, widths off the SIMD width', (steps) => {
+      // Over many steps weights of full size make a map that is now and then chaotic: rounding would grow without bound.
+      const weightScale = steps > 100 ? 0.6 : 1;
       for (const [batch, units] of [
         [1, 11],
         [65, 11],
@@ -42,7 +44,7 @@ describe.each(cells)(
         [2, 16],
         [5, 64],
       ] as const) {
-        check({ steps, batch, inputSize: 7, layers: [{ ...layer, units }] }, stream++);
+        check({ steps, batch, inputSize: 7, layers: [{ ...layer, units }], weightScale }, stream++);
       }
     });
 

@@ -137,7 +137,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.sgd, { learningRate: 'fast' }),
-      'optimizers.sgd: learningRate: expected a number or a schedule, got fast.',
+      "optimizers.sgd: learningRate: expected a number or a schedule, got 'fast'.",
     ],
     [
       loose(optimizers.sgd, { momentum: 1.5 }),
@@ -158,7 +158,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.rmsprop, { centered: 'yes' }),
-      'optimizers.rmsprop: centered: expected true or false, got yes.',
+      "optimizers.rmsprop: centered: expected true or false, got 'yes'.",
     ],
     [
       loose(optimizers.adam, { beta1: 1 }),
@@ -174,7 +174,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.adamw, { amsgrad: 'no' }),
-      'optimizers.adamw: amsgrad: expected true or false, got no.',
+      "optimizers.adamw: amsgrad: expected true or false, got 'no'.",
     ],
     [
       loose(optimizers.adagrad, { initialAccumulatorValue: -1 }),

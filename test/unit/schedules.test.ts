@@ -317,7 +317,7 @@ describe('options that are refused', () => {
       loose(schedules.oneCycle, { maxLearningRate: 1, totalSteps: 10, divFactor: 0 }),
       'schedules.oneCycle: divFactor: expected a number above 0, got 0.',
     ],
-    [() => resolveSchedule('cosine', 'rate'), 'rate: expected a number or a schedule, got cosine.'],
+    [() => resolveSchedule('cosine', 'rate'), "rate: expected a number or a schedule, got 'cosine'."],
   ])('%#: %s', async (work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
   });

@@ -13,7 +13,7 @@ describe('options of layers that are refused', () => {
     ['units 0', lstm({ units: 0 }), 'layers.lstm: units: expected a positive integer, got 0.'],
     ['units 1.5', lstm({ units: 1.5 }), 'layers.lstm: units: expected a positive integer, got 1.5.'],
     ['units negative', lstm({ units: -4 }), 'layers.lstm: units: expected a positive integer, got -4.'],
-    ['units as text', lstm({ units: '3' }), 'layers.lstm: units: expected a positive integer, got 3.'],
+    ['units as text', lstm({ units: '3' }), "layers.lstm: units: expected a positive integer, got '3'."],
     ['units NaN', lstm({ units: Number.NaN }), 'layers.lstm: units: expected a positive integer, got NaN.'],
     [
       'units missing, of a layer with a name',
@@ -60,7 +60,7 @@ describe('options of layers that are refused', () => {
     [
       "a layer's own switch",
       () => layerFromConfig('gru', { units: 3, resetAfter: 'no' }),
-      'layers.gru: resetAfter: expected true or false, got no.',
+      "layers.gru: resetAfter: expected true or false, got 'no'.",
     ],
     [
       'a switch of another layer',
@@ -80,7 +80,7 @@ describe('options of layers that are refused', () => {
     [
       'a trainable that is no switch',
       lstm({ trainable: 'no' }),
-      'layers.lstm: trainable: expected true or false, got no.',
+      "layers.lstm: trainable: expected true or false, got 'no'.",
     ],
     [
       'a name with a slash',
@@ -248,7 +248,7 @@ describe('options of initializers, regularizers, constraints and losses that are
       loose(regularizers.l2, Number.NaN),
       'regularizers.l2: l2: expected a finite number, 0 or more, got NaN.',
     ],
-    [loose(regularizers.l2, '0.1'), 'regularizers.l2: expected an object of options, got 0.1.'],
+    [loose(regularizers.l2, '0.1'), "regularizers.l2: expected an object of options, got '0.1'."],
     [loose(regularizers.l2, { l1: 1 }), "regularizers.l2: unknown option 'l1'. Did you mean 'l2'?"],
     [
       loose(regularizers.l1l2, { l2: -1 }),
@@ -270,7 +270,7 @@ describe('options of initializers, regularizers, constraints and losses that are
     ],
     [
       loose(initializers.constant, { value: 'x' }),
-      'initializers.constant: value: expected a finite number, got x.',
+      "initializers.constant: value: expected a finite number, got 'x'.",
     ],
     [
       loose(initializers.randomUniform, { minval: 1, maxval: 0 }),

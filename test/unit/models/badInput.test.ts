@@ -1,4 +1,4 @@
-import { DeepRnnError, layers, sequential, tensor } from '../../../lib';
+import { DeepRnnError, layers, loadModel, sequential, tensor } from '../../../lib';
 import { randomSequences, smallModel, whichThird } from './data';
 
 const x = randomSequences(20, 6, 4, 1);
@@ -137,6 +137,32 @@ describe('bad models', () => {
     );
     expect(await message(() => layers.gru({} as never))).toBe(
       'layers.gru: units: expected a positive integer, got undefined.',
+    );
+  });
+
+  test('a layer too large for any memory', () => {
+    expect(() => sequential([layers.lstm({ units: 200_000, inputShape: [4, 3] })])).toThrow(
+      "layer 'lstm': expected weights of at most 2147483647 numbers each, got its recurrentKernel of shape [200000, 800000].",
+    );
+  });
+
+  test('weights by position, and a missing file name', async () => {
+    const model = sequential([layers.dense({ units: 2, inputShape: [3] })]);
+    expect(await message(() => model.setWeights([new Float32Array(6)] as never))).toBe(
+      'setWeights: expected an object or Map by name (dense/kernel, dense/bias), got [Float32Array(6)].',
+    );
+    expect(await message(() => model.save(undefined as never))).toBe(
+      'save: path: expected a file name, got undefined.',
+    );
+    expect(await message(() => loadModel(''))).toBe("loadModel: path: expected a file name, got ''.");
+  });
+
+  test('a generator and targets beside it', async () => {
+    const batches = function* () {
+      yield [x, y] as const;
+    };
+    expect(await message(() => compiled().fit(batches as never, y as never, { epochs: 1 }))).toBe(
+      'fit: y: expected none beside a generator, whose batches bring their own, got a Tensor.',
     );
   });
 

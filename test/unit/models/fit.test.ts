@@ -90,6 +90,16 @@ describe('fit', () => {
     expect(bits(await generated.getWeights())).toEqual(bits(await inMemory.getWeights()));
   });
 
+  test("options may stand behind an empty y, as in Keras's fit(generator, None, …)", async () => {
+    const forever = function* () {
+      for (;;) yield [x, y] as const;
+    };
+    const model = smallModel().compile({ loss: 'sparseCategoricalCrossentropy' });
+    const options = { epochs: 2, stepsPerEpoch: 1, verbose: 0 } as const;
+    const { epoch } = await model.fit(forever as never, undefined as never, options);
+    expect(epoch).toEqual([0, 1]);
+  });
+
   test('sample weights of zero take examples out; class weights scale by label', async () => {
     const weighted = smallModel(4).compile({ ...compile, optimizer: 'sgd' });
     const sampleWeight = tensor(Float32Array.from({ length: 30 }, (_, i) => (i < 20 ? 1.5 : 0)));
