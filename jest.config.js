@@ -4,6 +4,7 @@ module.exports = {
   roots: ['<rootDir>/test'],
   // Both cores: the event-loop test retries, and no test asserts a time otherwise.
   maxWorkers: '100%',
+  testTimeout: 60_000,
   testMatch: ['**/*.test.ts'],
   moduleNameMapper: { '^deeprnn$': '<rootDir>/lib/index.ts' },
   transform: {

@@ -2,9 +2,11 @@
 // Builds the native CPU addon into build/Release: through cmake-js where CMake is found, otherwise through node-gyp.
 // Also installed as `deeprnn-build`, for platforms without a prebuilt package.
 //
-//   node scripts/build-native.mjs [--tool cmake-js|node-gyp] [--tests] [--clean]
+//   node scripts/build-native.mjs [--tool cmake-js|node-gyp] [--tests | --emulator | --cuda] [--clean]
 //
-// --tests builds the C++ tests instead of the addon and runs them. With DEEPRNN_WERROR=1 in the environment, compiler
+// --tests builds the C++ tests instead of the addon and runs them. --emulator builds, into build/emulator/Release, the CUDA
+// engine for the emulator of the tests (test/emulator), which needs neither a toolkit nor a device.
+// --cuda builds the CUDA engine itself (build/cuda/Release), for the --architectures that CMake names so, e.g. '90-real'. With DEEPRNN_WERROR=1 in the environment, compiler
 // warnings are errors (CMake only).
 
 import { spawnSync } from 'node:child_process';
@@ -25,6 +27,9 @@ const { values: options } = parseArgs({
   options: {
     tool: { type: 'string' },
     tests: { type: 'boolean', default: false },
+    emulator: { type: 'boolean', default: false },
+    cuda: { type: 'boolean', default: false },
+    architectures: { type: 'string' },
     clean: { type: 'boolean', default: false },
   },
 });
@@ -82,12 +87,23 @@ function clearForeignBuild(tool) {
 
 function buildWithCmake() {
   const common = ['--log-level', 'error'];
+  if (options.emulator) common.push('--out', path.join(buildFolder, 'emulator'));
+  if (options.cuda) common.push('--out', path.join(buildFolder, 'cuda'));
+  const define = (name, on) => `--CD${name}=${on ? 'ON' : 'OFF'}`;
   runTool('cmake-js', [
     'configure',
     ...common,
-    `--CDDEEPRNN_WERROR=${process.env.DEEPRNN_WERROR ? 'ON' : 'OFF'}`,
+    define('DEEPRNN_WERROR', process.env.DEEPRNN_WERROR),
+    define('DEEPRNN_EMULATOR', options.emulator),
+    define('DEEPRNN_CUDA', options.cuda),
+    ...(options.architectures ? [`--CDDEEPRNN_CUDA_ARCHITECTURES=${options.architectures}`] : []),
+    `--CDDEEPRNN_SANITIZE=${process.env.DEEPRNN_SANITIZE ?? ''}`,
   ]);
-  const target = options.tests ? 'deeprnn-native-tests' : 'deeprnn-cpu';
+  const target = options.tests
+    ? 'deeprnn-native-tests'
+    : options.emulator || options.cuda
+      ? 'deeprnn-cuda'
+      : 'deeprnn-cpu';
   runTool('cmake-js', ['build', ...common, '--target', target, '--parallel', String(availableParallelism())]);
 }
 

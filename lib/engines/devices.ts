@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from 'node:os';
-import { DeepRnnError, refuse } from '../errors';
-import { loadAddon } from './addon';
+import { refuse } from '../errors';
 import { cpuEngine, cpuInfo } from './cpu';
+import { cudaEngine, cudaInfo } from './cuda';
 import type { Engine, EngineName } from './engine';
 import { referenceEngine } from './reference';
 
@@ -16,6 +16,10 @@ export interface Device {
   readonly name?: string;
   /** Bytes of memory. */
   readonly memory?: number;
+  /** Of a CUDA device, e.g. `GPU-01234567-…`; `cuda:<UUID>` names it whatever its number. */
+  readonly uuid?: string;
+  /** Of a CUDA device, e.g. `9.0`. */
+  readonly computeCapability?: string;
   /** The instruction set in use, e.g. `avx512`. */
   readonly instructionSet?: string;
   readonly threads?: number;
@@ -25,7 +29,7 @@ export interface Device {
 export function devices(): Device[] {
   return [
     cpuDevice(),
-    cudaDevice(),
+    ...cudaDevices(),
     { device: 'reference', engine: 'reference', available: true, name: 'TypeScript, float64', threads: 1 },
   ];
 }
@@ -44,14 +48,18 @@ function cpuDevice(): Device {
   };
 }
 
-function cudaDevice(): Device {
-  const found = loadAddon('cuda');
-  return {
-    device: 'cuda',
+function cudaDevices(): Device[] {
+  const info = cudaInfo();
+  if ('reason' in info) return [{ device: 'cuda', engine: 'cuda', available: false, reason: info.reason }];
+  return info.devices.map(({ index, name, uuid, memory, computeCapability }) => ({
+    device: `cuda:${index}`,
     engine: 'cuda',
-    available: false,
-    reason: 'reason' in found ? found.reason : 'This version of deeprnn has no CUDA engine yet.',
-  };
+    available: true,
+    name,
+    uuid,
+    memory,
+    computeCapability,
+  }));
 }
 
 /**
@@ -61,8 +69,12 @@ function cudaDevice(): Device {
 export function createEngine(device: string = process.env['DEEPRNN_DEVICE'] || 'cpu'): Engine {
   if (device === 'reference') return referenceEngine;
   if (device === 'cpu') return cpuEngine();
-  if (/^cuda(:\d+)?$/.test(device)) {
-    throw new DeepRnnError('ERR_DEVICE', `device '${device}' cannot be used: ${cudaDevice().reason}`);
-  }
-  return refuse('ERR_VALUE', 'device', "'cpu', 'cuda', 'cuda:<number>' or 'reference'", `'${device}'`);
+  const cuda = /^cuda(?::(\d+|GPU-[\da-f-]+))?$/.exec(device);
+  if (cuda) return cudaEngine(cuda[1] ?? '0');
+  return refuse(
+    'ERR_VALUE',
+    'device',
+    "'cpu', 'cuda', 'cuda:<number or UUID>' or 'reference'",
+    `'${device}'`,
+  );
 }

@@ -40,6 +40,8 @@ export interface Executable {
   readonly plan: Plan;
   /** Bytes of buffers held for this plan (arena, scratch, inputs and outputs). */
   readonly bytes: number;
+  /** For each op how it runs and why, where the engine had a choice; else an empty string. */
+  readonly notes: readonly string[];
   input(name: string): TensorData;
   output(name: string): TensorData;
   /**

@@ -1,12 +1,20 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+
+#if defined(__CUDACC__)
+#define DEEPRNN_HOST_DEVICE __host__ __device__
+#else
+#define DEEPRNN_HOST_DEVICE
+#endif
 
 namespace deeprnn::core {
 
 /** Philox4x32-10 (Salmon et al., 2011): ten rounds on a counter of four words under a key of two. */
-inline void philox4x32(const uint32_t counter[4], uint32_t key0, uint32_t key1, uint32_t out[4]) {
+DEEPRNN_HOST_DEVICE inline void philox4x32(const uint32_t counter[4], uint32_t key0, uint32_t key1,
+                                           uint32_t out[4]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53u} * c0;
@@ -36,7 +44,8 @@ struct Mask {
   /** What kept elements are multiplied by. */
   float scale = 1.0f;
 
-  static Mask of(uint32_t seedLo, uint32_t seedHi, uint32_t stream, double step, double rate) {
+  DEEPRNN_HOST_DEVICE static Mask of(uint32_t seedLo, uint32_t seedHi, uint32_t stream, double step,
+                                     double rate) {
     Mask m;
     m.seedLo = seedLo;
     m.seedHi = seedHi;
@@ -52,8 +61,16 @@ struct Mask {
     return m;
   }
 
+  /** Factor (0 or scale) of one element. */
+  DEEPRNN_HOST_DEVICE float factor(uint64_t element) const {
+    uint32_t words[4];
+    const uint32_t counter[4] = {static_cast<uint32_t>(element >> 2), stream, stepLo, stepHi};
+    philox4x32(counter, seedLo, seedHi, words);
+    return words[element & 3] < threshold ? 0.0f : scale;
+  }
+
   /** Factors (0 or scale) of elements first … first+count−1. */
-  void factors(uint64_t first, size_t count, float* out) const {
+  DEEPRNN_HOST_DEVICE void factors(uint64_t first, size_t count, float* out) const {
     uint32_t words[4];
     uint64_t block = ~uint64_t{0};
     for (size_t i = 0; i < count; ++i) {

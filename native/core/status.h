@@ -5,7 +5,7 @@
 
 namespace deeprnn::core {
 
-enum class Code { ok, badPlan, outOfMemory, checkFailed, state };
+enum class Code { ok, badPlan, outOfMemory, checkFailed, state, device };
 
 /** The first failure of a call, carried to the caller as a value; nothing in core/ or cpu/ throws, prints or
  * exits. */

@@ -5,39 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "core/operands.h"
 #include "cpu/rnn_stack.h"
 #include "cpu/session.h"
 
 namespace deeprnn::cpu {
 
-/** What an op sees of its operands while it runs. Absent operands are null. */
-class Operands {
- public:
-  Operands(const core::Plan& plan, const core::Op& op, std::vector<void*> inputs, std::vector<void*> outputs)
-      : plan_(plan), op_(op), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
-
-  template <class T = float>
-  const T* in(size_t i) const {
-    return static_cast<const T*>(inputs_[i]);
-  }
-  /** An input that the op changes in place (a variable). */
-  template <class T = float>
-  T* inOut(size_t i) const {
-    return static_cast<T*>(inputs_[i]);
-  }
-  template <class T = float>
-  T* out(size_t i) const {
-    return static_cast<T*>(outputs_[i]);
-  }
-  const core::Value& inValue(size_t i) const { return plan_.values[static_cast<size_t>(op_.inputs[i])]; }
-  const core::Value& outValue(size_t i) const { return plan_.values[static_cast<size_t>(op_.outputs[i])]; }
-  const core::Op& op() const { return op_; }
-
- private:
-  const core::Plan& plan_;
-  const core::Op& op_;
-  std::vector<void*> inputs_, outputs_;
-};
+using core::Operands;
 
 struct RunContext {
   const KernelTable& k;
@@ -72,6 +46,8 @@ class Executable {
 
   core::Status run();
   size_t bytes() const { return arena_.bytes() + scratch_.bytes(); }
+  /** How each op runs, and why so; empty where there was no choice. */
+  std::vector<std::string> notes() const { return std::vector<std::string>(steps_.size()); }
 
  private:
   Executable(Session& session, core::Plan plan) : session_(session), plan_(std::move(plan)) {}

@@ -9,19 +9,8 @@
 
 namespace deeprnn::cpu {
 
-/** One layer's part of the reserve. */
-struct ReserveView {
-  float *gates, *extra, *h;
-
-  ReserveView(float* base, const StackLayer& layer, size_t rows) {
-    gates = base;
-    extra = gates + rows * layer.G * layer.H;
-    h = layer.cell == core::Cell::simpleRnn ? extra : extra + rows * layer.H;
-  }
-  static size_t size(const StackLayer& layer, size_t rows) {
-    return rows * layer.H * static_cast<size_t>(core::reservePerUnit(layer.cell));
-  }
-};
+using core::LayerMasks;
+using core::ReserveView;
 
 /** Hands out pieces of a block of floats, each aligned to 64 bytes. With no block it only counts. */
 class Carver {
@@ -37,17 +26,6 @@ class Carver {
  private:
   float* base_;
   size_t used_ = 0;
-};
-
-/** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N +
- * n)·width. */
-struct LayerMasks {
-  core::Mask input, recurrent;
-
-  LayerMasks(const StackSpec& spec, const StackLayer& layer, double step)
-      : input(core::Mask::of(spec.seedLo, spec.seedHi, layer.inputStream, step, layer.inputRate)),
-        recurrent(
-            core::Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {}
 };
 
 /** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′

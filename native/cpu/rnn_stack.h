@@ -2,53 +2,16 @@
 
 #include <vector>
 
-#include "core/codes.h"
-#include "core/philox.h"
+#include "core/stack.h"
 #include "cpu/gemm.h"
 #include "cpu/thread_pool.h"
 
 namespace deeprnn::cpu {
 
-/** One layer of a stack: H units over G gates, reading D values a step. */
-struct StackLayer {
-  core::Cell cell = core::Cell::simpleRnn;
-  size_t D = 0, H = 0, G = 0;
-  core::Activation activation = core::Activation::tanh;
-  core::Activation recurrentActivation = core::Activation::sigmoid;
-  float alpha = 0, recurrentAlpha = 0;
-  bool resetAfter = false;
-  bool maskPerElement = false;
-  uint32_t inputStream = 0, recurrentStream = 0;
-  double inputRate = 0, recurrentRate = 0;
-};
-
-struct StackSpec {
-  size_t T = 0, N = 0;
-  bool returnSequences = true;
-  bool goBackwards = false;
-  uint32_t seedLo = 0, seedHi = 0;
-  std::vector<StackLayer> layers;
-};
-
-/** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
-struct StackLayerIo {
-  const float *kernel, *recurrentKernel, *bias, *h0, *c0;
-  // Forward.
-  float *y, *hT, *cT;
-  // Backward.
-  const float *dy, *dhT, *dcT;
-  float *dKernel, *dRecurrentKernel, *dBias, *dh0, *dc0;
-};
-
-struct StackIo {
-  double step = 0;
-  const float* x = nullptr;
-  /** Forward: written where a backward pass follows; null: `scratch` is used instead. Backward: read. */
-  float* reserve = nullptr;
-  float* dx = nullptr;
-  double* stepNorms = nullptr;
-  std::vector<StackLayerIo> layers;
-};
+using core::StackIo;
+using core::StackLayer;
+using core::StackLayerIo;
+using core::StackSpec;
 
 /**
  * Runs stacks of recurrent layers of one shape. Work is shared out by rows of the batch: a thread takes its

@@ -47,9 +47,21 @@ struct Variable {
   Buffer memory;
 };
 
+struct SessionOptions {
+  int threads = defaultThreads();
+  /** An instruction set by name, or null for the best that the machine has. */
+  const char* instructionSet = nullptr;
+};
+
 /** The variables of one model and the threads that its plans run on. Used by one caller at a time. */
 class Session {
  public:
+  static core::Status create(const SessionOptions& options, std::unique_ptr<Session>* result) {
+    const KernelTable* kernels = nullptr;
+    if (core::Status s = chooseKernels(options.instructionSet, &kernels); !s.ok()) return s;
+    *result = std::make_unique<Session>(*kernels, options.threads);
+    return {};
+  }
   Session(const KernelTable& kernels, int threads) : kernels_(kernels), pool_(threads) {}
 
   core::Status createVariable(core::DType dtype, size_t elements, size_t* index) {
@@ -62,6 +74,16 @@ class Session {
                                                               std::to_string(v.memory.bytes()) + " bytes.");
     *index = variables_.size();
     variables_.push_back(std::move(v));
+    return {};
+  }
+
+  /** Copies all numbers of a variable in or out. */
+  core::Status write(Variable& v, const void* values) {
+    std::memcpy(v.memory.data(), values, v.memory.bytes());
+    return {};
+  }
+  core::Status read(const Variable& v, void* values) {
+    std::memcpy(values, v.memory.data(), v.memory.bytes());
     return {};
   }
 

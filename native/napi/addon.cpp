@@ -1,32 +1,12 @@
 // The addon's exports: Session, Executable, info(). Arguments are proven here; no arithmetic.
 #include <napi.h>
 
-#include <cstdlib>
-
-#include "cpu/dispatch.h"
-#include "cpu/thread_pool.h"
+#include "napi/engine.h"
 #include "napi/executable_object.h"
 #include "napi/session_object.h"
 
 namespace deeprnn::napi {
 namespace {
-
-/** `{ isa, availableIsas, threads }`. */
-Napi::Value info(const Napi::CallbackInfo& call) {
-  Napi::Env env = call.Env();
-  const cpu::KernelTable* kernels = nullptr;
-  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok())
-    throw errorOf(env, s);
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("isa", kernels->name);
-  Napi::Array usable = Napi::Array::New(env);
-  for (const cpu::IsaEntry* e = cpu::isaList(); e->name; ++e) {
-    if (e->usable) usable.Set(usable.Length(), e->name);
-  }
-  result.Set("availableIsas", usable);
-  result.Set("threads", cpu::defaultThreads());
-  return result;
-}
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   // Per environment, so that worker threads each have their own.
@@ -41,6 +21,10 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
 
 }  // namespace
 
+#ifdef DEEPRNN_CUDA
+NODE_API_MODULE(deeprnn_cuda, initialize)
+#else
 NODE_API_MODULE(deeprnn_cpu, initialize)
+#endif
 
 }  // namespace deeprnn::napi

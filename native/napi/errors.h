@@ -18,6 +18,7 @@ inline napi_value errorValue(napi_env env, const core::Status& s) {
       code = "ERR_SHAPE";
       break;
     case core::Code::outOfMemory:
+    case core::Code::device:
       code = "ERR_DEVICE";
       break;
     case core::Code::checkFailed:

@@ -11,8 +11,8 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
   Run(Napi::Env env, ExecutableObject* owner)
       : AsyncWorker(env, "deeprnn.run"),
         owner_(owner),
-        executable_(owner->executable_),
-        shared_(owner->shared_) {
+        shared_(owner->shared_),
+        executable_(owner->executable_) {
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
     owner_->Ref();
   }
@@ -47,8 +47,9 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
 
  private:
   ExecutableObject* owner_;
-  std::shared_ptr<cpu::Executable> executable_;
+  // The session outlives what was loaded over it.
   std::shared_ptr<SharedSession> shared_;
+  std::shared_ptr<engine::Executable> executable_;
   napi_deferred deferred_ = nullptr;
   napi_value promise_ = nullptr;
   core::Status status_;
@@ -61,6 +62,7 @@ Napi::Function ExecutableObject::define(Napi::Env env) {
                          InstanceMethod<&ExecutableObject::runSync>("runSync"),
                          InstanceMethod<&ExecutableObject::dispose>("dispose"),
                          InstanceAccessor<&ExecutableObject::bytes>("bytes"),
+                         InstanceAccessor<&ExecutableObject::notes>("notes"),
                      });
 }
 
@@ -71,7 +73,7 @@ ExecutableObject::~ExecutableObject() {
 }
 
 Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSession> shared,
-                                     cpu::Session& session, core::Plan plan, const Napi::Array& inputs,
+                                     engine::Session& session, core::Plan plan, const Napi::Array& inputs,
                                      const Napi::Array& outputs) {
   const Napi::Object object = env.GetInstanceData<Classes>()->executable.New({});
   ExecutableObject* self = Unwrap(object);
@@ -83,8 +85,8 @@ Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSessio
   std::vector<void*> in, out;
   for (size_t i = 0; i < self->held_.size(); ++i)
     (i < self->inputCount_ ? in : out).push_back(self->held_[i].data);
-  std::unique_ptr<cpu::Executable> loaded;
-  if (core::Status s = cpu::Executable::load(session, std::move(plan), in, out, &loaded); !s.ok())
+  std::unique_ptr<engine::Executable> loaded;
+  if (core::Status s = engine::Executable::load(session, std::move(plan), in, out, &loaded); !s.ok())
     throw errorOf(env, s);
   self->reported_ = static_cast<int64_t>(loaded->bytes());
   Napi::MemoryManagement::AdjustExternalMemory(env, self->reported_);
@@ -154,6 +156,14 @@ void ExecutableObject::dispose(const Napi::CallbackInfo& call) {
 
 Napi::Value ExecutableObject::bytes(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), executable_ ? static_cast<double>(executable_->bytes()) : 0);
+}
+
+/** One string per op. */
+Napi::Value ExecutableObject::notes(const Napi::CallbackInfo& call) {
+  Napi::Array list = Napi::Array::New(call.Env());
+  if (!executable_) return list;
+  for (const std::string& note : executable_->notes()) list.Set(list.Length(), note);
+  return list;
 }
 
 }  // namespace deeprnn::napi

@@ -5,7 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/executable.h"
 #include "napi/session_object.h"
 
 namespace deeprnn::napi {
@@ -14,7 +13,7 @@ namespace deeprnn::napi {
 class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::shared_ptr<SharedSession> shared, cpu::Session& session,
+  static Napi::Value create(Napi::Env env, std::shared_ptr<SharedSession> shared, engine::Session& session,
                             core::Plan plan, const Napi::Array& inputs, const Napi::Array& outputs);
 
   explicit ExecutableObject(const Napi::CallbackInfo& call);
@@ -37,13 +36,14 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
   void runSync(const Napi::CallbackInfo& call);
   void dispose(const Napi::CallbackInfo& call);
   Napi::Value bytes(const Napi::CallbackInfo& call);
+  Napi::Value notes(const Napi::CallbackInfo& call);
 
   /** @throws when the executable cannot run now. */
   void checkReady(Napi::Env env);
   void release(Napi::Env env);
 
   std::shared_ptr<SharedSession> shared_;
-  std::shared_ptr<cpu::Executable> executable_;
+  std::shared_ptr<engine::Executable> executable_;
   std::vector<Held> held_;
   size_t inputCount_ = 0;
   int64_t reported_ = 0;

@@ -1,7 +1,6 @@
 #include "napi/session_object.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <string>
 
 #include "core/plan.h"
@@ -56,34 +55,25 @@ Napi::Function SessionObject::define(Napi::Env env) {
                      });
 }
 
-SessionObject::SessionObject(const Napi::CallbackInfo& call) : ObjectWrap(call) {
-  int threads = cpu::defaultThreads();
-  if (call.Length() > 0 && call[0].IsObject()) {
-    const Napi::Value given = call[0].As<Napi::Object>().Get("threads");
-    if (!given.IsUndefined()) threads = static_cast<int>(count(given, 1024, "threads"));
-    if (threads < 1) throw Napi::TypeError::New(call.Env(), "threads: expected a number from 1 to 1024.");
-  }
-  const cpu::KernelTable* kernels = nullptr;
-  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok())
-    throw errorOf(call.Env(), s);
-  shared_ = std::make_shared<SharedSession>(*kernels, threads);
-}
+SessionObject::SessionObject(const Napi::CallbackInfo& call)
+    : ObjectWrap(call),
+      shared_(std::make_shared<SharedSession>(createSession(call.Env(), argument(call, 0)))) {}
 
 SessionObject::~SessionObject() {
   release(Env());
 }
 
-cpu::Session& SessionObject::idle(Napi::Env env, const char* caller) {
+engine::Session& SessionObject::idle(Napi::Env env, const char* caller) {
   if (!shared_ || shared_->disposed)
     throw stateError(env, (std::string(caller) + ": the session has been disposed.").c_str());
   if (shared_->running)
     throw stateError(env, (std::string(caller) + ": a run is in flight. Await it first.").c_str());
-  return shared_->session;
+  return *shared_->session;
 }
 
 /** createVariable(dtype, elements) → index */
 Napi::Value SessionObject::createVariable(const Napi::CallbackInfo& call) {
-  cpu::Session& session = idle(call.Env(), "createVariable");
+  engine::Session& session = idle(call.Env(), "createVariable");
   const size_t dtype = count(argument(call, 0), 2, "dtype"),
                elements = count(argument(call, 1), 1099511627776.0, "elements");
   size_t index = 0;
@@ -95,8 +85,8 @@ Napi::Value SessionObject::createVariable(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), static_cast<double>(index));
 }
 
-cpu::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const char* caller) {
-  cpu::Session& session = idle(call.Env(), caller);
+engine::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const char* caller) {
+  engine::Session& session = idle(call.Env(), caller);
   const size_t index = count(argument(call, 0), 4294967295.0, "variable");
   if (index >= session.variables().size())
     throw Napi::RangeError::New(call.Env(), "variable: no such variable.");
@@ -105,26 +95,26 @@ cpu::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const cha
 
 /** writeVariable(index, values) */
 void SessionObject::writeVariable(const Napi::CallbackInfo& call) {
-  cpu::Variable& v = variable(call, "writeVariable");
+  engine::Variable& v = variable(call, "writeVariable");
   const View view = viewOf(argument(call, 1), v.dtype, "values");
   if (view.elements != v.elements)
     throw Napi::RangeError::New(call.Env(), "values: another length than the variable.");
-  std::memcpy(v.memory.data(), view.data, v.memory.bytes());
+  if (core::Status s = shared_->session->write(v, view.data); !s.ok()) throw errorOf(call.Env(), s);
 }
 
 /** readVariable(index, into) */
 void SessionObject::readVariable(const Napi::CallbackInfo& call) {
-  cpu::Variable& v = variable(call, "readVariable");
+  engine::Variable& v = variable(call, "readVariable");
   const View view = viewOf(argument(call, 1), v.dtype, "into");
   if (view.elements != v.elements)
     throw Napi::RangeError::New(call.Env(), "into: another length than the variable.");
-  std::memcpy(view.data, v.memory.data(), v.memory.bytes());
+  if (core::Status s = shared_->session->read(v, view.data); !s.ok()) throw errorOf(call.Env(), s);
 }
 
 /** load(words, floats, inputs, outputs) → Executable */
 Napi::Value SessionObject::load(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
-  cpu::Session& session = idle(env, "load");
+  engine::Session& session = idle(env, "load");
   const View words = viewOf(argument(call, 0), core::DType::int32, "words");
   const View floats = viewOf(argument(call, 1), core::DType::float64, "floats");
   if (!argument(call, 2).IsArray() || !argument(call, 3).IsArray())

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "cpu/session.h"
+#include "napi/engine.h"
 #include "napi/errors.h"
 
 namespace deeprnn::napi {
@@ -17,8 +17,8 @@ struct Classes {
 /** A session and whether a run is using it. Shared by the JavaScript object, its executables and runs in
  * flight. */
 struct SharedSession {
-  SharedSession(const cpu::KernelTable& kernels, int threads) : session(kernels, threads) {}
-  cpu::Session session;
+  explicit SharedSession(std::unique_ptr<engine::Session> made) : session(std::move(made)) {}
+  std::unique_ptr<engine::Session> session;
   bool running = false;
   bool disposed = false;
 };
@@ -41,7 +41,7 @@ inline void forgetBytes(napi_env env, int64_t bytes) {
 class SessionObject : public Napi::ObjectWrap<SessionObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  /** new Session({ threads? }) */
+  /** new Session(options) */
   explicit SessionObject(const Napi::CallbackInfo& call);
   ~SessionObject() override;
 
@@ -52,8 +52,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value load(const Napi::CallbackInfo& call);
   void dispose(const Napi::CallbackInfo& call);
 
-  cpu::Session& idle(Napi::Env env, const char* caller);
-  cpu::Variable& variable(const Napi::CallbackInfo& call, const char* caller);
+  engine::Session& idle(Napi::Env env, const char* caller);
+  engine::Variable& variable(const Napi::CallbackInfo& call, const char* caller);
   void release(Napi::Env env);
 
   std::shared_ptr<SharedSession> shared_;

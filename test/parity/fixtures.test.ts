@@ -34,7 +34,7 @@ function fixture<Case>(file: string): Case[] {
 
 const usable = new Set(devices().flatMap(({ device, available }) => (available ? [device] : [])));
 
-describe.each(['reference', 'cpu'])('%s', (device) => {
+describe.each(['reference', process.env['DEEPRNN_TEST_DEVICE'] ?? 'cpu'])('%s', (device) => {
   const onDevice = usable.has(device) ? test : test.skip;
   let engine: Engine;
   beforeAll(() => {

@@ -1,5 +1,5 @@
 import { createEngine } from '../../lib/engines/devices';
-import type { Engine } from '../../lib/engines/engine';
+import type { Engine, Executable } from '../../lib/engines/engine';
 import { PlanBuilder } from '../../lib/plan/builder';
 import type { OpKind, ValueDType } from '../../lib/plan/codes';
 import { ABSENT, type OpAttrs, type ValueId } from '../../lib/plan/types';
@@ -72,7 +72,12 @@ export function runOp<K extends OpKind>(
   kind: K,
   operands: readonly (Operand | undefined)[],
   attrs: OpAttrs[K],
-  options: { want?: readonly boolean[]; into?: readonly number[]; threads?: number } = {},
+  options: {
+    want?: readonly boolean[];
+    into?: readonly number[];
+    threads?: number;
+    loaded?: (executable: Executable) => void;
+  } = {},
 ): Outputs {
   const builder = new PlanBuilder(kind);
   const session = engine.createSession(options.threads ? { threads: options.threads } : {});
@@ -98,6 +103,7 @@ export function runOp<K extends OpKind>(
       });
     }
     const executable = session.load(builder.finish());
+    options.loaded?.(executable);
     operands.forEach((operand, i) => {
       if (operand && !operand.variable) executable.input(`in${i}`).set(operand.values);
     });
@@ -157,7 +163,8 @@ export function expectParity(actual: Outputs, reference: Outputs, limit: number,
   }
 }
 
-export const cpu = (): Engine => createEngine('cpu');
+/** The engine under test; DEEPRNN_TEST_DEVICE names another than the CPU's. */
+export const tested = (): Engine => createEngine(process.env['DEEPRNN_TEST_DEVICE'] ?? 'cpu');
 export const reference = (): Engine => createEngine('reference');
 
 /** Runs one op on both engines and compares everything it writes. */
@@ -169,7 +176,7 @@ export function checkParity<K extends OpKind>(
   options: { want?: readonly boolean[]; into?: readonly number[]; scale?: number } = {},
 ): void {
   expectParity(
-    runOp(cpu(), kind, operands, attrs, options),
+    runOp(tested(), kind, operands, attrs, options),
     runOp(reference(), kind, operands, attrs, options),
     limit,
     options.scale,

@@ -1,4 +1,4 @@
-import type { Engine } from '../../lib/engines/engine';
+import type { Engine, Executable } from '../../lib/engines/engine';
 import { type CellKind, gateCounts } from '../../lib/plan/codes';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
 import { type Operand, type Outputs, RandomInputs, runOp, scalar } from './harness';
@@ -81,15 +81,19 @@ export interface StackResult {
 }
 
 /** Forward and backward pass of a stack on one engine. Every optional output is asked for. */
-export function runStack(engine: Engine, c: StackCase, stream: number, threads?: number): StackResult {
+export function runStack(
+  engine: Engine,
+  c: StackCase,
+  stream: number,
+  more: { threads?: number; loaded?: (executable: Executable) => void } = {},
+): StackResult {
   const random = new RandomInputs(stream);
   const attrs = stackAttrs(c);
   const step = scalar(7);
   const x = random.normal([c.steps, c.batch, c.inputSize]);
   const weights = layerOperands(c, random);
   const want = [true, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
-  const options = threads === undefined ? {} : { threads };
-  const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...options });
+  const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...more });
 
   const reserve: Operand = {
     dtype: 'real',
@@ -108,7 +112,7 @@ export function runStack(engine: Engine, c: StackCase, stream: number, threads?:
   });
   const backward = runOp(engine, 'rnnStackGrad', [step, x, reserve, ...grads], attrs, {
     want: wantGrad,
-    ...options,
+    ...more,
   });
   // The reserve's layout is each engine's own business.
   const { 0: _reserve, ...visible } = forward;

@@ -90,6 +90,7 @@ class ReferenceSession implements EngineSession {
 
 class ReferenceExecutable implements Executable {
   readonly bytes: number;
+  readonly notes: readonly string[];
   private operands: readonly (Operand | undefined)[];
   private disposed = false;
 
@@ -102,6 +103,7 @@ class ReferenceExecutable implements Executable {
       if (v.role === 'variable') return used.has(v.id) ? this.boundVariable(v) : undefined;
       return v.role === 'arena' && !used.has(v.id) ? undefined : allocate(v.dtype, v.shape);
     });
+    this.notes = plan.ops.map(() => '');
     this.bytes = plan.values.reduce((sum, v, i) => {
       return sum + (v.role === 'variable' ? 0 : (this.operands[i]?.data.byteLength ?? 0));
     }, 0);

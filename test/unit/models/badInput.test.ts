@@ -186,7 +186,7 @@ describe('bad models', () => {
 
   test('an unknown device', async () => {
     expect(await message(() => smallModel().compile({ loss: 'mse', device: 'gpu' }))).toBe(
-      "device: expected 'cpu', 'cuda', 'cuda:<number>' or 'reference', got 'gpu'.",
+      "device: expected 'cpu', 'cuda', 'cuda:<number or UUID>' or 'reference', got 'gpu'.",
     );
   });
 

@@ -1,0 +1,83 @@
+#include "core/stack.h"
+
+namespace deeprnn::core {
+
+StackSpec stackSpecOf(const Op& op) {
+  StackSpec spec;
+  const std::vector<int32_t>& a = op.ints;
+  spec.T = static_cast<size_t>(a[1]);
+  spec.N = static_cast<size_t>(a[2]);
+  spec.returnSequences = a[4] == 1;
+  spec.goBackwards = a[5] == 1;
+  spec.seedLo = static_cast<uint32_t>(a[6]);
+  spec.seedHi = static_cast<uint32_t>(a[7]);
+  size_t width = static_cast<size_t>(a[3]);
+  for (size_t i = 0; i < static_cast<size_t>(a[0]); ++i) {
+    const int32_t* l = a.data() + 8 + 10 * i;
+    const double* f = op.floats.data() + 4 * i;
+    StackLayer layer;
+    layer.cell = static_cast<Cell>(l[0]);
+    layer.D = width;
+    layer.H = static_cast<size_t>(l[1]);
+    layer.G = static_cast<size_t>(gateCount(layer.cell));
+    layer.activation = static_cast<Activation>(l[2]);
+    layer.recurrentActivation = static_cast<Activation>(l[3]);
+    layer.resetAfter = l[4] == 1;
+    layer.maskPerElement = l[6] == 0;
+    layer.inputStream = static_cast<uint32_t>(l[7]);
+    layer.recurrentStream = static_cast<uint32_t>(l[8]);
+    layer.alpha = static_cast<float>(f[0]);
+    layer.recurrentAlpha = static_cast<float>(f[1]);
+    layer.inputRate = f[2];
+    layer.recurrentRate = f[3];
+    width = layer.H;
+    spec.layers.push_back(layer);
+  }
+  return spec;
+}
+
+StackIo stackIoOf(const Operands& o, size_t layers, bool backward) {
+  StackIo io;
+  io.x = o.in(1);
+  if (!backward) {
+    io.reserve = o.out(0);
+    for (size_t l = 0; l < layers; ++l) {
+      const size_t i = 2 + 5 * l, out = 1 + 3 * l;
+      StackLayerIo layer{};
+      layer.kernel = o.in(i);
+      layer.recurrentKernel = o.in(i + 1);
+      layer.bias = o.in(i + 2);
+      layer.h0 = o.in(i + 3);
+      layer.c0 = o.in(i + 4);
+      layer.y = o.out(out);
+      layer.hT = o.out(out + 1);
+      layer.cT = o.out(out + 2);
+      io.layers.push_back(layer);
+    }
+    return io;
+  }
+  io.reserve = o.inOut(2);
+  io.dx = o.out(0);
+  io.stepNorms = o.out<double>(1);
+  for (size_t l = 0; l < layers; ++l) {
+    const size_t i = 3 + 8 * l, out = 2 + 5 * l;
+    StackLayerIo layer{};
+    layer.kernel = o.in(i);
+    layer.recurrentKernel = o.in(i + 1);
+    layer.bias = o.in(i + 2);
+    layer.h0 = o.in(i + 3);
+    layer.c0 = o.in(i + 4);
+    layer.dy = o.in(i + 5);
+    layer.dhT = o.in(i + 6);
+    layer.dcT = o.in(i + 7);
+    layer.dKernel = o.out(out);
+    layer.dRecurrentKernel = o.out(out + 1);
+    layer.dBias = o.out(out + 2);
+    layer.dh0 = o.out(out + 3);
+    layer.dc0 = o.out(out + 4);
+    io.layers.push_back(layer);
+  }
+  return io;
+}
+
+}  // namespace deeprnn::core

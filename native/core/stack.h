@@ -1,0 +1,82 @@
+// A stack of recurrent layers as its ops describe it, for every engine.
+#pragma once
+
+#include <vector>
+
+#include "core/operands.h"
+#include "core/philox.h"
+
+namespace deeprnn::core {
+
+/** One layer of a stack: H units over G gates, reading D values a step. */
+struct StackLayer {
+  Cell cell = Cell::simpleRnn;
+  size_t D = 0, H = 0, G = 0;
+  Activation activation = Activation::tanh;
+  Activation recurrentActivation = Activation::sigmoid;
+  float alpha = 0, recurrentAlpha = 0;
+  bool resetAfter = false;
+  bool maskPerElement = false;
+  uint32_t inputStream = 0, recurrentStream = 0;
+  double inputRate = 0, recurrentRate = 0;
+};
+
+struct StackSpec {
+  size_t T = 0, N = 0;
+  bool returnSequences = true;
+  bool goBackwards = false;
+  uint32_t seedLo = 0, seedHi = 0;
+  std::vector<StackLayer> layers;
+};
+
+/** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
+struct StackLayerIo {
+  const float *kernel, *recurrentKernel, *bias, *h0, *c0;
+  // Forward.
+  float *y, *hT, *cT;
+  // Backward.
+  const float *dy, *dhT, *dcT;
+  float *dKernel, *dRecurrentKernel, *dBias, *dh0, *dc0;
+};
+
+struct StackIo {
+  double step = 0;
+  const float* x = nullptr;
+  /** Forward: written where a backward pass follows; null: `scratch` is used instead. Backward: read. */
+  float* reserve = nullptr;
+  float* dx = nullptr;
+  double* stepNorms = nullptr;
+  std::vector<StackLayerIo> layers;
+};
+
+/** One layer's part of the reserve. */
+struct ReserveView {
+  float *gates, *extra, *h;
+
+  ReserveView(float* base, const StackLayer& layer, size_t rows) {
+    gates = base;
+    extra = gates + rows * layer.G * layer.H;
+    h = layer.cell == Cell::simpleRnn ? extra : extra + rows * layer.H;
+  }
+  static size_t size(const StackLayer& layer, size_t rows) {
+    return rows * layer.H * static_cast<size_t>(reservePerUnit(layer.cell));
+  }
+};
+
+/** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N +
+ * n)·width. */
+struct LayerMasks {
+  Mask input, recurrent;
+
+  LayerMasks(const StackSpec& spec, const StackLayer& layer, double step)
+      : input(Mask::of(spec.seedLo, spec.seedHi, layer.inputStream, step, layer.inputRate)),
+        recurrent(Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {}
+};
+
+/** What the attributes of `rnnStack` or `rnnStackGrad` say. */
+StackSpec stackSpecOf(const Op& op);
+
+/** The operands of `rnnStack`, or of `rnnStackGrad` where `backward`. `step` is left to the run. */
+StackIo stackIoOf(const Operands& o, size_t layers, bool backward);
+
+}  // namespace deeprnn::core

@@ -1,0 +1,135 @@
+// Activations on the device: value and derivative (docs/plan.md). The functions of the CUDA maths library are
+// exact to 1–3 units in the last place; the compiler's fast-math is not used.
+#pragma once
+
+#include "core/codes.h"
+#include "cuda/gpu.h"
+
+namespace deeprnn::cuda {
+
+using core::Activation;
+
+__device__ __forceinline__ float sigmoid(float x) {
+  return 1.0f / (1.0f + expf(-x));
+}
+
+/** Distribution function of the normal distribution. */
+__device__ __forceinline__ float normalCdf(float x) {
+  return 0.5f * erfcf(-0.7071067811865476f * x);
+}
+
+__device__ __forceinline__ float hardSigmoid(float x) {
+  const float y = (x + 3.0f) * (1.0f / 6.0f);
+  return y < 0.0f ? 0.0f : (y > 1.0f ? 1.0f : y);
+}
+
+constexpr float kSeluScale = 1.0507009873554805f;
+constexpr float kSeluAlpha = 1.6732632423543772f;
+constexpr float kSqrt2OverPi = 0.7978845608028654f;
+
+/** tanh(log(1 + e^x)) as a quotient of polynomials in e^−|x|; `rest` gets 1 − tanh. */
+__device__ __forceinline__ float tanhOfSoftplus(float x, float* rest) {
+  const float e = expf(-fabsf(x));
+  const float top = x < 0 ? e * (e + 2.0f) : 1.0f + 2.0f * e;
+  const float other = x < 0 ? 2.0f : 2.0f * e * e;
+  *rest = other / (top + other);
+  return top / (top + other);
+}
+
+__device__ inline float activate(Activation kind, float alpha, float x) {
+  switch (kind) {
+    case Activation::tanh:
+      return tanhf(x);
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::relu:
+      return x < 0.0f ? 0.0f : x;
+    case Activation::hardSigmoid:
+      return hardSigmoid(x);
+    case Activation::softplus:
+      return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))) + (x != x ? x : 0.0f);
+    case Activation::softsign: {
+      const float bounded = fminf(fmaxf(x, -33554432.0f), 33554432.0f);
+      return x != x ? x : bounded / (1.0f + fabsf(bounded));
+    }
+    case Activation::elu:
+      return x > 0.0f ? x : alpha * expm1f(x);
+    case Activation::selu:
+      return kSeluScale * (x > 0.0f ? x : kSeluAlpha * expm1f(x));
+    case Activation::exponential:
+      return expf(x);
+    case Activation::relu6:
+      return x < 0.0f ? 0.0f : (x > 6.0f ? 6.0f : x);
+    case Activation::leakyRelu:
+      return x > 0.0f ? x : alpha * x;
+    case Activation::gelu:
+      return x * normalCdf(x);
+    case Activation::silu:
+      return x * sigmoid(x);
+    case Activation::mish: {
+      float rest;
+      return x * tanhOfSoftplus(x, &rest);
+    }
+    case Activation::hardSilu:
+      return x * hardSigmoid(x);
+    case Activation::geluTanh: {
+      // x·(1 + tanh u)/2 = x·σ(2u), which does not cancel; 2u in double, because e^(2u) magnifies its error.
+      const double w = x, v = 2.0 * 0.7978845608028654 * (w + 0.044715 * w * w * w);
+      return static_cast<float>(w / (1.0 + exp(-v)));
+    }
+    default:
+      return x;
+  }
+}
+
+/** f′ from x or from y = f(x), as core::derivativeFromInput says. */
+__device__ inline float slope(Activation kind, float alpha, float from) {
+  const float x = from, y = from;
+  switch (kind) {
+    case Activation::tanh:
+      return 1.0f - y * y;
+    case Activation::sigmoid:
+      return y * (1.0f - y);
+    case Activation::relu:
+      return y > 0.0f ? 1.0f : 0.0f;
+    case Activation::hardSigmoid:
+      return y > 0.0f && y < 1.0f ? 1.0f / 6.0f : 0.0f;
+    case Activation::softplus:
+      return -expm1f(-y);
+    case Activation::softsign: {
+      const float d = 1.0f - fabsf(y);
+      return d * d;
+    }
+    case Activation::elu:
+      return y > 0.0f ? 1.0f : y + alpha;
+    case Activation::selu:
+      return y > 0.0f ? kSeluScale : y + kSeluScale * kSeluAlpha;
+    case Activation::exponential:
+      return y;
+    case Activation::relu6:
+      return y > 0.0f && y < 6.0f ? 1.0f : 0.0f;
+    case Activation::leakyRelu:
+      return y > 0.0f ? 1.0f : alpha;
+    case Activation::gelu:
+      return normalCdf(x) + x * 0.39894228f * expf(-0.5f * x * x);
+    case Activation::silu:
+      return sigmoid(x) * (1.0f + x * sigmoid(-x));
+    case Activation::mish: {
+      float rest;
+      const float t = tanhOfSoftplus(x, &rest);
+      return t + x * rest * (1.0f + t) * sigmoid(x);
+    }
+    case Activation::hardSilu:
+      return hardSigmoid(x) + (x > -3.0f && x < 3.0f ? x * (1.0f / 6.0f) : 0.0f);
+    case Activation::geluTanh: {
+      // Beyond |x| = 12 the slope is 0 or 1 to the last bit, and x² may be infinite.
+      const float u = fminf(fmaxf(x, -12.0f), 12.0f);
+      const float s = sigmoid(2.0f * kSqrt2OverPi * (u + 0.044715f * u * u * u));
+      return s + 2.0f * u * s * (1.0f - s) * kSqrt2OverPi * (1.0f + 3.0f * 0.044715f * u * u);
+    }
+    default:
+      return 1.0f;
+  }
+}
+
+}  // namespace deeprnn::cuda

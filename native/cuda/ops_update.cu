@@ -1,0 +1,255 @@
+// The optimizer's step over all parameters, and constraints (docs/plan.md, "Updating").
+#include <algorithm>
+
+#include "cuda/executable.h"
+#include "cuda/reductions.h"
+
+namespace deeprnn::cuda {
+namespace {
+
+using core::Clip;
+using core::Constraint;
+using core::Optimizer;
+
+/** One parameter with its slots; null where absent. */
+struct Parameter {
+  float* param;
+  const float* grad;
+  float* slots[3];
+  size_t n;
+  bool decays;
+};
+
+/** Elements a block; norms are summed over these, in order. */
+constexpr size_t kChunk = 16384;
+
+struct Rule {
+  Optimizer kind;
+  Clip clip;
+  bool flag;
+  double limit;
+  double k[6];
+};
+
+/** Which part of which parameter a block takes. */
+struct Chunk {
+  size_t parameter, first;
+};
+
+/** partial[block] = Σ g² over the block's chunk. */
+__global__ void squares(const Parameter* parameters, const Chunk* chunks, double* partial) {
+  double* tmp = sharedMemory<double>();
+  const Chunk chunk = chunks[blockIdx.x];
+  const Parameter p = parameters[chunk.parameter];
+  const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
+  double sum = 0;
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x)
+    sum += static_cast<double>(p.grad[i]) * p.grad[i];
+  sum = blockSum(sum, tmp);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+/** From the chunks' sums the norm of each gradient, and behind them that of all. Also to `out` where it is
+ * there. */
+__global__ void finishNorms(const double* partial, const Chunk* chunks, size_t chunkCount, size_t count,
+                            double* norms, double* out) {
+  for (size_t p = 0; p <= count; ++p) norms[p] = 0;
+  for (size_t i = 0; i < chunkCount; ++i) norms[chunks[i].parameter] += partial[i];
+  for (size_t p = 0; p < count; ++p) norms[count] += norms[p];
+  for (size_t p = 0; p <= count; ++p) {
+    norms[p] = sqrt(norms[p]);
+    if (out) out[p] = norms[p];
+  }
+}
+
+__global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, size_t count, Rule rule,
+                             const double* hyper, const double* norms, const unsigned* failed) {
+  if (*failed) return;
+  const Chunk chunk = chunks[blockIdx.x];
+  const Parameter p = parameters[chunk.parameter];
+  const double* norm = rule.clip == Clip::norm ? norms + chunk.parameter : norms + count;
+  const bool clips = rule.clip == Clip::norm || rule.clip == Clip::globalNorm;
+  float scale = 1.0f;
+  if (clips && isfinite(*norm) && *norm > rule.limit) scale = static_cast<float>(rule.limit / *norm);
+  const float limit = rule.clip == Clip::value ? static_cast<float>(rule.limit) : INFINITY;
+  // The weight decay is the last constant of each rule.
+  const bool two = rule.kind == Optimizer::sgd || rule.kind == Optimizer::adagrad;
+  const float keep = p.decays ? static_cast<float>(1.0 - hyper[0] * rule.k[two ? 1 : 3]) : 1.0f;
+  const auto rate = static_cast<float>(hyper[0]);
+  const auto k0 = static_cast<float>(rule.k[0]), k1 = static_cast<float>(rule.k[1]),
+             k2 = static_cast<float>(rule.k[2]);
+  const auto fresh0 = static_cast<float>(1.0 - rule.k[0]), fresh1 = static_cast<float>(1.0 - rule.k[1]);
+  const auto h1 = static_cast<float>(hyper[1]), h2 = static_cast<float>(hyper[2]),
+             h3 = static_cast<float>(hyper[3]);
+  const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
+    float g = p.grad[i] * scale;
+    g = g > limit ? limit : (g < -limit ? -limit : g);
+    const float old = p.param[i] * keep;
+    switch (rule.kind) {
+      case Optimizer::sgd: {
+        if (rule.k[0] == 0 || !p.slots[0]) {
+          p.param[i] = old - rate * g;
+          break;
+        }
+        const float v = k0 * p.slots[0][i] - rate * g;
+        p.slots[0][i] = v;
+        p.param[i] = old + (rule.flag ? k0 * v - rate * g : v);
+        break;
+      }
+      case Optimizer::rmsprop: {
+        const float v = k0 * p.slots[0][i] + fresh0 * g * g;
+        p.slots[0][i] = v;
+        float d = v;
+        if (rule.flag) {
+          const float a = k0 * p.slots[1][i] + fresh0 * g;
+          p.slots[1][i] = a;
+          d -= a * a;
+        }
+        float step = rate * g / sqrtf(d + k2);
+        if (k1 > 0) {
+          step += k1 * p.slots[2][i];
+          p.slots[2][i] = step;
+        }
+        p.param[i] = old - step;
+        break;
+      }
+      case Optimizer::adam:
+      case Optimizer::nadam: {
+        const float m = p.slots[0][i] + (g - p.slots[0][i]) * fresh0;
+        float v = p.slots[1][i] + (g * g - p.slots[1][i]) * fresh1;
+        p.slots[0][i] = m;
+        p.slots[1][i] = v;
+        if (rule.kind == Optimizer::nadam) {
+          p.param[i] = old - rate * (h1 * m + h2 * g) / (sqrtf(v * h3) + k2);
+          break;
+        }
+        if (rule.flag) {
+          v = fmaxf(v, p.slots[2][i]);
+          p.slots[2][i] = v;
+        }
+        p.param[i] = old - h1 * m / (sqrtf(v) + k2);
+        break;
+      }
+      case Optimizer::adagrad: {
+        const float a = p.slots[0][i] + g * g;
+        p.slots[0][i] = a;
+        p.param[i] = old - rate * g / sqrtf(a + k0);
+        break;
+      }
+    }
+  }
+}
+
+__global__ void clampNegative(float* p, size_t n, const unsigned* failed) {
+  if (*failed) return;
+  forEach(n, [=](size_t i) { p[i] = p[i] < 0 ? 0.0f : p[i]; });
+}
+
+/** Slice s of `count`: elements s·sliceStep + i·elementStep, i < length. One block a slice. */
+__global__ void scaleSlices(float* p, size_t count, size_t length, size_t sliceStep, size_t elementStep,
+                            bool unit, double limit, const unsigned* failed) {
+  double* tmp = sharedMemory<double>();
+  if (*failed) return;
+  for (size_t s = blockIdx.x; s < count; s += gridDim.x) {
+    float* slice = p + s * sliceStep;
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < length; i += blockDim.x) {
+      const double v = slice[i * elementStep];
+      sum += v * v;
+    }
+    const double norm = sqrt(blockSum(sum, tmp));
+    const double wanted = unit ? 1.0 : (norm < limit ? norm : limit);
+    const auto scale = static_cast<float>(wanted / (1e-7 + norm));
+    for (size_t i = threadIdx.x; i < length; i += blockDim.x) slice[i * elementStep] *= scale;
+  }
+}
+
+template <class T>
+void append(std::vector<unsigned char>* table, const std::vector<T>& rows) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(rows.data());
+  table->insert(table->end(), bytes, bytes + rows.size() * sizeof(T));
+}
+
+Step update(const Operands& o) {
+  const core::Op& op = o.op();
+  const auto count = static_cast<size_t>(op.ints[1]);
+  Rule rule{
+      static_cast<Optimizer>(op.ints[0]), static_cast<Clip>(op.ints[2]), op.ints[3] == 1, op.floats[0], {}};
+  std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
+  std::vector<Parameter> parameters;
+  std::vector<Chunk> chunks;
+  for (size_t p = 0; p < count; ++p) {
+    const size_t at = 1 + 5 * p, n = o.inValue(at).elements;
+    parameters.push_back({o.inOut(at),
+                          o.in(at + 1),
+                          {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
+                          n,
+                          op.ints[4 + p] == 1});
+    for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first});
+  }
+  Step step;
+  step.table = [=](unsigned char*) {
+    std::vector<unsigned char> table;
+    append(&table, parameters);
+    append(&table, chunks);
+    return table;
+  };
+  const size_t chunkCount = chunks.size();
+  step.scratch = (chunkCount + count + 1) * sizeof(double);
+  double* out = o.out<double>(0);
+  const double* hyper = o.in<double>(0);
+  const bool norms = out || rule.clip == Clip::norm || rule.clip == Clip::globalNorm;
+  step.run = [=](const RunContext& c, const OpMemory& own) {
+    const auto* rows = reinterpret_cast<const Parameter*>(own.table);
+    const auto* parts = reinterpret_cast<const Chunk*>(rows + count);
+    auto* partial = reinterpret_cast<double*>(c.scratch);
+    double* found = partial + chunkCount;
+    const Launch all = {"update", dim3(static_cast<unsigned>(chunkCount)), dim3(kThreads), c.stream,
+                        33 * sizeof(double)};
+    const Launch one = {"norms", dim3(1), dim3(1), c.stream};
+    if (norms && chunkCount > 0) {
+      if (Status s = launch(all, squares, rows, parts, partial); !s.ok()) return s;
+    }
+    if (norms) {
+      if (Status s = launch(one, finishNorms, partial, parts, chunkCount, count, found, out); !s.ok())
+        return s;
+    }
+    return chunkCount == 0 ? Status()
+                           : launch(all, updateChunks, rows, parts, count, rule, hyper, found, c.failed);
+  };
+  return step;
+}
+
+Step constraint(const Operands& o) {
+  const core::Value& v = o.inValue(0);
+  const auto kind = static_cast<Constraint>(o.op().ints[0]);
+  const double limit = o.op().floats[0];
+  const size_t n = v.elements;
+  if (kind == Constraint::nonNeg) {
+    return {[=](const RunContext& c, const OpMemory&) {
+      return launch(elementwise("constraint", n, c.stream), clampNegative, o.out(0), n, c.failed);
+    }};
+  }
+  const bool vector = v.shape.size() < 2;
+  const size_t rows = vector ? n : static_cast<size_t>(v.shape[0]),
+               columns = vector ? 1 : static_cast<size_t>(v.shape[1]);
+  const bool down = o.op().ints[1] == 0;
+  const size_t slices = down ? columns : rows, length = down ? rows : columns;
+  const size_t sliceStep = down ? 1 : columns, elementStep = down ? columns : 1;
+  return {[=](const RunContext& c, const OpMemory&) {
+    if (n == 0) return Status();
+    const Launch l = {"constraint", dim3(static_cast<unsigned>(slices < 65535 ? slices : 65535)), dim3(128),
+                      c.stream, 33 * sizeof(double)};
+    return launch(l, scaleSlices, o.out(0), slices, length, sliceStep, elementStep,
+                  kind == Constraint::unitNorm, limit, c.failed);
+  }};
+}
+
+}  // namespace
+
+Step updateStep(const Operands& o) {
+  return o.op().kind == core::OpKind::update ? update(o) : constraint(o);
+}
+
+}  // namespace deeprnn::cuda

@@ -1,0 +1,72 @@
+// What every way to run a stack shares: scratch memory, masks, and the gradients of the weights after the
+// sweep.
+#pragma once
+
+#include "core/stack.h"
+#include "cuda/executable.h"
+#include "cuda/rnn_cells.h"
+
+namespace deeprnn::cuda {
+
+using core::Cell;
+using core::ReserveView;
+using core::StackIo;
+using core::StackLayer;
+using core::StackLayerIo;
+using core::StackSpec;
+
+/** Hands out pieces of scratch memory, 256-byte aligned. With none it only counts. */
+class Carver {
+ public:
+  explicit Carver(unsigned char* base) : base_(base) {}
+  float* take(size_t floats) {
+    float* at = base_ ? reinterpret_cast<float*>(base_ + used_) : nullptr;
+    used_ += (floats * sizeof(float) + 255) / 256 * 256;
+    return at;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  unsigned char* base_;
+  size_t used_ = 0;
+};
+
+inline MaskSource inputMask(const StackSpec& spec, const StackLayer& l, const double* step) {
+  return {spec.seedLo, spec.seedHi, l.inputStream, step, l.inputRate};
+}
+inline MaskSource stateMask(const StackSpec& spec, const StackLayer& l, const double* step) {
+  return {spec.seedLo, spec.seedHi, l.recurrentStream, step, l.recurrentRate};
+}
+
+/** Whether x̃ is another array than x: masked, or read from its end. */
+inline bool reordersInput(const StackSpec& spec, const StackLayer& l, bool bottom) {
+  return l.inputRate > 0 || (bottom && spec.goBackwards);
+}
+inline InputOrder inputOrder(const StackSpec& spec, const StackLayer& l, const double* step, bool bottom) {
+  return {spec.T, spec.N, l.D, bottom && spec.goBackwards, l.maskPerElement, inputMask(spec, l, step)};
+}
+
+/** Gradients of one layer's weights, as large products over all steps. */
+struct WeightGradients {
+  const StackSpec& spec;
+  const StackLayer& l;
+  const StackLayerIo& io;
+  const double* step;
+  bool bottom;
+  /** [T, N, D] as it lies. */
+  const float* input;
+  ReserveView r;
+  /** Gradients of the gates' sums [T, N, G·H], and of the recurrent factor of a GRU's candidate [T, N, H]. */
+  const float *dG, *dq;
+  /** Scratch: x̃ [T, N, D] where `reordersInput`, h̃ [T, N, H] under recurrent dropout. */
+  float *ordered, *masked;
+
+  Status queue(const RunContext& c, cudaStream_t stream) const;
+
+ private:
+  Status kernel(const RunContext& c, cudaStream_t stream) const;
+  Status recurrentKernel(const RunContext& c, cudaStream_t stream) const;
+  Status bias(cudaStream_t stream) const;
+};
+
+}  // namespace deeprnn::cuda

@@ -1,0 +1,69 @@
+#include "cuda/session.h"
+
+namespace deeprnn::cuda {
+namespace {
+
+/** Layers of a stack that may run side by side. */
+constexpr size_t kBranches = 8;
+
+}  // namespace
+
+Status Session::create(const SessionOptions& options, std::unique_ptr<Session>* result) {
+  std::unique_ptr<Session> session(new Session(options));
+  if (Status s = session->enter(); !s.ok()) return s;
+  DEEPRNN_TRY(cudaStreamCreateWithFlags(&session->stream_, cudaStreamNonBlocking));
+  session->branches_.resize(kBranches);
+  for (Branch& b : session->branches_) {
+    DEEPRNN_TRY(cudaStreamCreateWithFlags(&b.stream, cudaStreamNonBlocking));
+    DEEPRNN_TRY(cudaEventCreateWithFlags(&b.event, cudaEventDisableTiming));
+  }
+  std::vector<cudaStream_t> streams = {session->stream_};
+  for (const Branch& b : session->branches_) streams.push_back(b.stream);
+  if (Status s = Blas::create(streams, &session->blas_); !s.ok()) return s;
+  *result = std::move(session);
+  return {};
+}
+
+Session::~Session() {
+  // Nothing to say when this fails: the memory goes with the process.
+  (void)enter();
+  blas_.reset();
+  for (const Branch& b : branches_) {
+    if (b.event) cudaEventDestroy(b.event);
+    if (b.stream) cudaStreamDestroy(b.stream);
+  }
+  if (stream_) cudaStreamDestroy(stream_);
+}
+
+Status Session::enter() const {
+  DEEPRNN_TRY(cudaSetDevice(options_.device));
+  return {};
+}
+
+Status Session::createVariable(core::DType dtype, size_t elements, size_t* index) {
+  if (Status s = enter(); !s.ok()) return s;
+  Variable v;
+  v.dtype = dtype;
+  v.elements = elements;
+  if (Status s =
+          DeviceBuffer::allocate(elements * (dtype == core::DType::float64 ? 8 : 4), "a variable", &v.memory);
+      !s.ok())
+    return s;
+  *index = variables_.size();
+  variables_.push_back(std::move(v));
+  return {};
+}
+
+Status Session::write(Variable& v, const void* values) {
+  if (Status s = enter(); !s.ok()) return s;
+  DEEPRNN_TRY(cudaMemcpy(v.memory.data(), values, v.memory.bytes(), cudaMemcpyHostToDevice));
+  return {};
+}
+
+Status Session::read(const Variable& v, void* values) {
+  if (Status s = enter(); !s.ok()) return s;
+  DEEPRNN_TRY(cudaMemcpy(values, v.memory.data(), v.memory.bytes(), cudaMemcpyDeviceToHost));
+  return {};
+}
+
+}  // namespace deeprnn::cuda

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "cuda/blas.h"
+#include "cuda/memory.h"
+
+namespace deeprnn::cuda {
+
+struct Variable {
+  core::DType dtype = core::DType::real;
+  size_t elements = 0;
+  DeviceBuffer memory;
+};
+
+/** A stream and an event to join it with others; owned by the session. */
+struct Branch {
+  cudaStream_t stream = nullptr;
+  cudaEvent_t event = nullptr;
+};
+
+/** How stacks run; docs/cuda.md, "The ladder". */
+enum class Rung {
+  /** Products by cuBLAS, a kernel a step for the gates, one layer after another. */
+  steps,
+  /** The same, layers side by side on streams of their own: layer l takes a chunk of steps as soon as layer
+     l−1 has done it. */
+  diagonal,
+  /** One persistent kernel a direction for the whole stack, where it fits on the device. */
+  persistent,
+};
+
+struct SessionOptions {
+  /** Which of the devices that the process sees, and what it has: multiprocessors, shared memory a block. */
+  int device = 0;
+  int multiprocessors = 0;
+  size_t sharedPerBlock = 0;
+  Precision precision = Precision::float32;
+  /** Stacks that a rung cannot run take the one below it. */
+  Rung rung = Rung::persistent;
+};
+
+/** The variables of one model on one device, and the stream that its plans run on. Used by one caller at a
+ * time. */
+class Session {
+ public:
+  static Status create(const SessionOptions& options, std::unique_ptr<Session>* result);
+  ~Session();
+
+  Status createVariable(core::DType dtype, size_t elements, size_t* index);
+  /** Copies `elements` numbers of the variable's dtype in or out. */
+  Status write(Variable& v, const void* values);
+  Status read(const Variable& v, void* values);
+
+  std::vector<Variable>& variables() { return variables_; }
+  cudaStream_t stream() const { return stream_; }
+  const std::vector<Branch>& branches() const { return branches_; }
+  Blas& blas() const { return *blas_; }
+  const SessionOptions& options() const { return options_; }
+  Precision precision() const { return options_.precision; }
+  /** Makes the device current for the calling thread. */
+  Status enter() const;
+
+ private:
+  explicit Session(const SessionOptions& options) : options_(options) {}
+
+  SessionOptions options_;
+  cudaStream_t stream_ = nullptr;
+  std::vector<Branch> branches_;
+  std::unique_ptr<Blas> blas_;
+  std::vector<Variable> variables_;
+};
+
+}  // namespace deeprnn::cuda

@@ -1,0 +1,143 @@
+// Proves that the emulator's parity tests find what they are there for: plants one fault after another in a copy of the CUDA
+// sources, builds it for the emulator, and demands that the tests fail.
+//
+//   node scripts/planted-faults.mjs
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(fileURLToPath(import.meta.url), '../..');
+
+/** In which file what stands in place of what, on which rung of the ladder, and the tests that must notice. */
+const faults = [
+  {
+    name: 'a missing __syncthreads before the sums of a tile are gathered',
+    file: 'native/cuda/rnn_persistent.cu',
+    // The first of the two: in the forward kernel.
+    find: 'multiply(p, t, firstRow, weights, partials);\n      __syncthreads();',
+    replace: 'multiply(p, t, firstRow, weights, partials);',
+    tests: 'reset after the product',
+  },
+  {
+    name: 'a wrong index into the fragment of weights',
+    file: 'native/cuda/rnn_persistent.cu',
+    find: 'fmaf(x[j], b[j].z, sums[r][2])',
+    replace: 'fmaf(x[j], b[j].y, sums[r][2])',
+    tests: 'reset after the product',
+  },
+  {
+    name: 'an off-by-one at the edge of a row tile',
+    file: 'native/cuda/rnn_persistent.cu',
+    find: 'const int rows = min(kRowTile, p.N - firstRow);',
+    replace: 'const int rows = min(kRowTile, p.N - firstRow - 1);',
+    tests: 'reset after the product',
+  },
+  {
+    name: 'a missing wait for the layer below',
+    file: 'native/cuda/rnn_persistent.cu',
+    find: 'for (int i = 0; i < p.sourceCount; ++i) {\n      const StepSource& s = p.sources[i];\n      const int at = t + s.shift;\n      if (s.ready',
+    replace:
+      'for (int i = 0; i < 1; ++i) {\n      const StepSource& s = p.sources[i];\n      const int at = t + s.shift;\n      if (s.ready',
+    tests: 'reset after the product',
+  },
+  {
+    name: 'a step that is never announced',
+    file: 'native/cuda/rnn_persistent.cu',
+    find: 'signal(p.done + t);',
+    replace: 'if (t != 1) signal(p.done + t);',
+    tests: 'reset after the product',
+    says: 'deadlock',
+  },
+  {
+    name: 'a barrier that some threads do not reach',
+    file: 'native/cuda/rnn_persistent.cu',
+    find: 'packWeights(p, firstUnit, weights);\n  __syncthreads();',
+    replace: 'packWeights(p, firstUnit, weights);\n  if (threadIdx.x != 5) __syncthreads();',
+    tests: 'reset after the product',
+    says: 'divergent __syncthreads',
+  },
+  {
+    name: 'streams of two layers that do not wait for each other',
+    file: 'native/cuda/rnn_steps.cpp',
+    find: 'if (!sideBySide_ || of(reader) == of(writer)) return {};',
+    replace: 'return {};',
+    tests: 'reset after the product',
+    rung: 'b',
+  },
+  {
+    name: 'a column too many in a sum',
+    file: 'native/cuda/reductions.cu',
+    find: 'if (c < columns) {',
+    replace: 'if (c + 1 < columns) {',
+    tests: 'reset after the product',
+  },
+];
+
+const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-faults-'));
+const release = path.join(folder, 'build', 'emulator', 'Release');
+
+function build() {
+  const built = spawnSync(process.execPath, ['scripts/build-native.mjs', '--emulator'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  if (built.status !== 0) throw new Error(`the build failed:\n${built.stdout}${built.stderr}`);
+}
+
+/** Whether the tests pass, and what they printed. */
+function test({ tests, rung = 'd' }) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [path.join(root, 'node_modules/jest/bin/jest.js'), 'test/parity/rnnStack', '-t', tests],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        DEEPRNN_TEST_DEVICE: 'cuda',
+        DEEPRNN_CUDA_RUNG: rung,
+        DEEPRNN_ADDON_DIR: release,
+      },
+    },
+  );
+  return { passed: status === 0, output: stdout + stderr };
+}
+
+try {
+  for (const part of [
+    'native',
+    'test/emulator',
+    'CMakeLists.txt',
+    'package.json',
+    'scripts/build-native.mjs',
+  ])
+    cpSync(path.join(root, part), path.join(folder, part), { recursive: true });
+  mkdirSync(path.join(folder, 'test'), { recursive: true });
+  symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  build();
+  for (const rung of ['b', 'd']) {
+    const { passed, output } = test({ tests: 'reset after the product', rung });
+    if (!passed) throw new Error(`without any fault the tests fail on rung ${rung}:\n${output}`);
+  }
+  let missed = 0;
+  for (const fault of faults) {
+    const file = path.join(folder, fault.file);
+    const whole = readFileSync(file, 'utf8');
+    if (!whole.includes(fault.find))
+      throw new Error(`${fault.name}: the place is no longer in ${fault.file}`);
+    writeFileSync(file, whole.replace(fault.find, fault.replace));
+    build();
+    const { passed, output } = test(fault);
+    const found = !passed && (fault.says === undefined || output.includes(fault.says));
+    console.log(`${found ? 'found ' : 'MISSED'} ${fault.name}`);
+    if (!found) missed++;
+    writeFileSync(file, whole);
+  }
+  console.log(`planted faults: ${faults.length - missed} of ${faults.length} found`);
+  process.exitCode = missed === 0 ? 0 : 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
