@@ -42,7 +42,10 @@ export class Monitor {
   }
 
   improves(value: number, best: number | undefined): boolean {
-    return best === undefined || this.sign * value < this.sign * best - this.minDelta;
+    // NaN is no improvement, also where nothing came before it.
+    return (
+      !Number.isNaN(value) && (best === undefined || this.sign * value < this.sign * best - this.minDelta)
+    );
   }
 }
 

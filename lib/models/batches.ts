@@ -173,6 +173,16 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
       hint,
     );
   }
+  if (loss.type === 'binaryCrossentropy' || loss.type === 'categoricalCrossentropy') {
+    const at = targets.data.findIndex((p) => p < 0 || p > 1);
+    if (at >= 0)
+      refuse(
+        'ERR_VALUE',
+        subject,
+        `targets from 0 to 1 for ${loss.type}`,
+        `${targets.data[at]} at position ${at}`,
+      );
+  }
   return targets.reshape(wanted);
 }
 

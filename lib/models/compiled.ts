@@ -42,8 +42,8 @@ export function readCompileOptions(options: CompileOptions): Compiled {
     refuse('ERR_VALUE', 'compile: precision', "'fp32'", `'${options.precision}'`);
   }
   const { threads } = options;
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
-    refuse('ERR_VALUE', 'compile: threads', 'a positive integer', quoted(threads));
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    refuse('ERR_VALUE', 'compile: threads', 'an integer from 1 to 1024', quoted(threads));
   }
   return {
     loss: resolveLoss(options.loss, 'compile: loss'),

@@ -2,6 +2,7 @@ import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
+import { resolveName } from '../names';
 import type { TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -94,6 +95,34 @@ export async function fit(model: Sequential, data: Data, options: FitOptions): P
   return training.run();
 }
 
+const HOOKS = [
+  'onTrainBegin',
+  'onTrainEnd',
+  'onEpochBegin',
+  'onEpochEnd',
+  'onBatchBegin',
+  'onBatchEnd',
+  'onGradients',
+  'onEvaluateBegin',
+  'onEvaluateBatchEnd',
+  'onEvaluateEnd',
+] as const satisfies readonly (keyof Callback)[];
+
+/** A hook under another name would silently never be called: Keras's `onTrainBatchEnd`, `on_epoch_end`. */
+function checkHooks(callback: Callback): void {
+  for (const name of Object.keys(callback)) {
+    if (!/^on[A-Z_]/.test(name) || (HOOKS as readonly string[]).includes(name)) continue;
+    const meant = resolveName(name.replace(/^onTrainBatch/, 'onBatch'), HOOKS, 'fit: callbacks: hook');
+    refuse(
+      'ERR_VALUE',
+      'fit: callbacks: hook',
+      `one of ${HOOKS.join(', ')}`,
+      quoted(name),
+      `Did you mean '${meant}'?`,
+    );
+  }
+}
+
 class Fit {
   private readonly contract: DataContract;
   private readonly callbacks: readonly Callback[];
@@ -139,7 +168,15 @@ class Fit {
     if (options.validationSplit !== undefined) {
       if (!examples)
         refuse('ERR_VALUE', 'fit: validationSplit', 'data in memory', 'a generator', 'Use validationData.');
-      [examples, this.validation] = splitValidation(examples, options.validationSplit);
+      const [train, validation] = splitValidation(examples, options.validationSplit);
+      examples = train;
+      this.validation = validation;
+      if (options.classWeight !== undefined && 'x' in data) {
+        // Class weights are for training: they do not count in what is validated.
+        const { classWeight: _, ...unweighted } = options;
+        const plain = readExamples(this.contract, data.x, data.y, unweighted);
+        this.validation = splitValidation(plain, options.validationSplit)[1];
+      }
     }
     this.examples = examples;
     if (
@@ -169,6 +206,7 @@ class Fit {
     }
     if (![0, 1, 2, 'auto'].includes(verbose))
       refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", quoted(verbose));
+    for (const callback of callbacks) checkHooks(callback);
     const keys = callbacks.map((c) => c.stateKey).filter((key) => key !== undefined);
     const twice = keys.find((key, i) => keys.indexOf(key) !== i);
     if (twice !== undefined)

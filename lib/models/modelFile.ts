@@ -1,4 +1,4 @@
-import { DeepRnnError } from '../errors';
+import { DeepRnnError, refuse } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
 import { sameShape, type Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
@@ -81,6 +81,11 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
 /** Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one. */
 export async function restoreCheckpoint(model: Sequential, path: string): Promise<unknown> {
   const { config, tensors } = await readModel(path);
+  for (const part of ['loss', 'optimizer'] as const) {
+    const [saved, own] = [config.compile?.[part], model.compiled?.[part].getConfig()].map(withoutRate);
+    if (saved !== own)
+      refuse('ERR_VALUE', `fit: resumeFrom: ${part}`, `that of the checkpoint, ${saved}`, own);
+  }
   await model.exclusive(() => {
     restoreArrays(model, path, config, tensors);
     model.adoptSeed(config.model.seed);
@@ -89,6 +94,11 @@ export async function restoreCheckpoint(model: Sequential, path: string): Promis
   // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
   if (typeof rate === 'number') model.learningRate = rate;
   return config.training;
+}
+
+/** A configuration as text. The rate is left out: callbacks change it, and the checkpoint's is taken over. */
+function withoutRate(config: unknown): string {
+  return JSON.stringify(config, (key, value) => (key === 'learningRate' ? undefined : value)) ?? 'none';
 }
 
 /** Weights, and whatever else the file has of optimizer and states, into a model of the same structure. */

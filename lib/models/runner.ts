@@ -20,8 +20,9 @@ export interface RunOptions {
   readonly prepare?: (loaded: LoadedPlan) => void;
 }
 
-/** Loaded plans kept at once; the least recently used goes first. Sequences of many lengths make many plans. */
+/** Loaded plans kept at once, by number and by bytes; the least recently used goes first. Sequences of many lengths make many plans. */
 const MAX_PLANS = 24;
+const MAX_PLAN_BYTES = 512 * 2 ** 20;
 
 /**
  * Runs batches of one model: finds or makes the plan for the batch's shape, fills its inputs, runs it, hands the loaded plan
@@ -92,10 +93,13 @@ export class Runner {
       loaded = { ...lowered, executable: this.variables.load(lowered.plan) };
     }
     this.plans.set(key, loaded);
-    if (this.plans.size > MAX_PLANS) {
-      const [oldest, old] = this.plans.entries().next().value as [string, LoadedPlan];
+    let bytes = [...this.plans.values()].reduce((sum, { executable }) => sum + executable.bytes, 0);
+    for (const [oldest, { executable }] of this.plans) {
+      // The one that is asked for stays, however large it is.
+      if (oldest === key || (this.plans.size <= MAX_PLANS && bytes <= MAX_PLAN_BYTES)) break;
       this.plans.delete(oldest);
-      old.executable.dispose();
+      bytes -= executable.bytes;
+      executable.dispose();
     }
     return loaded;
   }

@@ -148,9 +148,16 @@ function convert(values: ArrayLike<number>, dtype: TensorDType, subject: string)
   return asTyped(values, dtype);
 }
 
+const MOST_AXES = 16;
+
 function shapeOfNested(values: NestedArray): number[] {
   const shape: number[] = [];
-  for (let v: NestedArray | undefined = values; Array.isArray(v); v = v[0]) shape.push(v.length);
+  for (let v: NestedArray | undefined = values; Array.isArray(v); v = v[0]) {
+    // An array that holds itself would never end.
+    if (shape.length === MOST_AXES)
+      refuse('ERR_SHAPE', 'tensor', `arrays nested at most ${MOST_AXES} deep`, 'a deeper nesting');
+    shape.push(v.length);
+  }
   return shape;
 }
 

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
+#include <utility>
 #include <vector>
 
 #include "core/plan.h"
@@ -13,30 +14,36 @@
 
 namespace deeprnn::cpu {
 
-/** Memory aligned to 64 bytes, zero-filled; empty when there is none to be had. */
+/**
+ * Memory aligned to 64 bytes, zero-filled; empty when there is none to be had. The system clears large blocks
+ * page by page as they are touched, on the threads that touch them: allocating one does not keep the caller
+ * waiting.
+ */
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t bytes) : bytes_(bytes) {
-    data_ = static_cast<unsigned char*>(
-        ::operator new(bytes ? bytes : 1, std::align_val_t{core::kAlignment}, std::nothrow));
-    if (data_) std::memset(data_, 0, bytes);
+    if (bytes > SIZE_MAX - core::kAlignment) return;
+    block_ = std::calloc(bytes + core::kAlignment, 1);
+    if (!block_) return;
+    const auto at = reinterpret_cast<uintptr_t>(block_);
+    data_ = static_cast<unsigned char*>(block_) + (core::kAlignment - at % core::kAlignment);
   }
-  Buffer(Buffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; }
+  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(block_, other.block_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
     return *this;
   }
-  ~Buffer() {
-    if (data_) ::operator delete(data_, std::align_val_t{core::kAlignment});
-  }
+  ~Buffer() { std::free(block_); }
 
   explicit operator bool() const { return data_ != nullptr; }
   unsigned char* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
  private:
+  void* block_ = nullptr;
   unsigned char* data_ = nullptr;
   size_t bytes_ = 0;
 };

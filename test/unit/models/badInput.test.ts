@@ -166,6 +166,41 @@ describe('bad models', () => {
     );
   });
 
+  test('targets of a cross-entropy that are no probabilities', async () => {
+    const model = sequential([layers.dense({ units: 1, activation: 'sigmoid', inputShape: [1] })]);
+    model.compile({ loss: 'binaryCrossentropy' });
+    expect(await message(() => model.fit([[1], [2]], [[1], [5]]))).toBe(
+      'fit: y: expected targets from 0 to 1 for binaryCrossentropy, got 5 at position 1.',
+    );
+  });
+
+  test('an array that holds itself', async () => {
+    const endless: unknown[] = [];
+    endless.push(endless);
+    expect(await message(() => compiled().predict(endless as never))).toBe(
+      'predict: x: expected arrays nested at most 16 deep, got a deeper nesting.',
+    );
+  });
+
+  test('a hook that nothing would ever call', async () => {
+    const fit = (callback: object) => compiled().fit(x, y, { callbacks: [callback as never] });
+    const hooks =
+      'fit: callbacks: hook: expected one of onTrainBegin, onTrainEnd, onEpochBegin, onEpochEnd, onBatchBegin, ' +
+      'onBatchEnd, onGradients, onEvaluateBegin, onEvaluateBatchEnd, onEvaluateEnd, ';
+    expect(await message(() => fit({ on_epoch_end() {} }))).toBe(
+      `${hooks}got 'on_epoch_end'. Did you mean 'onEpochEnd'?`,
+    );
+    expect(await message(() => fit({ onTrainBatchEnd() {} }))).toBe(
+      `${hooks}got 'onTrainBatchEnd'. Did you mean 'onBatchEnd'?`,
+    );
+  });
+
+  test('more threads than there can be', async () => {
+    expect(await message(() => smallModel().compile({ loss: 'mse', threads: 2000 }))).toBe(
+      'compile: threads: expected an integer from 1 to 1024, got 2000.',
+    );
+  });
+
   test('fit before compile', async () => {
     expect(await message(() => smallModel().fit(x, y))).toBe(
       "fit: model 'sequential' is not compiled. Call compile({ loss, optimizer }) first.",

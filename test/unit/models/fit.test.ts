@@ -90,6 +90,37 @@ describe('fit', () => {
     expect(bits(await generated.getWeights())).toEqual(bits(await inMemory.getWeights()));
   });
 
+  test('class weights are for training: what is validated is not weighted', async () => {
+    const options = { epochs: 1, verbose: 0, classWeight: { 0: 1, 1: 5 }, shuffle: false } as const;
+    const half = Math.floor(x.shape[0]! / 2);
+    const split = smallModel().compile({ loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+    const { history } = await split.fit(x, y, { ...options, validationSplit: 0.5 });
+    const scores = await split.evaluate(
+      x.rows(x.shape[0]! - half, x.shape[0]!),
+      y.rows(y.shape[0]! - half, y.shape[0]!),
+    );
+    expect(history['val_loss']?.[0]).toBeCloseTo(scores['loss'] as number, 6);
+    expect(history['val_accuracy']?.[0]).toBeCloseTo(scores['accuracy'] as number, 6);
+  });
+
+  test('a checkpoint of another optimizer or loss is refused', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-resume-'));
+    try {
+      const file = path.join(folder, 'run.safetensors');
+      const first = smallModel().compile({ loss: 'sparseCategoricalCrossentropy', optimizer: 'rmsprop' });
+      await first.fit(x, y, {
+        verbose: 0,
+        callbacks: [callbacks.modelCheckpoint({ path: file, checkpoint: true })],
+      });
+      const other = smallModel().compile({ loss: 'sparseCategoricalCrossentropy', optimizer: 'adam' });
+      await expect(other.fit(x, y, { epochs: 2, verbose: 0, resumeFrom: file })).rejects.toThrow(
+        /^fit: resumeFrom: optimizer: expected that of the checkpoint, .*rmsprop.*, got .*adam/,
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   test("options may stand behind an empty y, as in Keras's fit(generator, None, …)", async () => {
     const forever = function* () {
       for (;;) yield [x, y] as const;
