@@ -1,4 +1,4 @@
-import { DeepRnnError, reasonOf } from '../errors';
+import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { loadAddon } from './addon';
 import type { Engine } from './engine';
 import { type NativeSession, openSession } from './native';
@@ -34,7 +34,9 @@ export function cpuEngine(): Engine {
   const addon = found.addon as CpuAddon;
   return {
     name: 'cpu',
-    createSession: ({ threads } = {}) =>
-      openSession('cpu', () => new addon.Session(threads === undefined ? {} : { threads })),
+    createSession: ({ threads, precision = 'fp32' } = {}) => {
+      if (precision !== 'fp32') refuse('ERR_VALUE', 'precision', "'fp32' on device 'cpu'", quoted(precision));
+      return openSession('cpu', () => new addon.Session(threads === undefined ? {} : { threads }));
+    },
   };
 }

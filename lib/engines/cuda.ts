@@ -1,11 +1,11 @@
 import { DeepRnnError, reasonOf } from '../errors';
 import { loadAddon } from './addon';
-import type { Engine } from './engine';
+import type { Engine, Precision } from './engine';
 import { type NativeSession, openSession } from './native';
 
 /** What `deeprnn-cuda.node` exports. */
 interface CudaAddon {
-  Session: new (options: { device: string }) => NativeSession;
+  Session: new (options: { device: string; precision: Precision }) => NativeSession;
   info(): CudaInfo;
 }
 
@@ -48,5 +48,9 @@ export function cudaEngine(device: string): Engine {
   if ('reason' in found)
     throw new DeepRnnError('ERR_DEVICE', `device 'cuda' cannot be used: ${found.reason}`);
   const addon = found.addon as CudaAddon;
-  return { name: 'cuda', createSession: () => openSession('cuda', () => new addon.Session({ device })) };
+  return {
+    name: 'cuda',
+    createSession: ({ precision = 'fp32' } = {}) =>
+      openSession('cuda', () => new addon.Session({ device, precision })),
+  };
 }

@@ -4,9 +4,18 @@ import type { Shape, TensorData } from '../tensors/tensor';
 
 export type EngineName = 'cpu' | 'cuda' | 'reference';
 
+/**
+ * In what products are computed; sums and everything else are float32. `tf32` rounds factors to 10 bits after the point,
+ * `bf16` to 7.
+ */
+export const precisions = ['fp32', 'tf32', 'bf16'] as const;
+export type Precision = (typeof precisions)[number];
+
 export interface SessionOptions {
   /** CPU threads a run may use; default: the processors available to the process. */
   readonly threads?: number;
+  /** Default `'fp32'`. The reference engine computes in float64 always. */
+  readonly precision?: Precision;
 }
 
 /** Runs plans on one kind of hardware. */

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import type { EngineName } from '../engines/engine';
+import { type EngineName, type Precision, precisions } from '../engines/engine';
 import { quoted, refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
 import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
@@ -14,8 +14,8 @@ export interface CompileOptions {
   readonly device?: string;
   /** CPU threads; default: the processors available to the process. */
   readonly threads?: number;
-  /** Arithmetic of the engine. `'fp32'` is what the CPU engine has. */
-  readonly precision?: 'fp32';
+  /** In what products are computed: `'fp32'` (default); on `'cuda'` also `'tf32'` and `'bf16'`, which are faster. */
+  readonly precision?: Precision;
 }
 
 /** What `compile` settled. Metrics wait for the model's output size. */
@@ -25,6 +25,7 @@ export interface Compiled {
   readonly metricSpecs: readonly MetricSpec[];
   readonly device: string | undefined;
   readonly threads: number | undefined;
+  readonly precision: Precision | undefined;
 }
 
 export function readCompileOptions(options: CompileOptions): Compiled {
@@ -38,10 +39,9 @@ export function readCompileOptions(options: CompileOptions): Compiled {
   const metrics = known['metrics'] ?? [];
   if (!Array.isArray(metrics))
     refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", quoted(metrics));
-  if (options.precision !== undefined && options.precision !== 'fp32') {
-    refuse('ERR_VALUE', 'compile: precision', "'fp32'", `'${options.precision}'`);
-  }
-  const { threads } = options;
+  const { threads, precision } = options;
+  if (precision !== undefined && !precisions.includes(precision))
+    refuse('ERR_VALUE', 'compile: precision', "'fp32', 'tf32' or 'bf16'", quoted(precision));
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     refuse('ERR_VALUE', 'compile: threads', 'an integer from 1 to 1024', quoted(threads));
   }
@@ -51,6 +51,7 @@ export function readCompileOptions(options: CompileOptions): Compiled {
     metricSpecs: metrics,
     device: options.device,
     threads,
+    precision,
   };
 }
 

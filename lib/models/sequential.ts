@@ -212,8 +212,11 @@ export class Sequential implements CallbackModel {
   }
 
   private attach(): void {
-    const { device, threads } = this.compiled ?? {};
-    this.variables.moveTo(createEngine(device), threads === undefined ? {} : { threads });
+    const { device, threads, precision } = this.compiled ?? {};
+    this.variables.moveTo(createEngine(device), {
+      ...(threads === undefined ? {} : { threads }),
+      ...(precision === undefined ? {} : { precision }),
+    });
   }
 
   get optimizer() {

@@ -66,7 +66,9 @@ struct Mask {
     uint32_t words[4];
     const uint32_t counter[4] = {static_cast<uint32_t>(element >> 2), stream, stepLo, stepHi};
     philox4x32(counter, seedLo, seedHi, words);
-    return words[element & 3] < threshold ? 0.0f : scale;
+    // Chosen without an index: on a GPU an indexed array lies in memory.
+    const uint32_t upper = element & 1 ? words[3] : words[2], lower = element & 1 ? words[1] : words[0];
+    return (element & 2 ? upper : lower) < threshold ? 0.0f : scale;
   }
 
   /** Factors (0 or scale) of elements first … first+count−1. */

@@ -120,6 +120,27 @@ __device__ __forceinline__ void waitFor(const uint32_t* counter, uint32_t value)
 #endif
 }
 
+/** Begins to copy one number to shared memory; it is there for this thread after `copiesDone`. */
+__device__ __forceinline__ void copyAsync(float* shared, const float* global) {
+#ifdef DEEPRNN_EMULATED
+  emulator::copyLater(shared, global);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+#endif
+}
+
+/** Waits for all copies that this thread has begun. */
+__device__ __forceinline__ void copiesDone() {
+#ifdef DEEPRNN_EMULATED
+  emulator::finishCopies();
+#else
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
 /** Raises a counter by one after all that this thread wrote. */
 __device__ __forceinline__ void signal(uint32_t* counter) {
 #ifdef DEEPRNN_EMULATED

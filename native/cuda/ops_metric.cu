@@ -92,6 +92,14 @@ __global__ void means(MetricRows m, double* partial) {
   }
 }
 
+/** Adds a weight to one of tp, fp, tn, fn; without an index, which would put them in memory. */
+__device__ __forceinline__ void count4(bool is, bool said, double weight, double (&s)[4]) {
+  s[0] += is && said ? weight : 0.0;
+  s[1] += !is && said ? weight : 0.0;
+  s[2] += !is && !said ? weight : 0.0;
+  s[3] += is && !said ? weight : 0.0;
+}
+
 /** A thread owns one column (r²), one threshold and column (confusion) or one bin (histogram), and reads
  * every row. */
 __global__ void columns(MetricRows m, double* sums, size_t count) {
@@ -112,7 +120,7 @@ __global__ void columns(MetricRows m, double* sums, size_t count) {
       const bool said = p > m.thresholds[i / m.C];
       const bool is =
           m.sparse ? labelOf(static_cast<const int32_t*>(m.target), r, m.C) == c : m.dense(r, c) > 0.5f;
-      s[is ? (said ? 0 : 3) : (said ? 1 : 2)] += w;
+      count4(is, said, w, s);
     }
     for (int k = 0; k < 4; ++k) sums[4 * i + k] = s[k];
   });
@@ -135,7 +143,7 @@ __global__ void confusionOfClasses(MetricRows m, const int32_t* said, double* su
       const bool yes = static_cast<size_t>(said[r]) == c;
       const bool is =
           m.sparse ? labelOf(static_cast<const int32_t*>(m.target), r, m.C) == c : m.dense(r, c) > 0.5f;
-      s[is ? (yes ? 0 : 3) : (yes ? 1 : 2)] += m.weightOf(r);
+      count4(is, yes, m.weightOf(r), s);
     }
     for (int k = 0; k < 4; ++k) sums[4 * c + k] = s[k];
   });

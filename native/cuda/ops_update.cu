@@ -74,7 +74,7 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
   const float limit = rule.clip == Clip::value ? static_cast<float>(rule.limit) : INFINITY;
   // The weight decay is the last constant of each rule.
   const bool two = rule.kind == Optimizer::sgd || rule.kind == Optimizer::adagrad;
-  const float keep = p.decays ? static_cast<float>(1.0 - hyper[0] * rule.k[two ? 1 : 3]) : 1.0f;
+  const float keep = p.decays ? static_cast<float>(1.0 - hyper[0] * (two ? rule.k[1] : rule.k[3])) : 1.0f;
   const auto rate = static_cast<float>(hyper[0]);
   const auto k0 = static_cast<float>(rule.k[0]), k1 = static_cast<float>(rule.k[1]),
              k2 = static_cast<float>(rule.k[2]);

@@ -91,7 +91,10 @@ __global__ void backward(CellGradStep s) {
     if (s.total) s.total[at] = dh;
     const size_t first = at / H * G * H + at % H;
     float gates[4] = {0, 0, 0, 0}, d[4] = {0, 0, 0, 0};
-    for (size_t g = 0; g < G; ++g) gates[g] = s.gates[first + g * H];
+#pragma unroll
+    for (size_t g = 0; g < 4; ++g) {
+      if (g < G) gates[g] = s.gates[first + g * H];
+    }
     switch (s.l.cell) {
       case Cell::simpleRnn:
         d[0] = dh * slope(s.l.activation, s.l.alpha, gates[0]);
@@ -104,7 +107,10 @@ __global__ void backward(CellGradStep s) {
         if (s.l.resetAfter) s.dq[at] = gruResetAfterGradient(s.l, gates, s.extra[at], d);
         break;
     }
-    for (size_t g = 0; g < G; ++g) s.dG[first + g * H] = d[g];
+#pragma unroll
+    for (size_t g = 0; g < 4; ++g) {
+      if (g < G) s.dG[first + g * H] = d[g];
+    }
   });
 }
 

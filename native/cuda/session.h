@@ -7,6 +7,7 @@
 #include "core/plan.h"
 #include "cuda/blas.h"
 #include "cuda/memory.h"
+#include "cuda/persistent_shape.h"
 
 namespace deeprnn::cuda {
 
@@ -29,18 +30,19 @@ enum class Rung {
   /** The same, layers side by side on streams of their own: layer l takes a chunk of steps as soon as layer
      l−1 has done it. */
   diagonal,
-  /** One persistent kernel a direction for the whole stack, where it fits on the device. */
-  persistent,
+  /** One persistent kernel a direction for each layer. */
+  layer,
+  /** One for the whole stack. */
+  stack,
 };
 
 struct SessionOptions {
-  /** Which of the devices that the process sees, and what it has: multiprocessors, shared memory a block. */
+  /** Which of the devices that the process sees, and what it has. */
   int device = 0;
-  int multiprocessors = 0;
-  size_t sharedPerBlock = 0;
+  DeviceLimits limits;
   Precision precision = Precision::float32;
   /** Stacks that a rung cannot run take the one below it. */
-  Rung rung = Rung::persistent;
+  Rung rung = Rung::stack;
 };
 
 /** The variables of one model on one device, and the stream that its plans run on. Used by one caller at a

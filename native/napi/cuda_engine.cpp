@@ -15,10 +15,10 @@ std::string textOf(const Napi::Value& value, const char* otherwise) {
 }
 
 cuda::Precision precisionOf(Napi::Env env, const std::string& name) {
-  if (name == "float32") return cuda::Precision::float32;
+  if (name == "fp32") return cuda::Precision::float32;
   if (name == "tf32") return cuda::Precision::tf32;
   if (name == "bf16") return cuda::Precision::bf16;
-  throw Napi::TypeError::New(env, "precision: expected 'float32', 'tf32' or 'bf16'.");
+  throw Napi::TypeError::New(env, "precision: expected 'fp32', 'tf32' or 'bf16'.");
 }
 
 /** DEEPRNN_CUDA_RUNG forces a rung of the ladder (docs/cuda.md). */
@@ -27,9 +27,11 @@ cuda::Rung forcedRung(Napi::Env env) {
   const std::string name = set ? set : "d";
   if (name == "a") return cuda::Rung::steps;
   if (name == "b") return cuda::Rung::diagonal;
-  if (name == "d") return cuda::Rung::persistent;
-  throw errorOf(env, core::Status::error(core::Code::device,
-                                         "DEEPRNN_CUDA_RUNG: expected 'a', 'b' or 'd', got '" + name + "'."));
+  if (name == "c") return cuda::Rung::layer;
+  if (name == "d") return cuda::Rung::stack;
+  throw errorOf(env,
+                core::Status::error(core::Code::device,
+                                    "DEEPRNN_CUDA_RUNG: expected 'a', 'b', 'c' or 'd', got '" + name + "'."));
 }
 
 }  // namespace
@@ -41,9 +43,8 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
     throw errorOf(env, s);
   cuda::SessionOptions chosen;
   chosen.device = device.index;
-  chosen.multiprocessors = device.multiprocessors;
-  chosen.sharedPerBlock = device.sharedPerBlock;
-  chosen.precision = precisionOf(env, textOf(option(options, "precision"), "float32"));
+  chosen.limits = {device.multiprocessors, device.sharedPerBlock};
+  chosen.precision = precisionOf(env, textOf(option(options, "precision"), "fp32"));
   chosen.rung = forcedRung(env);
   std::unique_ptr<engine::Session> session;
   if (core::Status s = cuda::Session::create(chosen, &session); !s.ok()) throw errorOf(env, s);

@@ -50,7 +50,7 @@ inline float2 make_float2(float x, float y) {
 #define gridDim (::deeprnn::emulator::self().gridSize)
 
 #define __syncthreads() ::deeprnn::emulator::syncThreads(__FILE__, __LINE__)
-#define __syncwarp(...) ((void)::deeprnn::emulator::gather(0xffffffffu, 0, __FILE__, __LINE__))
+#define __syncwarp(...) ((void)::deeprnn::emulator::gatherWords(0xffffffffu, {}, __FILE__, __LINE__))
 #define __shfl_sync(mask, value, lane) \
   ::deeprnn::emulator::shuffle(mask, value, static_cast<int>(lane), __FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, bits) \
@@ -213,6 +213,10 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 }
 
 namespace deeprnn::emulator {
+
+/** mma.sync.m16n8k8 with tf32 and .m16n8k16 with bfloat16 operands: c += a·b, by all lanes of a warp. */
+void multiplyTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* file, int line);
+void multiplyBf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* file, int line);
 
 /** Work on a stream, done when the stream comes to it. */
 cudaError_t enqueue(cudaStream_t, std::function<cudaError_t()> work);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace deeprnn::emulator {
@@ -32,6 +33,7 @@ struct Thread {
   jmp_buf context;
   const char* barrierFile = nullptr;
   int barrierLine = 0;
+  std::vector<std::pair<float*, const float*>> copies;
 };
 
 /** A collective of some lanes of a warp. Two generations of words: a lane may be one collective ahead of the
@@ -40,7 +42,7 @@ struct Collective {
   uint32_t mask = 0, arrived = 0;
   const char* file = nullptr;
   int line = 0;
-  uint64_t words[2][kWarp] = {};
+  Words words[2][kWarp] = {};
   unsigned generation = 0;
   std::vector<Thread*> waiting;
 };
@@ -257,7 +259,7 @@ void spin() {
   leave(State::spinning);
 }
 
-const uint64_t* gather(uint32_t mask, uint64_t word, const char* file, int line) {
+const Words* gatherWords(uint32_t mask, const Words& words, const char* file, int line) {
   Thread* t = grid->current;
   if (!(mask >> t->lane & 1))
     fail("a warp collective in line " + std::to_string(line) + " without its caller in the mask");
@@ -279,7 +281,7 @@ const uint64_t* gather(uint32_t mask, uint64_t word, const char* file, int line)
     fail("divergent warp collective: lines " + std::to_string(c->line) + " and " + std::to_string(line));
   }
   const unsigned mine = c->generation % 2;
-  c->words[mine][t->lane] = word;
+  c->words[mine][t->lane] = words;
   c->arrived |= 1u << t->lane;
   if (c->arrived != mask) {
     c->waiting.push_back(t);
@@ -294,10 +296,19 @@ const uint64_t* gather(uint32_t mask, uint64_t word, const char* file, int line)
 }
 
 uint64_t exchange(uint32_t mask, uint64_t word, int lane, const char* file, int line) {
-  const uint64_t* words = gather(mask, word, file, line);
+  const Words* words = gatherWords(mask, {{word, 0, 0}}, file, line);
   const auto from = static_cast<uint32_t>(lane);
   if (from >= kWarp || !(mask >> from & 1)) return word;
-  return words[from];
+  return words[from].word[0];
+}
+
+void copyLater(float* to, const float* from) {
+  grid->current->copies.emplace_back(to, from);
+}
+
+void finishCopies() {
+  for (const auto& [to, from] : grid->current->copies) *to = *from;
+  grid->current->copies.clear();
 }
 
 std::string runGrid(const LaunchShape& shape, const std::function<void()>& body) {

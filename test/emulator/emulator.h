@@ -35,9 +35,15 @@ unsigned char* sharedMemory();
 void syncThreads(const char* file, int line);
 /** All lanes of `mask` give a word and, when the last has come, take the one that `lane` of theirs gave. */
 uint64_t exchange(uint32_t mask, uint64_t word, int lane, const char* file, int line);
-/** Every lane's word, by lane; zero for those that are not in `mask`. The array holds until the next
+struct Words {
+  uint64_t word[3];
+};
+/** Every lane's words, by lane; zero for those that are not in `mask`. The array holds until the next
  * collective. */
-const uint64_t* gather(uint32_t mask, uint64_t word, const char* file, int line);
+const Words* gatherWords(uint32_t mask, const Words& words, const char* file, int line);
+/** A copy to shared memory that is done when the thread asks for it. */
+void copyLater(float* to, const float* from);
+void finishCopies();
 /** In a loop that waits for another thread: lets the others run. */
 void spin();
 

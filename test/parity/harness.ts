@@ -1,5 +1,5 @@
 import { createEngine } from '../../lib/engines/devices';
-import type { Engine, Executable } from '../../lib/engines/engine';
+import type { Engine, Executable, Precision } from '../../lib/engines/engine';
 import { PlanBuilder } from '../../lib/plan/builder';
 import type { OpKind, ValueDType } from '../../lib/plan/codes';
 import { ABSENT, type OpAttrs, type ValueId } from '../../lib/plan/types';
@@ -80,7 +80,10 @@ export function runOp<K extends OpKind>(
   } = {},
 ): Outputs {
   const builder = new PlanBuilder(kind);
-  const session = engine.createSession(options.threads ? { threads: options.threads } : {});
+  const session = engine.createSession({
+    ...(options.threads ? { threads: options.threads } : {}),
+    ...(engine.name === 'reference' ? {} : { precision: testedPrecision }),
+  });
   try {
     const ids = operands.map((operand, i): ValueId => {
       if (!operand) return ABSENT;
@@ -162,6 +165,21 @@ export function expectParity(actual: Outputs, reference: Outputs, limit: number,
     }
   }
 }
+
+/** ‖actual − reference‖₂ / ‖reference‖₂; NaN where either is not finite. */
+export function normError(actual: ArrayLike<number>, reference: ArrayLike<number>): number {
+  if (actual.length !== reference.length) return Number.NaN;
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < reference.length; i++) {
+    difference += ((actual[i] as number) - (reference[i] as number)) ** 2;
+    norm += (reference[i] as number) ** 2;
+  }
+  return difference === 0 ? 0 : Math.sqrt(difference / norm);
+}
+
+/** In what the engine under test computes products; DEEPRNN_TEST_PRECISION names another than float32. */
+export const testedPrecision = (process.env['DEEPRNN_TEST_PRECISION'] ?? 'fp32') as Precision;
 
 /** The engine under test; DEEPRNN_TEST_DEVICE names another than the CPU's. */
 export const tested = (): Engine => createEngine(process.env['DEEPRNN_TEST_DEVICE'] ?? 'cpu');

@@ -80,20 +80,22 @@ export interface StackResult {
   readonly backward: Outputs;
 }
 
-/** Forward and backward pass of a stack on one engine. Every optional output is asked for. */
+/** Forward and backward pass of a stack on one engine. Every optional output is asked for; for `inference` the forward pass
+ * alone, without its reserve. */
 export function runStack(
   engine: Engine,
   c: StackCase,
   stream: number,
-  more: { threads?: number; loaded?: (executable: Executable) => void } = {},
+  more: { threads?: number; loaded?: (executable: Executable) => void; inference?: boolean } = {},
 ): StackResult {
   const random = new RandomInputs(stream);
   const attrs = stackAttrs(c);
   const step = scalar(7);
   const x = random.normal([c.steps, c.batch, c.inputSize]);
   const weights = layerOperands(c, random);
-  const want = [true, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
+  const want = [!more.inference, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
   const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...more });
+  if (more.inference) return { forward, backward: {} };
 
   const reserve: Operand = {
     dtype: 'real',
