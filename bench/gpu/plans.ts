@@ -1,0 +1,209 @@
+// The measured work as plans. Inputs, labels and results are variables of the session, so that a timed run moves no array between
+// host and device: what PyTorch is measured on, tensors that are on the device already.
+import type { EngineSession, Executable, SessionOptions } from '../../dist/engines/engine';
+import type { Optimizer } from '../../dist/optimizers/optimizer';
+import type { PlanBuilder } from '../../dist/plan/builder';
+import type { Plan, RnnStackAttrs, ValueId } from '../../dist/plan/types';
+import { CLASSES, inside, type Workload } from './workloads';
+
+const builders = inside<typeof import('../../dist/plan/builder')>('plan/builder');
+const { createEngine } = inside<typeof import('../../dist/engines/devices')>('engines/devices');
+const { gradients } = inside<typeof import('../../dist/plan/gradients')>('plan/gradients');
+const { HYPER_SIZE } = inside<typeof import('../../dist/plan/ops/update')>('plan/ops/update');
+const { gateCounts } = inside<typeof import('../../dist/plan/codes')>('plan/codes');
+const { resolveOptimizer } = inside<typeof import('../../dist/optimizers/optimizer')>('optimizers/optimizer');
+const { ABSENT } = inside<typeof import('../../dist/plan/types')>('plan/types');
+const { Philox } = inside<typeof import('../../dist/tensors/random')>('tensors/random');
+
+/** `forwardBackward`: from given gradients of the outputs to those of all weights. `step`: with head, loss, clip and Adam. */
+export const modes = ['forwardBackward', 'step', 'forward'] as const;
+export type Mode = (typeof modes)[number];
+export const precisions = ['fp32', 'bf16', 'tf32'] as const;
+export type Precision = (typeof precisions)[number];
+
+const POOL = 2 ** 20;
+let pool: Float32Array | undefined;
+
+/** Numbers in (−scale, scale), other ones for another `offset`. Drawing one for each of 30 million weights would take seconds. */
+export function numbers(size: number, offset: number, scale = 1): Float32Array {
+  if (!pool) {
+    const random = new Philox(1);
+    pool = Float32Array.from({ length: POOL }, () => 2 * random.nextFloat() - 1);
+  }
+  const values = new Float32Array(size);
+  for (let i = 0; i < size; i++) values[i] = scale * (pool[(i + 7919 * offset) % POOL] as number);
+  return values;
+}
+
+export const labels = (size: number, offset: number) =>
+  Int32Array.from(numbers(size, offset), (v) => Math.min(CLASSES - 1, Math.floor(((v + 1) / 2) * CLASSES)));
+
+function stackAttrs(w: Workload): RnnStackAttrs {
+  return {
+    steps: w.T,
+    batch: w.N,
+    inputSize: w.D,
+    returnSequences: true,
+    goBackwards: false,
+    seed: 1,
+    layers: w.H.map((units, i) => ({
+      name: `${w.cell}_${i}`,
+      cell: w.cell,
+      units,
+      activation: { kind: 'tanh', alpha: 0 },
+      recurrentActivation: { kind: 'sigmoid', alpha: 0 },
+      resetAfter: true,
+      useBias: true,
+      inputDropout: { mode: 'element', rate: 0, stream: 0 },
+      recurrentDropout: { rate: 0, stream: 0 },
+    })),
+  };
+}
+
+interface Stack {
+  readonly step: ValueId;
+  readonly x: ValueId;
+  /** Kernel, recurrent kernel and bias of every layer. */
+  readonly weights: readonly (readonly ValueId[])[];
+}
+
+function declareStack(b: PlanBuilder, w: Workload): Stack {
+  const inputs = [w.D, ...w.H];
+  return {
+    step: b.input('step', 'float64', [1]),
+    x: b.variable('x', 'real', [w.T, w.N, w.D]),
+    weights: w.H.map((units, l) => {
+      const width = gateCounts[w.cell] * units;
+      return [
+        b.variable(`kernel ${l}`, 'real', [inputs[l] as number, width]),
+        b.variable(`recurrentKernel ${l}`, 'real', [units, width]),
+        b.variable(`bias ${l}`, 'real', w.cell === 'gru' ? [2, width] : [width]),
+      ];
+    }),
+  };
+}
+
+/** Emits the forward pass; gives the reserve for the backward pass and the outputs of the last layer. */
+function forward(b: PlanBuilder, w: Workload, { step, x, weights }: Stack): { reserve: ValueId; y: ValueId } {
+  const inputs = [step, x, ...weights.flatMap((own) => [...own, ABSENT, ABSENT])];
+  const outputs = b.emit('rnnStack', inputs, stackAttrs(w), w.name);
+  return { reserve: outputs[0] as ValueId, y: outputs[1 + 3 * (w.H.length - 1)] as ValueId };
+}
+
+/** Keeps a result: what nobody reads is not computed. */
+function keep(b: PlanBuilder, name: string, id: ValueId): void {
+  b.emitInto('assign', [id], [b.variable(name, 'real', b.spec(id).shape)], {}, name);
+}
+
+function backward(b: PlanBuilder, w: Workload, stack: Stack, reserve: ValueId, y: ValueId): void {
+  const dy = b.variable('dy', 'real', b.spec(y).shape);
+  const last = w.H.length - 1;
+  const own = stack.weights.flatMap((ids, l) => [
+    ...ids,
+    ABSENT,
+    ABSENT,
+    l === last ? dy : ABSENT,
+    ABSENT,
+    ABSENT,
+  ]);
+  const want = [false, false, ...w.H.flatMap(() => [true, true, true, false, false])];
+  const grads = b.emit('rnnStackGrad', [stack.step, stack.x, reserve, ...own], stackAttrs(w), w.name, want);
+  grads.forEach((id, i) => {
+    if (id !== ABSENT) keep(b, `gradient ${i}`, id);
+  });
+}
+
+function train(b: PlanBuilder, w: Workload, stack: Stack, y: ValueId, optimizer: Optimizer): void {
+  const head = [
+    b.variable('head kernel', 'real', [w.H[w.H.length - 1] as number, CLASSES]),
+    b.variable('head bias', 'real', [CLASSES]),
+  ];
+  const logits = b.emit('dense', [y, ...head], {}, 'head')[0] as ValueId;
+  const target = b.variable('labels', 'int32', [w.T, w.N]);
+  const attrs = { kind: 'sparseCategoricalCrossentropy', fromLogits: true, parameter: 0 } as const;
+  const loss = b.emit('loss', [logits, target, ABSENT], attrs, 'loss')[0] as ValueId;
+  b.output('loss', b.emit('sumScalars', [loss], {}, 'loss')[0] as ValueId);
+  const changed = [...stack.weights.flat(), ...head];
+  const found = gradients(b, [loss], changed);
+  const inputs = [b.input('hyper', 'float64', [HYPER_SIZE])];
+  for (const id of changed) {
+    const { name, shape } = b.spec(id);
+    const slots = optimizer.slots.map((slot) =>
+      slot ? b.variable(`${name}:${slot.name}`, 'real', shape) : ABSENT,
+    );
+    while (slots.length < 3) slots.push(ABSENT);
+    inputs.push(id, found.of.get(id) as ValueId, ...slots);
+  }
+  b.emit('update', inputs, optimizer.updateAttrs(changed.map(() => true)), 'adam', [false]);
+}
+
+function planOf(w: Workload, mode: Mode, optimizer: Optimizer): Plan {
+  const b = new builders.PlanBuilder(`${w.name} ${mode}`);
+  const stack = declareStack(b, w);
+  const { reserve, y } = forward(b, w, stack);
+  if (mode === 'step') train(b, w, stack, y, optimizer);
+  else keep(b, 'y', y);
+  if (mode === 'forwardBackward') backward(b, w, stack, reserve, y);
+  return b.finish();
+}
+
+/** A plan loaded into a session of its own, its weights drawn. */
+export class LoadedWork {
+  private readonly session: EngineSession;
+  private readonly executable: Executable;
+  private readonly optimizer = resolveOptimizer({ type: 'adam', globalClipNorm: 1 });
+  private runs = 0;
+
+  constructor(
+    device: string,
+    private readonly workload: Workload,
+    private readonly mode: Mode,
+    precision: Precision,
+  ) {
+    const plan = planOf(workload, mode, this.optimizer);
+    const options: SessionOptions & { precision: Precision } = { precision };
+    this.session = createEngine(device).createSession(options);
+    try {
+      plan.values.forEach(({ role, name, dtype, shape }, i) => {
+        if (role !== 'variable') return;
+        this.session.declare(name, dtype, shape);
+        const fanIn = shape.length > 1 ? (shape[shape.length - 2] as number) : 100;
+        const size = shape.reduce((a, n) => a * n, 1);
+        // Optimizer slots start at zero, as they are.
+        if (dtype === 'real' && !name.includes(':'))
+          this.session.write(name, numbers(size, i, name === 'dy' ? 1 : 1 / Math.sqrt(fanIn)));
+      });
+      this.executable = this.session.load(plan);
+    } catch (error) {
+      this.session.dispose();
+      throw error;
+    }
+  }
+
+  /** How the recurrent ops run, and why, where the engine had a choice. */
+  get notes(): readonly string[] {
+    return [...new Set(this.executable.notes.filter((note) => note !== ''))];
+  }
+
+  /** Gives the next run inputs that no run has seen. */
+  refresh(): void {
+    const { T, N, D } = this.workload;
+    this.session.write('x', numbers(T * N * D, ++this.runs));
+    if (this.mode !== 'step') return;
+    this.session.write('labels', labels(T * N, this.runs));
+    this.executable.input('step')[0] = this.runs;
+    this.executable.input('hyper').set(this.optimizer.hyper(this.runs));
+  }
+
+  run(): void {
+    this.executable.runSync();
+  }
+
+  read(variable: string): ArrayLike<number> {
+    return this.session.read(variable);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+}
