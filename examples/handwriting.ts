@@ -117,6 +117,8 @@ function watchEventLoop(): () => number {
     worst = Math.max(worst, now - last - 10);
     last = now;
   }, 10);
+  // Must not keep a job alive that has failed.
+  timer.unref();
   return () => {
     clearInterval(timer);
     return worst;
