@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
 const device = options.device as string;
 const deadline = performance.now() + 1000 * Number(options.seconds);
 /** What one row may take once it is warm, ms. */
-const ROW_TIME = options.tiny ? 20 : 200;
+const ROW_TIME = options.tiny ? 20 : 100;
 const WARM_UP = 5;
 const FEWEST = 5;
 const MOST = 50;

@@ -24,15 +24,20 @@ export type Precision = (typeof precisions)[number];
 const POOL = 2 ** 20;
 let pool: Float32Array | undefined;
 
-/** Numbers in (−scale, scale), other ones for another `offset`. Drawing one for each of 30 million weights would take seconds. */
+/** Numbers in (−scale, scale), others for another `offset`. They repeat: to draw one for each of 30 million weights would take seconds. */
 export function numbers(size: number, offset: number, scale = 1): Float32Array {
   if (!pool) {
     const random = new Philox(1);
     pool = Float32Array.from({ length: POOL }, () => 2 * random.nextFloat() - 1);
   }
   const values = new Float32Array(size);
-  for (let i = 0; i < size; i++) values[i] = scale * (pool[(i + 7919 * offset) % POOL] as number);
-  return values;
+  let from = (7919 * offset) % POOL;
+  for (let at = 0; at < size; from = 0) {
+    const part = pool.subarray(from, from + size - at);
+    values.set(part, at);
+    at += part.length;
+  }
+  return scale === 1 ? values : values.map((v) => scale * v);
 }
 
 export const labels = (size: number, offset: number) =>
