@@ -56,13 +56,6 @@ const faults = [
     tests: 'reset after the product',
   },
   {
-    name: 'rows that are not cleared up to a whole chunk',
-    file: 'native/cuda/rnn_persistent.cpp',
-    find: 'DEEPRNN_TRY(cudaMemsetAsync(s.own, 0, s.ownBytes, c.stream));',
-    replace: '',
-    tests: 'reset after the product',
-  },
-  {
     name: 'a step that is never announced',
     file: 'native/cuda/rnn_persistent_device.h',
     find: 'signal(p.done + group * p.T + t);',
@@ -76,7 +69,7 @@ const faults = [
     find: 'packCarried(p, b);\n  __syncthreads();',
     replace: 'packCarried(p, b);\n  if (threadIdx.x != 5) __syncthreads();',
     tests: 'reset after the product',
-    says: 'divergent __syncthreads',
+    says: 'deadlock',
   },
   {
     name: 'streams of two layers that do not wait for each other',

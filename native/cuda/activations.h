@@ -36,12 +36,9 @@ __device__ __forceinline__ float tanhOfSoftplus(float x, float* rest) {
   return top / (top + other);
 }
 
-__device__ inline float activate(Activation kind, float alpha, float x) {
+/** Those that cells seldom use: called, not inlined, so that a kernel's instructions stay in the cache. */
+__device__ DEEPRNN_CALLED float seldomActivate(Activation kind, float alpha, float x) {
   switch (kind) {
-    case Activation::tanh:
-      return tanhf(x);
-    case Activation::sigmoid:
-      return sigmoid(x);
     case Activation::relu:
       return x < 0.0f ? 0.0f : x;
     case Activation::hardSigmoid:
@@ -82,14 +79,15 @@ __device__ inline float activate(Activation kind, float alpha, float x) {
   }
 }
 
-/** f′ from x or from y = f(x), as core::derivativeFromInput says. */
-__device__ inline float slope(Activation kind, float alpha, float from) {
+__device__ __forceinline__ float activate(Activation kind, float alpha, float x) {
+  if (kind == Activation::tanh) return tanhf(x);
+  if (kind == Activation::sigmoid) return sigmoid(x);
+  return seldomActivate(kind, alpha, x);
+}
+
+__device__ DEEPRNN_CALLED float seldomSlope(Activation kind, float alpha, float from) {
   const float x = from, y = from;
   switch (kind) {
-    case Activation::tanh:
-      return 1.0f - y * y;
-    case Activation::sigmoid:
-      return y * (1.0f - y);
     case Activation::relu:
       return y > 0.0f ? 1.0f : 0.0f;
     case Activation::hardSigmoid:
@@ -130,6 +128,13 @@ __device__ inline float slope(Activation kind, float alpha, float from) {
     default:
       return 1.0f;
   }
+}
+
+/** f′ from x or from y = f(x), as core::derivativeFromInput says. */
+__device__ __forceinline__ float slope(Activation kind, float alpha, float from) {
+  if (kind == Activation::tanh) return 1.0f - from * from;
+  if (kind == Activation::sigmoid) return from * (1.0f - from);
+  return seldomSlope(kind, alpha, from);
 }
 
 }  // namespace deeprnn::cuda

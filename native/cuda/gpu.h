@@ -60,6 +60,13 @@ Status launch(const Launch& l, void (*kernel)(P...), A&&... arguments) {
   return {};
 }
 
+/** A device function that is called where it is used. */
+#ifdef DEEPRNN_EMULATED
+#define DEEPRNN_CALLED inline
+#else
+#define DEEPRNN_CALLED __noinline__ inline
+#endif
+
 /** Threads of an elementwise block. */
 constexpr unsigned kThreads = 256;
 

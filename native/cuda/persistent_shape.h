@@ -15,6 +15,9 @@ constexpr int kWarps = 8, kWarpTiles = 4;
 /** Floats of one row and unit that may be fetched ahead of a step. */
 constexpr int kStagedArrays = 8;
 
+/** To turn the estimates into time: about what data centre devices run at. */
+constexpr double kClocksPerMicrosecond = 1700;
+
 /** What a device has. */
 struct DeviceLimits {
   int multiprocessors = 0;

@@ -76,6 +76,7 @@ std::unique_ptr<LayerwiseStack> LayerwiseStack::plan(const StackSpec& spec, cons
     if (!layer) return nullptr;
     stack->layerScratch_ = std::max(stack->layerScratch_, layer->scratch());
     stack->described_.push_back(layer->describe());
+    stack->microseconds_ += layer->microseconds();
   }
   return stack;
 }

@@ -300,6 +300,10 @@ std::string PersistentStack::describe() const {
   return text + "), " + std::to_string(shape_.sharedBytes) + " bytes of shared memory each";
 }
 
+double PersistentStack::microseconds() const {
+  return static_cast<double>(spec_.T + spec_.layers.size() - 1) * shape_.clocks / kClocksPerMicrosecond;
+}
+
 size_t PersistentStack::scratch() const {
   return StackScratch(nullptr, spec_, io_, backward_, precision_, shape_).used;
 }

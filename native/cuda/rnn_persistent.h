@@ -27,6 +27,8 @@ class PersistentStack {
 
   /** Blocks, groups and memory in words. */
   std::string describe() const;
+  /** What all steps take, estimated: microseconds. */
+  double microseconds() const;
 
   /** Bytes of scratch, and the table of layers made for scratch at `scratch`. */
   size_t scratch() const;

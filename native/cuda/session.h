@@ -41,8 +41,10 @@ struct SessionOptions {
   int device = 0;
   DeviceLimits limits;
   Precision precision = Precision::float32;
-  /** Stacks that a rung cannot run take the one below it. */
+  /** The highest rung that may run; a stack that cannot run on it takes one below. */
   Rung rung = Rung::stack;
+  /** Whether that rung runs wherever it can, however long it is estimated to take. */
+  bool forced = false;
 };
 
 /** The variables of one model on one device, and the stream that its plans run on. Used by one caller at a

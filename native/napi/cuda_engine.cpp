@@ -45,6 +45,7 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
   chosen.device = device.index;
   chosen.limits = {device.multiprocessors, device.sharedPerBlock};
   chosen.precision = precisionOf(env, textOf(option(options, "precision"), "fp32"));
+  chosen.forced = std::getenv("DEEPRNN_CUDA_RUNG") != nullptr;
   chosen.rung = forcedRung(env);
   std::unique_ptr<engine::Session> session;
   if (core::Status s = cuda::Session::create(chosen, &session); !s.ok()) throw errorOf(env, s);
