@@ -66,7 +66,9 @@ function compiled(text) {
 /** Instructions of each kernel in the object files, by kind. */
 function disassembled(folder) {
   const counts = new Map();
-  for (const name of readdirSync(folder, { recursive: true }).filter((file) => file.endsWith('.cu.o'))) {
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.cu.o'),
+  )) {
     const { status, stdout } = spawnSync(
       options.cuobjdump,
       ['-sass', '-arch', options.architecture, path.join(folder, name)],
