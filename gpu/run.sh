@@ -163,8 +163,9 @@ parity() {
     for rung in d c b a; do
       runs+=("stacks-$precision-$rung test/parity/rnnStack DEEPRNN_TEST_DEVICE=cuda:0 DEEPRNN_TEST_PRECISION=$precision DEEPRNN_CUDA_RUNG=$rung")
     done
-    runs+=("ops-$precision test/parity/[fou] DEEPRNN_TEST_DEVICE=cuda:0 DEEPRNN_TEST_PRECISION=$precision")
+    runs+=("ops-$precision test/parity/[ou] DEEPRNN_TEST_DEVICE=cuda:0 DEEPRNN_TEST_PRECISION=$precision")
   done
+  runs+=('fixtures-fp32 test/parity/fixtures DEEPRNN_TEST_DEVICE=cuda:0')
   runs+=('models-fp32 test/unit/models DEEPRNN_DEVICE=cuda')
   printf '%s\n' "${runs[@]}" | xargs -P "$PARALLEL" -I{} bash -c 'jest_on {}'
   local passed

@@ -2,13 +2,12 @@ import { devices } from '../../lib/engines/devices';
 import type { Executable } from '../../lib/engines/engine';
 import { type ActivationKind, activationCodes, type CellKind } from '../../lib/plan/codes';
 import {
+  expectNorms,
   expectParity,
-  normError,
-  type Outputs,
+  normLimits,
   reference,
   tested,
   testedPrecision,
-  testSeed,
   tolerance,
 } from './harness';
 import { runStack, type StackCase } from './stackCases';
@@ -19,15 +18,6 @@ function limits(c: StackCase): { forward: number; backward: number } {
   const length = widest * c.steps * c.layers.length;
   return { forward: tolerance(length), backward: 4 * tolerance(length * c.batch) };
 }
-
-/**
- * Limits on ‖actual − reference‖ / ‖reference‖ where products are rounded: a few rounding units of the factors (2⁻¹¹ for tf32, 2⁻⁹
- * for bf16), of which random signs cancel most; gradients come through twice as many products, and so of rounded states.
- */
-const normLimits = {
-  tf32: { forward: 1e-3, backward: 1e-2 },
-  bf16: { forward: 1e-2, backward: 1e-1 },
-};
 
 /** Gates without an upper bound: the map from step to step magnifies what was rounded. */
 const wild = (c: StackCase): boolean =>
@@ -48,17 +38,6 @@ function check(c: StackCase, stream: number): void {
     // The usual cell forgets what was rounded; others may keep it.
     const margin = kinds.every((kind) => kind === undefined || kind === 'tanh') ? 1 : 4;
     expectNorms(actual[direction], wanted[direction], margin * normLimits[testedPrecision][direction]);
-  }
-}
-
-function expectNorms(actual: Outputs, wanted: Outputs, limit: number): void {
-  expect(Object.keys(actual).sort()).toEqual(Object.keys(wanted).sort());
-  for (const [name, values] of Object.entries(wanted)) {
-    const error = normError(actual[name] as Float64Array, values);
-    if (!(error <= limit))
-      throw new Error(
-        `output ${name}: ${error} of its norm is above ${limit} (DEEPRNN_TEST_SEED=${testSeed})`,
-      );
   }
 }
 
