@@ -10,7 +10,7 @@ export { metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
 export type { CompileOptions } from './models/compiled';
 export type { EvaluateOptions, PredictOptions } from './models/evaluate';
-export type { FitOptions } from './models/fit';
+export type { FitOptions } from './models/fitOptions';
 export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';
 export { loadWeights, type SaveOptions } from './models/modelFile';

@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensors/tensor';
 
-/** Numbers by name: `loss`, metric names, with `val_` in front for validation, `learningRate`. */
+/** Numbers by name: `loss`, metric names, with `val_` in front for validation; `learningRate` behind a callback that sets it. */
 export type Logs = Record<string, number>;
 
 /** Gradient sizes of one training step, before clipping. */

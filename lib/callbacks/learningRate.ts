@@ -100,5 +100,8 @@ export function learningRateScheduler(rate: (epoch: number, current: number) => 
     onEpochBegin(epoch) {
       if (model) model.learningRate = rate(epoch, model.learningRate);
     },
+    onEpochEnd(_epoch, logs) {
+      if (model) logs['learningRate'] = model.learningRate;
+    },
   };
 }

@@ -92,8 +92,8 @@ export class Dense extends Layer {
         'ERR_SHAPE',
         this.subject,
         'features [N, D] or a sequence [N, T, D]',
-        'ids',
-        'Put an embedding layer below.',
+        input.dtype === 'int32' ? 'ids' : '[N]',
+        input.dtype === 'int32' ? 'Put an embedding layer below.' : undefined,
       );
     }
     if (typeof features !== 'number')
@@ -128,6 +128,11 @@ export class Dense extends Layer {
       });
     }
     this.weights = weights;
+  }
+
+  override unbuild(): void {
+    super.unbuild();
+    this.inputSize = undefined;
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {

@@ -1,4 +1,4 @@
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import type { PlanBuilder } from '../plan/builder';
 import type { ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
@@ -78,6 +78,13 @@ export interface LayerConfig {
   batchInputShape?: readonly (number | null)[];
 }
 
+/** @throws ERR_SHAPE unless every length is a positive integer, or null for one that varies */
+export function checkInputShape(subject: string, shape: unknown): void {
+  const fits =
+    Array.isArray(shape) && shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
+  if (!fits) refuse('ERR_SHAPE', subject, 'an array of positive integers or null', quoted(shape));
+}
+
 /** One step of a model: checks its configuration, declares its weights, emits ops. It computes nothing. */
 export abstract class Layer {
   /** The type's name in files and default names, e.g. `simpleRnn`. */
@@ -99,16 +106,8 @@ export abstract class Layer {
       refuse('ERR_VALUE', `layers.${type}: name`, 'a name without spaces or slashes', shown);
     }
     const { inputShape, batchInputShape } = config;
-    for (const [key, shape] of [
-      ['inputShape', inputShape],
-      ['batchInputShape', batchInputShape],
-    ] as const) {
-      if (shape === undefined) continue;
-      const ok =
-        Array.isArray(shape) &&
-        shape.every((n) => n === null || (Number.isSafeInteger(n) && (n as number) > 0));
-      if (!ok) refuse('ERR_SHAPE', `${subject}: ${key}`, 'an array of positive integers or null', shape);
-    }
+    if (inputShape !== undefined) checkInputShape(`${subject}: inputShape`, inputShape);
+    if (batchInputShape !== undefined) checkInputShape(`${subject}: batchInputShape`, batchInputShape);
     if (inputShape && batchInputShape && inputShape.join() !== batchInputShape.slice(1).join()) {
       const shown = `[${inputShape.map(String).join(', ')}]`;
       refuse(
@@ -152,6 +151,11 @@ export abstract class Layer {
 
   /** Sets `weights` from the input's shape. */
   build(_input: SymbolicShape): void {}
+
+  /** Forgets what `build` learned, so that another input may be tried. */
+  unbuild(): void {
+    this.weights = [];
+  }
 
   /** Emits this layer's ops. */
   abstract call(context: CallContext, input: LayerValue): LayerValue;

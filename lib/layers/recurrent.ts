@@ -278,6 +278,11 @@ export abstract class Recurrent extends Layer {
     this.weights = weights;
   }
 
+  override unbuild(): void {
+    super.unbuild();
+    this.inputSize = undefined;
+  }
+
   override call(context: CallContext, input: LayerValue): LayerValue {
     const { builder, batch, training } = context;
     const [steps, features] = input.shape as [number, number];

@@ -29,8 +29,8 @@ export type GeneratedBatch =
   | { readonly x: TensorLike; readonly y?: TensorLike; readonly sampleWeight?: TensorLike };
 
 export type BatchIterable = Iterable<GeneratedBatch> | AsyncIterable<GeneratedBatch>;
-/** Batches: an (async) iterable, or a function that starts a new one for every epoch. */
-export type BatchGenerator = BatchIterable | (() => BatchIterable);
+/** Batches: an (async) iterable, or a function that starts a new one (or promises one) for every epoch. */
+export type BatchGenerator = BatchIterable | (() => BatchIterable | Promise<BatchIterable>);
 
 /** What the data must look like. */
 export interface DataContract {
@@ -90,13 +90,7 @@ export function readExamples(
       `[${inputs.shape.join(', ')}]`,
     );
   }
-  if (inputs.size === 0)
-    refuse(
-      'ERR_SHAPE',
-      `${caller}: x`,
-      'at least one example and no empty axis',
-      `shape [${inputs.shape.join(', ')}]`,
-    );
+  refuseEmpty(caller, inputs);
   const initialStates = readInitialStates(contract, inputs.shape[0] as number, options.initialStates);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
@@ -113,17 +107,28 @@ export function readExamples(
   };
 }
 
+export function refuseEmpty(caller: string, inputs: Tensor): void {
+  if (inputs.size > 0) return;
+  const got = `shape [${inputs.shape.join(', ')}]`;
+  refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', got);
+}
+
 function readInitialStates(
   contract: DataContract,
   count: number,
   given: InitialStates = {},
 ): Map<string, Tensor> {
   const states = new Map<string, Tensor>();
-  for (const [layer, byName] of Object.entries(given)) {
-    for (const [name, values] of Object.entries(byName)) {
+  const subject = `${contract.caller}: initialStates`;
+  const checked = (value: unknown, where: string): object => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      refuse('ERR_VALUE', where, 'an object of states by layer and name, { lstm: { h, c } }', quoted(value));
+    return value as object;
+  };
+  for (const [layer, byName] of Object.entries(checked(given, subject))) {
+    for (const [name, values] of Object.entries(checked(byName, `${subject}: ${layer}`))) {
       const key = `${layer}/${name}`;
       const units = contract.states.get(key);
-      const subject = `${contract.caller}: initialStates`;
       if (units === undefined)
         refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
       const state = readTensor(`${subject}: ${key}`, values);
@@ -135,13 +140,18 @@ function readInitialStates(
           `[${state.shape.join(', ')}]`,
         );
       }
+      const at = state.data.findIndex((v) => !Number.isFinite(v));
+      if (at >= 0) {
+        const place = `[${Math.floor(at / units)}, ${at % units}]`;
+        refuse('ERR_VALUE', `${subject}: ${key}`, 'finite numbers', `${state.data[at]} at ${place}`);
+      }
       states.set(key, state);
     }
   }
   return states;
 }
 
-function readTensor(subject: string, values: TensorLike, dtype?: 'int32'): Tensor {
+export function readTensor(subject: string, values: TensorLike, dtype?: 'int32'): Tensor {
   try {
     return tensor(values, undefined, dtype);
   } catch (error) {
@@ -279,6 +289,19 @@ export function checkFixedBatch({ caller, fixedBatch }: DataContract, rows: numb
   }
 }
 
+/** The same before the first of all batches is run, so that a remainder does not stop a run that has begun. */
+export function checkFixedBatches(
+  contract: DataContract,
+  examples: Examples,
+  batchSize: number,
+  steps: number | null = null,
+): void {
+  const count = examples.x.shape[0] as number;
+  checkFixedBatch(contract, Math.min(count, batchSize));
+  const rest = count % batchSize;
+  if (rest > 0 && (steps === null || steps * batchSize > count)) checkFixedBatch(contract, rest);
+}
+
 /** The batches of one epoch over examples in memory, in order or shuffled by (seed, epoch). */
 export function* batchesOf(
   examples: Examples,
@@ -292,35 +315,6 @@ export function* batchesOf(
     : Uint32Array.from({ length: count }, (_, i) => i);
   for (let begin = firstBatch * batchSize; begin < count; begin += batchSize) {
     yield { examples, indices: order.subarray(begin, Math.min(count, begin + batchSize)) };
-  }
-}
-
-/** The batches that a generator gives, each proven like data in memory. */
-export async function* batchesFrom(
-  contract: DataContract,
-  generator: BatchGenerator,
-  options: Pick<ExampleOptions, 'classWeight' | 'initialStates'> = {},
-): AsyncGenerator<Batch> {
-  const source = typeof generator === 'function' ? generator() : generator;
-  for await (const item of source as AsyncIterable<GeneratedBatch>) {
-    const isPair = Array.isArray(item);
-    if (!isPair && (typeof item !== 'object' || item === null || !('x' in item))) {
-      refuse(
-        'ERR_VALUE',
-        `${contract.caller}: generator`,
-        'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }',
-        item,
-      );
-    }
-    const [x, y, sampleWeight] = isPair
-      ? item
-      : [
-          (item as { x: TensorLike }).x,
-          (item as { y?: TensorLike }).y,
-          (item as { sampleWeight?: TensorLike }).sampleWeight,
-        ];
-    const examples = readExamples(contract, x, contract.loss ? y : undefined, { ...options, sampleWeight });
-    yield wholeBatch(examples);
   }
 }
 

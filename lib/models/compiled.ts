@@ -29,27 +29,26 @@ export interface Compiled {
 }
 
 export function readCompileOptions(options: CompileOptions): Compiled {
-  const known = readConfig(
-    options,
-    ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'],
-    'compile',
-  );
-  if (known['loss'] === undefined)
+  const names = ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'] as const;
+  const known = readConfig(options, names, 'compile') as CompileOptions;
+  if (known.loss === undefined)
     refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
-  const metrics = known['metrics'] ?? [];
+  const metrics = known.metrics ?? [];
   if (!Array.isArray(metrics))
     refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", quoted(metrics));
-  const { threads, precision } = options;
+  const { threads, device, precision } = known;
   if (precision !== undefined && !precisions.includes(precision))
     refuse('ERR_VALUE', 'compile: precision', "'fp32', 'tf32' or 'bf16'", quoted(precision));
+  if (device !== undefined && typeof device !== 'string')
+    refuse('ERR_VALUE', 'compile: device', "a name, e.g. 'cpu'", quoted(device));
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     refuse('ERR_VALUE', 'compile: threads', 'an integer from 1 to 1024', quoted(threads));
   }
   return {
-    loss: resolveLoss(options.loss, 'compile: loss'),
-    optimizer: resolveOptimizer(options.optimizer ?? 'rmsprop'),
+    loss: resolveLoss(known.loss, 'compile: loss'),
+    optimizer: resolveOptimizer(known.optimizer ?? 'rmsprop'),
     metricSpecs: metrics,
-    device: options.device,
+    device,
     threads,
     precision,
   };

@@ -1,18 +1,27 @@
 import type { Callback } from '../callbacks/callback';
 import { readConfig } from '../config';
-import { DeepRnnError, quoted, refuse } from '../errors';
+import { refuse } from '../errors';
 import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
-  batchesFrom,
   batchesOf,
   checkFixedBatch,
+  checkFixedBatches,
   type DataContract,
   type ExampleOptions,
   isGenerator,
   readExamples,
 } from './batches';
+import {
+  checkSignal,
+  positiveInteger,
+  readCallbacks,
+  readVerbosity,
+  throwIfAborted,
+  type Verbosity,
+} from './callOptions';
+import { batchesFrom, type GeneratorOptions } from './generated';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
@@ -24,6 +33,8 @@ export interface PredictOptions {
   /** Initial states by layer and state, one row per example. */
   readonly initialStates?: ExampleOptions['initialStates'];
   readonly signal?: AbortSignal;
+  /** Taken as Keras takes it, and without effect: evaluate and predict show nothing. */
+  readonly verbose?: Verbosity;
 }
 
 export interface EvaluateOptions extends PredictOptions, ExampleOptions {
@@ -35,34 +46,22 @@ export type Data =
   | { readonly generator: BatchGenerator }
   | { readonly x: TensorLike; readonly y: TensorLike | undefined };
 
-/** @throws ERR_ABORTED when the signal has fired. */
-export function throwIfAborted(caller: string, signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return;
-  throw new DeepRnnError('ERR_ABORTED', `${caller}: aborted by its signal; the model stays usable.`, {
-    cause: signal.reason,
-  });
-}
-
-/** Reads a positive whole number option. */
-export function positiveInteger(subject: string, value: unknown, fallback: number): number {
-  if (value === undefined) return fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < 1)
-    refuse('ERR_VALUE', subject, 'a positive integer', quoted(value));
-  return value as number;
-}
-
 /** One pass over data in order, at most `steps` batches. */
 export async function* passOver(
   contract: DataContract,
   data: Data,
   batchSize: number,
-  options: ExampleOptions,
+  options: ExampleOptions & GeneratorOptions,
   steps = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Batch> {
-  const batches =
-    'generator' in data
-      ? batchesFrom(contract, data.generator, options)
-      : batchesOf(readExamples(contract, data.x, data.y, options), batchSize);
+  let batches: AsyncIterable<Batch> | Iterable<Batch>;
+  if ('generator' in data) {
+    batches = batchesFrom(contract, data.generator, options);
+  } else {
+    const examples = readExamples(contract, data.x, data.y, options);
+    checkFixedBatches(contract, examples, batchSize, Number.isFinite(steps) ? steps : null);
+    batches = batchesOf(examples, batchSize);
+  }
   let taken = 0;
   for await (const batch of batches) {
     checkFixedBatch(contract, batch.indices.length);
@@ -71,16 +70,23 @@ export async function* passOver(
   }
 }
 
-export async function evaluate(model: Sequential, data: Data, options: EvaluateOptions): Promise<Scores> {
-  readConfig(
-    options,
-    ['batchSize', 'steps', 'initialStates', 'signal', 'sampleWeight', 'classWeight', 'callbacks'],
-    'evaluate',
-  );
+const passOptions = ['batchSize', 'steps', 'initialStates', 'signal', 'verbose'] as const;
+
+/** The options under their own names, proven as far as it can be done without the data. */
+function readOptions<O extends PredictOptions>(given: O, own: readonly string[], caller: string): O {
+  const o = readConfig<string>(given, [...passOptions, ...own], caller) as unknown as O;
+  if (o.steps !== undefined) positiveInteger(`${caller}: steps`, o.steps, 1);
+  checkSignal(caller, o.signal);
+  readVerbosity(caller, o.verbose);
+  return o;
+}
+
+export async function evaluate(model: Sequential, data: Data, given: EvaluateOptions): Promise<Scores> {
+  const options = readOptions(given, ['sampleWeight', 'classWeight', 'callbacks'], 'evaluate');
   const contract = model.contract('evaluate');
   const batchSize = positiveInteger('evaluate: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const keeper = new ScoreKeeper(model.metrics);
-  const callbacks = options.callbacks ?? [];
+  const callbacks = readCallbacks('evaluate', options.callbacks);
   const examples = 'x' in data && data.x instanceof Tensor ? data.x.shape[0] : undefined;
   const steps = options.steps ?? (examples === undefined ? null : Math.ceil(examples / batchSize));
   for (const callback of callbacks) await callback.onEvaluateBegin?.(steps);
@@ -106,9 +112,9 @@ export async function evaluate(model: Sequential, data: Data, options: EvaluateO
 export async function predict(
   model: Sequential,
   x: TensorLike | BatchGenerator,
-  options: PredictOptions,
+  given: PredictOptions,
 ): Promise<Tensor> {
-  readConfig(options, ['batchSize', 'steps', 'initialStates', 'signal'], 'predict');
+  const options = readOptions(given, [], 'predict');
   const contract = model.contract('predict');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const data: Data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: undefined };

@@ -1,82 +1,29 @@
 import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
-import { DeepRnnError, quoted, refuse } from '../errors';
-import { resolveName } from '../names';
+import { DeepRnnError, refuse } from '../errors';
 import type { TensorLike } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
-  batchesFrom,
   batchesOf,
   checkFixedBatch,
+  checkFixedBatches,
   type DataContract,
-  type ExampleOptions,
   type Examples,
   isGenerator,
   readExamples,
   splitValidation,
 } from './batches';
-import { type Data, positiveInteger, throwIfAborted } from './evaluate';
+import { positiveInteger, throwIfAborted } from './callOptions';
+import type { Data } from './evaluate';
+import { type FitOptions, readFitOptions } from './fitOptions';
+import { batchesFrom, firstInputs } from './generated';
 import { History } from './history';
 import { restoreCheckpoint } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
 import { gradientReport, trainStep } from './trainStep';
-
-export interface FitOptions extends ExampleOptions {
-  /** Examples per step. Default 32; ignored for generators, which make their own batches. */
-  readonly batchSize?: number;
-  /** Passes over the data; training ends after this one. Default 1. */
-  readonly epochs?: number;
-  /** Number of the first epoch. Default 0. */
-  readonly initialEpoch?: number;
-  /** The last part of the data, before shuffling, is kept for validation. */
-  readonly validationSplit?: number;
-  readonly validationData?:
-    | readonly [x: TensorLike, y: TensorLike, sampleWeight?: TensorLike]
-    | { readonly x: TensorLike; readonly y: TensorLike; readonly sampleWeight?: TensorLike }
-    | BatchGenerator;
-  /** Batch size of the validation. Default: that of training. */
-  readonly validationBatchSize?: number;
-  /** Batches of a validation generator. Default: all. */
-  readonly validationSteps?: number;
-  /** Validate after every n-th epoch. Default 1. */
-  readonly validationFreq?: number;
-  /** A new order every epoch, drawn from the seed and the epoch's number. Default true; never for stateful models. */
-  readonly shuffle?: boolean;
-  /** Seed of the shuffles. Default: the model's. */
-  readonly seed?: number;
-  /** Batches per epoch. Needed for endless generators. */
-  readonly stepsPerEpoch?: number;
-  readonly callbacks?: readonly Callback[];
-  /** 0 silent, 1 progress bar, 2 one line per epoch; 'auto' (default): 1 when standard error is a terminal, else 0. */
-  readonly verbose?: 0 | 1 | 2 | 'auto';
-  readonly signal?: AbortSignal;
-  /** A checkpoint file: goes on from there, bit for bit as if never stopped. */
-  readonly resumeFrom?: string;
-}
-
-const optionNames = [
-  'batchSize',
-  'epochs',
-  'initialEpoch',
-  'validationSplit',
-  'validationData',
-  'validationBatchSize',
-  'validationSteps',
-  'validationFreq',
-  'shuffle',
-  'seed',
-  'stepsPerEpoch',
-  'callbacks',
-  'verbose',
-  'signal',
-  'resumeFrom',
-  'sampleWeight',
-  'classWeight',
-  'initialStates',
-] as const;
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
 export interface FitState {
@@ -87,40 +34,29 @@ export interface FitState {
   readonly scores: ScoreState;
   readonly history: ReturnType<History['toJSON']>;
   readonly callbacks: Readonly<Record<string, unknown>>;
+  readonly order: BatchOrder;
+}
+
+/** What decides which examples the batches of an epoch hold; null for a generator, which decides it itself. */
+interface BatchOrder {
+  readonly batchSize: number | null;
+  readonly examples: number | null;
+  readonly stepsPerEpoch: number | null;
+  readonly shuffle: boolean;
+  readonly seed: number;
 }
 
 export async function fit(model: Sequential, data: Data, options: FitOptions): Promise<History> {
-  readConfig(options, optionNames, 'fit');
-  const training = new Fit(model, data, options);
-  return training.run();
+  const o = readFitOptions(options);
+  if ('x' in data) return new Fit(model, data, o, data.x).run();
+  if (model.built) return new Fit(model, data, o).run();
+  const { x, generator } = await firstInputs('fit', data.generator, o.signal);
+  return new Fit(model, { generator }, o, x).run();
 }
 
-const HOOKS = [
-  'onTrainBegin',
-  'onTrainEnd',
-  'onEpochBegin',
-  'onEpochEnd',
-  'onBatchBegin',
-  'onBatchEnd',
-  'onGradients',
-  'onEvaluateBegin',
-  'onEvaluateBatchEnd',
-  'onEvaluateEnd',
-] as const satisfies readonly (keyof Callback)[];
-
-/** A hook under another name would silently never be called: Keras's `onTrainBatchEnd`, `on_epoch_end`. */
-function checkHooks(callback: Callback): void {
-  for (const name of Object.keys(callback)) {
-    if (!/^on[A-Z_]/.test(name) || (HOOKS as readonly string[]).includes(name)) continue;
-    const meant = resolveName(name.replace(/^onTrainBatch/, 'onBatch'), HOOKS, 'fit: callbacks: hook');
-    refuse(
-      'ERR_VALUE',
-      'fit: callbacks: hook',
-      `one of ${HOOKS.join(', ')}`,
-      quoted(name),
-      `Did you mean '${meant}'?`,
-    );
-  }
+/** Whether it can be read only once, like a generator object. */
+function isIterator(generator: BatchGenerator): boolean {
+  return typeof generator === 'object' && 'next' in generator;
 }
 
 class Fit {
@@ -137,23 +73,20 @@ class Fit {
   private keeper: ScoreKeeper;
   /** A generator that is not a function goes on from epoch to epoch. */
   private running: AsyncIterator<Batch> | undefined;
+  private validating: AsyncIterator<Batch> | undefined;
 
   constructor(
     private readonly model: Sequential,
     private readonly data: Data,
     private readonly options: FitOptions,
+    /** What a model that has no weights yet is built from. */
+    x?: TensorLike,
   ) {
-    this.contract = model.contract('fit', 'x' in data ? data.x : undefined);
+    this.contract = model.contract('fit', x);
     this.batchSize = positiveInteger('fit: batchSize', options.batchSize, this.contract.fixedBatch ?? 32);
     this.epochs = positiveInteger('fit: epochs', options.epochs, 1);
     this.epoch = options.initialEpoch ?? 0;
-    if (!Number.isSafeInteger(this.epoch) || this.epoch < 0)
-      refuse('ERR_VALUE', 'fit: initialEpoch', 'an integer, 0 or more', this.epoch);
-    positiveInteger('fit: validationFreq', options.validationFreq, 1);
-    const limit =
-      options.stepsPerEpoch === undefined
-        ? undefined
-        : positiveInteger('fit: stepsPerEpoch', options.stepsPerEpoch, 1);
+    const limit = options.stepsPerEpoch;
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
     if (!examples && options.sampleWeight !== undefined) {
@@ -195,18 +128,20 @@ class Fit {
     }
     const all = examples ? Math.ceil((examples.x.shape[0] as number) / this.batchSize) : null;
     this.stepsPerEpoch = limit === undefined ? all : all === null ? limit : Math.min(all, limit);
-    this.callbacks = this.readCallbacks();
+    if (examples) checkFixedBatches(this.contract, examples, this.batchSize, this.stepsPerEpoch);
+    if (this.validation && !('generator' in this.validation))
+      checkFixedBatches(this.contract, this.validation as Examples, this.validationBatchSize);
+    this.callbacks = this.orderCallbacks();
     this.keeper = new ScoreKeeper(model.metrics);
   }
 
-  private readCallbacks(): Callback[] {
+  private get validationBatchSize(): number {
+    return this.options.validationBatchSize ?? this.batchSize;
+  }
+
+  /** Those of the caller and the progress display, in the order in which their hooks run. */
+  private orderCallbacks(): Callback[] {
     const { verbose = 'auto', callbacks = [] } = this.options;
-    if (!Array.isArray(callbacks) || callbacks.some((c) => typeof c !== 'object' || c === null)) {
-      refuse('ERR_VALUE', 'fit: callbacks', 'an array of callbacks', quoted(callbacks));
-    }
-    if (![0, 1, 2, 'auto'].includes(verbose))
-      refuse('ERR_VALUE', 'fit: verbose', "0, 1, 2 or 'auto'", quoted(verbose));
-    for (const callback of callbacks) checkHooks(callback);
     const keys = callbacks.map((c) => c.stateKey).filter((key) => key !== undefined);
     const twice = keys.find((key, i) => keys.indexOf(key) !== i);
     if (twice !== undefined)
@@ -226,12 +161,20 @@ class Fit {
       const [x, y, sampleWeight] = validationData;
       return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
     }
-    if (isGenerator(validationData)) return { generator: validationData };
-    const { x, y, sampleWeight } = validationData as {
-      x: TensorLike;
-      y: TensorLike;
-      sampleWeight?: TensorLike;
-    };
+    if (isGenerator(validationData)) {
+      const { validationSteps, validationFreq = 1 } = this.options;
+      if (isIterator(validationData) && validationSteps === undefined && this.epochs >= 2 * validationFreq) {
+        const wanted = 'a number of batches for an iterator used in several validations';
+        const wayOut = 'Or pass a function that starts a new iterable.';
+        refuse('ERR_VALUE', 'fit: validationSteps', wanted, 'nothing', wayOut);
+      }
+      return { generator: validationData };
+    }
+    const { x, y, sampleWeight } = readConfig(
+      validationData,
+      ['x', 'y', 'sampleWeight'],
+      'fit: validationData',
+    ) as { x: TensorLike; y: TensorLike; sampleWeight?: TensorLike };
     return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
   }
 
@@ -259,7 +202,11 @@ class Fit {
       while (this.epoch < this.epochs && !model.stopTraining) logs = await this.runEpoch(this.epoch);
     } catch (error) {
       // Callbacks still get to close what they hold (a progress bar, a file); the first error is the one that counts.
-      for (const c of callbacks) await Promise.resolve(c.onTrainEnd?.(logs)).catch(() => undefined);
+      for (const c of callbacks) {
+        try {
+          await c.onTrainEnd?.(logs);
+        } catch {}
+      }
       throw error;
     } finally {
       model.trainingState = undefined;
@@ -340,7 +287,10 @@ class Fit {
     try {
       for (; left > 0; left--) {
         const { value, done } = await batches.next();
-        if (done) return;
+        if (done) {
+          if (typeof generator !== 'function') this.refuseShortEpoch(epoch, left);
+          return;
+        }
         checkFixedBatch(contract, value.indices.length);
         yield value;
       }
@@ -349,13 +299,37 @@ class Fit {
     }
   }
 
+  /** An iterable that runs dry would make the last epochs shorter, or empty, than those before. */
+  private refuseShortEpoch(epoch: number, left: number): void {
+    if (!Number.isFinite(left)) return;
+    refuse(
+      'ERR_VALUE',
+      'fit: generator',
+      `${this.stepsPerEpoch} batches (stepsPerEpoch) in epoch ${epoch}`,
+      `${(this.stepsPerEpoch as number) - left}`,
+      'Give epochs × stepsPerEpoch batches, or a function that starts a new iterable.',
+    );
+  }
+
+  /** The batches of one validation. An iterator can be read only once, so it goes on where the last validation stopped. */
+  private validationBatches(contract: DataContract): AsyncIterable<Batch> | Iterable<Batch> {
+    const data = this.validation as Data | Examples;
+    if (!('generator' in data)) return batchesOf(data as Examples, this.validationBatchSize);
+    const { generator } = data;
+    const { signal } = this.options;
+    if (!isIterator(generator) || this.options.validationSteps === undefined)
+      return batchesFrom(contract, generator, { signal });
+    this.validating ??= batchesFrom(contract, generator, { signal });
+    const { validating } = this;
+    return { [Symbol.asyncIterator]: () => ({ next: () => validating.next() }) };
+  }
+
   private async validate(): Promise<Logs> {
     const { model, options, callbacks } = this;
     const contract = { ...this.contract, caller: 'fit: validationData' };
     const data = this.validation as Data | Examples;
-    const size = positiveInteger('fit: validationBatchSize', options.validationBatchSize, this.batchSize);
-    const batches =
-      'generator' in data ? batchesFrom(contract, data.generator) : batchesOf(data as Examples, size);
+    const size = this.validationBatchSize;
+    const batches = this.validationBatches(contract);
     const keeper = new ScoreKeeper(model.metrics);
     const limit = options.validationSteps ?? Number.POSITIVE_INFINITY;
     const steps =
@@ -365,18 +339,39 @@ class Fit {
     for (const c of callbacks) await c.onEvaluateBegin?.(steps);
     let index = 0;
     for await (const batch of batches) {
-      if (index >= limit) break;
       throwIfAborted('fit', options.signal);
       checkFixedBatch(contract, batch.indices.length);
       const run = { caller: contract.caller, mode: 'evaluate' } as const;
       await model.runner.run(batch, run, (loaded) => keeper.add(loaded, batch.indices.length));
       for (const c of callbacks) await c.onEvaluateBatchEnd?.(index, keeper.logs('val_'));
-      index++;
+      // Left before the next batch is asked for, which an endless iterator would lose.
+      if (++index >= limit) break;
     }
     if (index === 0) refuse('ERR_VALUE', contract.caller, 'at least one batch', 'none from the generator');
     const logs = keeper.logs('val_');
     for (const c of callbacks) await c.onEvaluateEnd?.(logs);
     return logs;
+  }
+
+  private get order(): BatchOrder {
+    const { examples, options } = this;
+    return {
+      batchSize: examples ? this.batchSize : null,
+      examples: (examples?.x.shape[0] as number | undefined) ?? null,
+      stepsPerEpoch: this.stepsPerEpoch,
+      shuffle: options.shuffle ?? true,
+      seed: options.seed ?? this.model.seed,
+    };
+  }
+
+  /** The batches left of an unfinished epoch are those not yet seen only if the epoch is cut the same way. */
+  private checkOrder(path: string, saved: BatchOrder): void {
+    const { order } = this;
+    for (const key of ['examples', 'batchSize', 'stepsPerEpoch', 'shuffle', 'seed'] as const) {
+      if (order[key] === saved[key]) continue;
+      const wanted = `${saved[key]}, as in '${path}', which was written inside an epoch`;
+      refuse('ERR_VALUE', `fit: resumeFrom: ${key}`, wanted, order[key]);
+    }
   }
 
   private state(): FitState {
@@ -387,6 +382,7 @@ class Fit {
       scores: this.keeper.state,
       history: this.history.toJSON(),
       callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.()])),
+      order: this.order,
     };
   }
 
@@ -398,6 +394,7 @@ class Fit {
         'ERR_FILE',
         `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
       );
+    if (state.batch > 0) this.checkOrder(path, state.order);
     this.epoch = state.epoch;
     this.batch = state.batch;
     this.keeper = new ScoreKeeper(this.model.metrics, state.scores);

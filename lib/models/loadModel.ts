@@ -1,5 +1,7 @@
+import { readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
+import { flagOption } from '../layers/options';
 import type { CompileOptions } from './compiled';
 import { readModel, restoreArrays } from './modelFile';
 import { type Sequential, sequentialFromConfig } from './sequential';
@@ -19,14 +21,16 @@ export interface LoadOptions {
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
   if (typeof path !== 'string' || path === '')
     refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
+  const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
+  const compiles = flagOption(o.compile, true, 'loadModel: compile');
   const { config, tensors } = await readModel(path);
   const model = inFile(path, () => sequentialFromConfig(config.model));
   inFile(path, () => {
     for (const [name, json] of Object.entries(config.preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
   });
-  if (config.compile && options.compile !== false) {
-    const { device, threads } = options;
+  if (config.compile && compiles) {
+    const { device, threads } = o;
     const compile = {
       ...config.compile,
       ...(device === undefined ? {} : { device }),

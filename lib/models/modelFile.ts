@@ -1,5 +1,7 @@
+import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
+import { flagOption } from '../layers/options';
 import { sameShape, type Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
@@ -21,30 +23,38 @@ export interface ModelConfig {
   readonly preprocessing: Record<string, unknown>;
 }
 
-export async function saveModel(model: Sequential, path: string, options: SaveOptions): Promise<void> {
-  const checkpoint = options.checkpoint ?? false;
-  const withOptimizer = options.includeOptimizer ?? checkpoint;
+export async function saveModel(model: Sequential, path: string, given: SaveOptions): Promise<void> {
+  const o = readConfig(given, ['includeOptimizer', 'checkpoint'], 'save');
+  const checkpoint = flagOption(o.checkpoint, false, 'save: checkpoint');
+  const withOptimizer = flagOption(o.includeOptimizer, checkpoint, 'save: includeOptimizer');
+  if (checkpoint && !withOptimizer)
+    refuse('ERR_VALUE', 'save: includeOptimizer', 'true beside checkpoint: true', 'false');
+  // Everything that asks the model comes before the wait: a model may be disposed while its save is under way.
+  const weights = model.weightSpecs('save').map(([name]) => name);
+  const structure = model.getConfig();
   const { config, tensors } = await model.exclusive(() => {
-    const weights = new Set(model.weightSpecs('save').map(([name]) => name));
-    const isSlot = (name: string) => name.includes(slotName('', ''));
-    const isState = (name: string) => name.includes(stateName('', ''));
-    const wanted = model.variables
-      .names()
-      .filter(
-        (name) => weights.has(name) || (withOptimizer && isSlot(name)) || (checkpoint && isState(name)),
-      );
+    const isSlot = (name: string) => withOptimizer && name.includes(slotName('', ''));
+    const isState = (name: string) => checkpoint && name.includes(stateName('', ''));
+    const others = model.variables.names().filter((name) => isSlot(name) || isState(name));
     return {
-      config: configOf(model, withOptimizer, checkpoint),
-      tensors: new Map<string, Tensor>(wanted.map((name) => [name, model.variables.read(name)])),
+      config: configOf(model, structure, withOptimizer, checkpoint),
+      tensors: new Map<string, Tensor>(
+        [...weights, ...others].map((name) => [name, model.variables.read(name)]),
+      ),
     };
   });
   await writeModelFile(path, { config, tensors });
 }
 
-function configOf(model: Sequential, withOptimizer: boolean, checkpoint: boolean): ModelConfig {
+function configOf(
+  model: Sequential,
+  structure: SequentialConfig,
+  withOptimizer: boolean,
+  checkpoint: boolean,
+): ModelConfig {
   const { compiled } = model;
   return {
-    model: model.getConfig(),
+    model: structure,
     ...(compiled
       ? {
           compile: {

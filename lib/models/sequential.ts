@@ -1,33 +1,37 @@
 import { randomInt } from 'node:crypto';
-import type { CallbackModel, WeightValues } from '../callbacks/callback';
+import type { CallbackModel } from '../callbacks/callback';
+import { readConfig } from '../config';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
 import { proveConstraint } from '../layers/constraints';
-import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
+import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from '../layers/layer';
+import { seedOption } from '../layers/options';
 import type { Metric } from '../metrics/metric';
-import { Philox, splitSeed } from '../tensors/random';
-import { type Shape, sameShape, sizeOf, Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import { Philox } from '../tensors/random';
+import { type Shape, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type BatchGenerator,
   type DataContract,
   type ExampleOptions,
   isGenerator,
-  readExamples,
-  wholeBatch,
+  readTensor,
+  refuseEmpty,
 } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
 import { type Data, type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
-import { type FitOptions, fit } from './fit';
+import { fit } from './fit';
+import type { FitOptions } from './fitOptions';
 import type { History } from './history';
-import { gradientOutput, type Recipe, slotName, stateName, weightName } from './lower';
+import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel } from './modelFile';
-import { type LoadedPlan, outputTensor, Runner, setInput } from './runner';
+import { Runner } from './runner';
 import type { Scores } from './scores';
 import { summarize } from './summary';
-import { type TrainOnBatchOptions, trainOnBatch } from './trainStep';
+import { computeGradients, type TrainOnBatchOptions, trainOnBatch } from './trainStep';
 import { Variables } from './variables';
+import { type NamedWeights, readWeights } from './weights';
 
 export interface SequentialOptions {
   /** Default `'sequential'`. */
@@ -42,7 +46,6 @@ const MOST_ELEMENTS = 2 ** 31 - 1;
 /** A stack of layers, each reading what the one below gives. */
 export class Sequential implements CallbackModel {
   readonly name: string;
-  readonly layers: readonly Layer[];
   /** Scalers and vectorizers that belong to the model; they are saved and loaded with it. */
   readonly preprocessing: Record<string, Preprocessor> = {};
   stopTraining = false;
@@ -60,19 +63,33 @@ export class Sequential implements CallbackModel {
   private currentRunner: Runner | undefined;
   private busy: string | undefined;
   private disposed = false;
+  /** Reads and writes of the variables that wait for their turn. */
+  private pending = 0;
 
-  constructor(layers: readonly Layer[] = [], options: SequentialOptions = {}) {
-    this.name = options.name ?? 'sequential';
-    this.currentSeed = options.seed ?? randomInt(2 ** 47);
-    splitSeed(this.seed, 'sequential: seed');
-    this.layers = this.stack;
+  /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
+  constructor(
+    layers: readonly Layer[] = [],
+    options: SequentialOptions = {},
+    private readonly draw = true,
+  ) {
+    const { name = 'sequential', seed } = readConfig(options, ['name', 'seed'], 'sequential');
+    if (typeof name !== 'string' || name === '')
+      refuse('ERR_VALUE', 'sequential: name', 'a name', quoted(name));
+    this.name = name as string;
+    this.currentSeed = seedOption(seed, 'sequential: seed') ?? randomInt(2 ** 47);
     this.variables = new Variables(this.name);
     if (!Array.isArray(layers)) refuse('ERR_VALUE', 'sequential', 'an array of layers', quoted(layers));
     for (const layer of layers) this.add(layer);
   }
 
+  /** The layers, bottom first; `add` appends to them. */
+  get layers(): readonly Layer[] {
+    return Object.freeze([...this.stack]);
+  }
+
   /** Appends a layer. The model is built as soon as its first layer knows its `inputShape`. */
   add(layer: Layer): this {
+    this.requireAlive();
     if (typeof layer?.call !== 'function' || typeof layer.outputShape !== 'function') {
       refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', quoted(layer));
     }
@@ -82,9 +99,13 @@ export class Sequential implements CallbackModel {
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
     this.nameLayer(layer);
     this.stack.push(layer);
-    const first = this.stack[0] as Layer;
-    if (this.input) this.grow(layer);
-    else if (first.inputShape) this.build();
+    try {
+      if (this.input && this.output) this.output = this.grow([layer], this.output);
+      else if (this.stack[0]?.inputShape) this.build();
+    } catch (error) {
+      this.stack.pop();
+      throw error;
+    }
     return this;
   }
 
@@ -133,13 +154,14 @@ export class Sequential implements CallbackModel {
    * @param inputShape batch-free; default: that of the first layer
    */
   build(inputShape?: readonly (number | null)[]): this {
+    this.requireAlive();
     const first = this.stack[0];
     if (!first)
       throw new DeepRnnError(
         'ERR_STATE',
         `model '${this.name}': expected at least one layer before build, got none.`,
       );
-    if (this.input) return this;
+    if (this.built) return this;
     const shape = inputShape ?? first.inputShape;
     if (!shape) {
       throw new DeepRnnError(
@@ -147,51 +169,55 @@ export class Sequential implements CallbackModel {
         `model '${this.name}': the input's shape is not known. Give the first layer an inputShape, or call build([timesteps, features]).`,
       );
     }
+    checkInputShape('build: inputShape', shape);
     const dtype = first.inputDType;
-    this.input = {
+    const input: SymbolicShape = {
       dtype,
       shape: [...shape],
       sequence: dtype === 'int32' ? shape.length >= 1 : shape.length >= 2,
     };
-    for (const layer of this.stack) this.grow(layer);
+    this.output = this.grow(this.stack, input);
+    this.input = input;
     if (this.compiled) this.settleMetrics();
     return this;
   }
 
-  private grow(layer: Layer): void {
-    const from = this.output ?? (this.input as SymbolicShape);
-    const own = layer.inputShape;
-    const fits =
-      own === undefined ||
-      (own.length === from.shape.length &&
-        own.every((n, i) => n === null || from.shape[i] === null || n === from.shape[i]));
-    if (!fits) {
-      const shown = (shape: readonly (number | null)[]) => `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
-      refuse(
-        'ERR_SHAPE',
-        layer.subject,
-        `inputs of shape ${shown(own)}, its inputShape`,
-        `${shown(from.shape)} from below`,
-      );
-    }
-    const to = layer.outputShape(from);
-    layer.build(from);
-    for (const spec of layer.weights) {
-      proveConstraint(layer.subject, spec);
-      if (sizeOf(spec.shape) > MOST_ELEMENTS) {
-        const got = `its ${spec.name} of shape [${spec.shape.join(', ')}]`;
-        refuse('ERR_VALUE', layer.subject, `weights of at most ${MOST_ELEMENTS} numbers each`, got);
+  /**
+   * Shapes and weights of layers above `from`; gives the output's shape. All of them or none: layers that refuse an input
+   * (a wrong rank in the first data) must be able to take another one.
+   */
+  private grow(added: readonly Layer[], from: SymbolicShape): SymbolicShape {
+    let shape = from;
+    const made: [name: string, shape: Shape, values: Float32Array][] = [];
+    const before = this.variables.names().length;
+    try {
+      for (const layer of added) {
+        checkOwnShape(layer, shape);
+        const above = layer.outputShape(shape);
+        layer.build(shape);
+        shape = above;
       }
-      const stream = this.variables.names().length;
-      this.variables.declare(weightName(layer.name, spec.name), spec.shape, () =>
-        Float32Array.from(spec.initializer.sample(spec.shape, new Philox(this.seed, stream))),
-      );
+      for (const layer of added) {
+        for (const spec of layer.weights) {
+          proveWeight(layer, spec);
+          const random = new Philox(this.seed, before + made.length);
+          const values = this.draw
+            ? Float32Array.from(spec.initializer.sample(spec.shape, random))
+            : new Float32Array(sizeOf(spec.shape));
+          made.push([weightName(layer.name, spec.name), spec.shape, values]);
+        }
+      }
+    } catch (error) {
+      for (const layer of added) layer.unbuild();
+      throw error;
     }
-    this.output = to;
+    for (const [name, weightShape, values] of made) this.variables.declare(name, weightShape, () => values);
+    return shape;
   }
 
   /** Sets loss, optimizer, metrics and the device. Weights are kept; optimizer state and recurrent states start anew. */
   compile(options: CompileOptions): this {
+    this.requireAlive();
     if (this.busy) this.refuseBusy('compile');
     const compiled = readCompileOptions(options);
     this.currentRunner?.dispose();
@@ -274,65 +300,25 @@ export class Sequential implements CallbackModel {
     y: TensorLike,
     options: ExampleOptions = {},
   ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
-    const caller = 'computeGradients';
-    const batch = wholeBatch(readExamples(this.contract(caller, x), x, y, options));
-    const prepare = (loaded: LoadedPlan) => setInput(loaded, 'step', [this.step]);
-    return this.runner.run(batch, { caller, mode: 'gradients', prepare }, ({ executable, plan }) => {
-      const found = plan.values.filter((v) => v.role === 'output' && v.name.startsWith(gradientOutput('')));
-      return {
-        loss: executable.output('loss')[0] as number,
-        gradients: new Map(
-          found.map((v) => [
-            v.name.slice(gradientOutput('').length),
-            outputTensor(executable, v.name, v.shape),
-          ]),
-        ),
-      };
-    });
+    return computeGradients(this, x, y, options);
   }
 
   /** All weights by `layer/weight`, copied. */
-  getWeights(): Promise<Map<string, Tensor>> {
+  async getWeights(): Promise<Map<string, Tensor>> {
     const names = this.weightSpecs('getWeights').map(([name]) => name);
     return this.exclusive(() => new Map(names.map((name) => [name, this.variables.read(name)])));
   }
 
   /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
-  setWeights(
-    weights:
-      | ReadonlyMap<string, TensorLike | WeightValues>
-      | Readonly<Record<string, TensorLike | WeightValues>>,
-  ): Promise<void> {
-    const specs = new Map(this.weightSpecs('setWeights'));
-    if (typeof weights !== 'object' || weights === null || Array.isArray(weights))
-      refuse(
-        'ERR_VALUE',
-        'setWeights',
-        `an object or Map by name (${[...specs.keys()].join(', ')})`,
-        weights,
-      );
-    const given = weights instanceof Map ? [...weights] : Object.entries(weights);
-    const read = given.map(([name, values]) => {
-      const spec = specs.get(name);
-      if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${[...specs.keys()].join(', ')}`, `'${name}'`);
-      const found = isWeightValues(values) ? new Tensor(values.data, values.shape) : tensor(values);
-      if (!sameShape(found.shape, spec.shape)) {
-        refuse(
-          'ERR_SHAPE',
-          `setWeights: '${name}'`,
-          `shape [${spec.shape.join(', ')}]`,
-          `[${found.shape.join(', ')}]`,
-        );
-      }
-      return [name, found.data] as const;
-    });
+  async setWeights(weights: NamedWeights): Promise<void> {
+    const read = readWeights(new Map(this.weightSpecs('setWeights')), weights);
     return this.exclusive(() => {
       for (const [name, data] of read) this.variables.write(name, data);
     });
   }
 
   /** Sets the carried states of stateful layers back to zero. */
-  resetStates(): Promise<void> {
+  async resetStates(): Promise<void> {
     const names = this.variables.names().filter((name) => name.includes(stateName('', '')));
     return this.exclusive(() => {
       for (const name of names) this.variables.write(name, new Float32Array(this.variables.read(name).size));
@@ -352,6 +338,7 @@ export class Sequential implements CallbackModel {
 
   /** Configuration from which `loadModel` and `sequentialFromConfig` make the same model. JSON values only. */
   getConfig(): SequentialConfig {
+    this.requireAlive();
     return {
       name: this.name,
       seed: this.seed,
@@ -364,16 +351,23 @@ export class Sequential implements CallbackModel {
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     if (typeof path !== 'string' || path === '')
       refuse('ERR_VALUE', 'save: path', 'a file name', quoted(path));
-    this.requireBuilt('save');
     return saveModel(this, path, options);
   }
 
-  /** Frees native memory. The model cannot be used afterwards. The garbage collector does the same in its own time. */
+  /**
+   * Frees native memory. The model cannot be used afterwards; a save that has begun is still finished. The garbage collector
+   * does the same in its own time.
+   */
   dispose(): void {
     if (this.busy) this.refuseBusy('dispose');
-    this.currentRunner?.dispose();
-    this.currentRunner = undefined;
-    this.variables.dispose();
+    if (this.disposed) return;
+    const free = () => {
+      this.currentRunner?.dispose();
+      this.currentRunner = undefined;
+      this.variables.dispose();
+    };
+    if (this.pending > 0) void this.exclusive(free);
+    else free();
     this.disposed = true;
   }
 
@@ -383,7 +377,12 @@ export class Sequential implements CallbackModel {
 
   /** @internal What data must look like; builds the model from the data where that is possible. */
   contract(caller: string, x?: TensorLike): DataContract {
-    if (!this.built && x !== undefined && caller !== 'predict') this.build(tensor(x).shape.slice(1));
+    this.requireAlive();
+    if (!this.built && x !== undefined && caller !== 'predict') {
+      const inputs = readTensor(`${caller}: x`, x);
+      refuseEmpty(caller, inputs);
+      this.build(inputs.shape.slice(1));
+    }
     const { input } = this.requireBuilt(caller);
     const fixedBatch = this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize;
     const stateful = this.stack.find((layer) => layer.carriesState);
@@ -417,7 +416,7 @@ export class Sequential implements CallbackModel {
 
   /** @internal */
   get runner(): Runner {
-    if (this.disposed) throw new DeepRnnError('ERR_STATE', `model '${this.name}': it has been disposed.`);
+    this.requireAlive();
     if (!this.variables.attached) this.attach();
     this.currentRunner ??= new Runner(this.recipe(), this.variables);
     return this.currentRunner;
@@ -435,8 +434,18 @@ export class Sequential implements CallbackModel {
   }
 
   /** @internal Runs `work` when no plan is running. */
-  exclusive<R>(work: () => R | Promise<R>): Promise<R> {
-    return this.currentRunner ? this.currentRunner.exclusive(work) : Promise.resolve().then(work);
+  async exclusive<R>(work: () => R | Promise<R>): Promise<R> {
+    this.requireAlive();
+    this.pending++;
+    try {
+      return await (this.currentRunner ? this.currentRunner.exclusive(work) : Promise.resolve().then(work));
+    } finally {
+      this.pending--;
+    }
+  }
+
+  private requireAlive(): void {
+    if (this.disposed) throw new DeepRnnError('ERR_STATE', `model '${this.name}': it has been disposed.`);
   }
 
   /** @internal Names and specs of all weights, bottom layer first. */
@@ -448,6 +457,7 @@ export class Sequential implements CallbackModel {
   }
 
   private requireBuilt(caller: string): { input: SymbolicShape; output: SymbolicShape } {
+    this.requireAlive();
     if (!this.input || !this.output) {
       throw new DeepRnnError(
         'ERR_STATE',
@@ -499,8 +509,25 @@ function dataAndOptions<Options extends object>(
   return [{ generator: x }, options ?? (y as Options | undefined) ?? ({} as Options)];
 }
 
-function isWeightValues(values: TensorLike | WeightValues): values is WeightValues {
-  return typeof values === 'object' && 'shape' in values && 'data' in values;
+/** @throws ERR_SHAPE when a layer that says what it reads would read something else */
+function checkOwnShape(layer: Layer, from: SymbolicShape): void {
+  const own = layer.inputShape;
+  const fits =
+    own === undefined ||
+    (own.length === from.shape.length &&
+      own.every((n, i) => n === null || from.shape[i] === null || n === from.shape[i]));
+  if (fits) return;
+  const shown = (shape: readonly (number | null)[]) => `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
+  const wanted = `inputs of shape ${shown(own)}, its inputShape`;
+  refuse('ERR_SHAPE', layer.subject, wanted, `${shown(from.shape)} from below`);
+}
+
+/** @throws ERR_VALUE for what no memory holds, and for a constraint along an axis that is not there */
+function proveWeight(layer: Layer, spec: WeightSpec): void {
+  proveConstraint(layer.subject, spec);
+  if (sizeOf(spec.shape) <= MOST_ELEMENTS) return;
+  const got = `its ${spec.name} of shape [${spec.shape.join(', ')}]`;
+  refuse('ERR_VALUE', layer.subject, `weights of at most ${MOST_ELEMENTS} numbers each`, got);
 }
 
 /** What `getConfig` gives. */

@@ -1,12 +1,21 @@
 import type { GradientReport } from '../callbacks/callback';
+import { readConfig } from '../config';
 import { refuse } from '../errors';
-import type { TensorLike } from '../tensors/tensor';
+import type { Tensor, TensorLike } from '../tensors/tensor';
 import { type Batch, checkFixedBatch, type ExampleOptions, readExamples, wholeBatch } from './batches';
-import { type LoadedPlan, setInput } from './runner';
+import { gradientOutput } from './lower';
+import { type LoadedPlan, outputTensor, setInput } from './runner';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
 export interface TrainOnBatchOptions extends ExampleOptions {}
+
+const exampleOptions = ['sampleWeight', 'classWeight', 'initialStates'] as const;
+
+/** The options of a call on one batch, under their own names. */
+export function readExampleOptions(given: ExampleOptions, caller: string): ExampleOptions {
+  return readConfig(given, exampleOptions, caller) as ExampleOptions;
+}
 
 /** One optimizer step; `read` sees the plan's outputs before anything else runs. */
 export function trainStep<R>(
@@ -29,8 +38,9 @@ export async function trainOnBatch(
   model: Sequential,
   x: TensorLike,
   y: TensorLike,
-  options: TrainOnBatchOptions,
+  given: TrainOnBatchOptions,
 ): Promise<Scores> {
+  const options = readExampleOptions(given, 'trainOnBatch');
   const contract = model.contract('trainOnBatch', x);
   if (y === undefined) refuse('ERR_VALUE', 'trainOnBatch: y', 'targets', 'nothing');
   const batch = wholeBatch(readExamples(contract, x, y, options));
@@ -39,6 +49,29 @@ export async function trainOnBatch(
     const keeper = new ScoreKeeper(model.metrics);
     keeper.add(loaded, batch.indices.length);
     return keeper.scores();
+  });
+}
+
+/** Loss and the gradient of every trainable weight on one batch; the model stays as it is. */
+export async function computeGradients(
+  model: Sequential,
+  x: TensorLike,
+  y: TensorLike,
+  given: ExampleOptions,
+): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
+  const caller = 'computeGradients';
+  const options = readExampleOptions(given, caller);
+  const batch = wholeBatch(readExamples(model.contract(caller, x), x, y, options));
+  const prepare = (loaded: LoadedPlan) => setInput(loaded, 'step', [model.step]);
+  return model.runner.run(batch, { caller, mode: 'gradients', prepare }, ({ executable, plan }) => {
+    const prefix = gradientOutput('');
+    const found = plan.values.filter((v) => v.role === 'output' && v.name.startsWith(prefix));
+    return {
+      loss: executable.output('loss')[0] as number,
+      gradients: new Map(
+        found.map((v) => [v.name.slice(prefix.length), outputTensor(executable, v.name, v.shape)]),
+      ),
+    };
   });
 }
 

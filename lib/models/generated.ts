@@ -1,0 +1,111 @@
+import { readConfig } from '../config';
+import { quoted, refuse } from '../errors';
+import type { TensorLike } from '../tensors/tensor';
+import {
+  type Batch,
+  type BatchGenerator,
+  type DataContract,
+  type ExampleOptions,
+  type GeneratedBatch,
+  readExamples,
+  wholeBatch,
+} from './batches';
+import { unlessAborted } from './callOptions';
+
+export interface GeneratorOptions extends Pick<ExampleOptions, 'classWeight' | 'initialStates'> {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The batches that a generator gives, each proven like data in memory. */
+export async function* batchesFrom(
+  contract: DataContract,
+  generator: BatchGenerator,
+  options: GeneratorOptions = {},
+): AsyncGenerator<Batch> {
+  const { caller } = contract;
+  const { signal, ...rest } = options;
+  const source = await unlessAborted(
+    caller,
+    signal,
+    typeof generator === 'function' ? generator() : generator,
+  );
+  const items = iteratorOf(caller, source);
+  let waiting = false;
+  try {
+    for (;;) {
+      waiting = true;
+      const { value, done } = await unlessAborted(caller, signal, items.next());
+      // The iterator of plain values may hold promises.
+      const item = await unlessAborted(caller, signal, value);
+      waiting = false;
+      if (done) return;
+      const [x, y, sampleWeight] = readItem(caller, item);
+      const examples = readExamples(contract, x, contract.loss ? y : undefined, { ...rest, sampleWeight });
+      yield wholeBatch(examples);
+    }
+  } finally {
+    const closed = Promise.resolve(items.return?.());
+    // A source that is still at work on its next batch would not answer before that one has come.
+    if (waiting) closed.catch(() => undefined);
+    else await closed;
+  }
+}
+
+function iteratorOf(caller: string, source: unknown): AsyncIterator<unknown> | Iterator<unknown> {
+  const given = Object(source) as Partial<AsyncIterable<unknown> & Iterable<unknown>>;
+  const items = given[Symbol.asyncIterator]?.() ?? given[Symbol.iterator]?.();
+  if (items === undefined || typeof source === 'string')
+    refuse(
+      'ERR_VALUE',
+      `${caller}: generator`,
+      'an iterable of batches, or a function that gives one',
+      quoted(source),
+    );
+  return items as AsyncIterator<unknown> | Iterator<unknown>;
+}
+
+function readItem(caller: string, item: unknown): [x: TensorLike, y?: TensorLike, sampleWeight?: TensorLike] {
+  const subject = `${caller}: generator`;
+  const isPair = Array.isArray(item);
+  if (!isPair && (typeof item !== 'object' || item === null || !('x' in item)))
+    refuse('ERR_VALUE', subject, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', quoted(item));
+  if (isPair) return item as unknown as [TensorLike];
+  const { x, y, sampleWeight } = readConfig(item, ['x', 'y', 'sampleWeight'], subject);
+  return [x, y, sampleWeight] as [TensorLike, TensorLike, TensorLike];
+}
+
+/**
+ * The inputs of a generator's first batch, from which a model may be built, and a generator that still gives that batch.
+ */
+export async function firstInputs(
+  caller: string,
+  generator: BatchGenerator,
+  signal: AbortSignal | undefined,
+): Promise<{ x: TensorLike; generator: BatchGenerator }> {
+  const isFunction = typeof generator === 'function';
+  const source = await unlessAborted(caller, signal, isFunction ? generator() : generator);
+  const items = iteratorOf(caller, source);
+  const { value, done } = await unlessAborted(caller, signal, items.next());
+  if (done) refuse('ERR_VALUE', caller, 'at least one batch', 'none from the generator');
+  const first = (await unlessAborted(caller, signal, value)) as GeneratedBatch;
+  let given = false;
+  const whole: AsyncIterableIterator<GeneratedBatch> = {
+    async next() {
+      if (given) return (await items.next()) as IteratorResult<GeneratedBatch>;
+      given = true;
+      return { value: first, done: false };
+    },
+    async return() {
+      await items.return?.();
+      return { value: undefined, done: true };
+    },
+    [Symbol.asyncIterator]: () => whole,
+  };
+  let started = false;
+  const restart = (): ReturnType<Extract<BatchGenerator, () => unknown>> => {
+    if (started && isFunction) return generator();
+    started = true;
+    return whole;
+  };
+  return { x: readItem(caller, first)[0], generator: isFunction ? restart : whole };
+}

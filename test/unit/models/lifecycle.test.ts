@@ -1,0 +1,122 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { initializers, layers, loadModel, type Sequential, sequential } from '../../../lib';
+import { refusal } from '../refusal';
+import { randomSequences, smallModel, whichThird } from './data';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-life-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = path.join(folder, 'model');
+const x = randomSequences(8, 6, 4, 1);
+
+describe('a disposed model', () => {
+  test('finishes the save that has begun', async () => {
+    const model = smallModel(2).compile({ loss: 'sparseCategoricalCrossentropy' });
+    const expected = await model.predict(x);
+    const saving = model.save(file);
+    model.dispose();
+    await saving;
+    expect(await (await loadModel(file)).predict(x)).toEqual(expected);
+  });
+
+  test('never touches a file, also when nothing ever ran', async () => {
+    await smallModel(2).save(file);
+    const before = readFileSync(file);
+    for (const model of [smallModel(3), smallModel(4)]) {
+      model.dispose();
+      expect(await refusal(() => model.save(file))).toBe(
+        "ERR_STATE model 'sequential': it has been disposed.",
+      );
+    }
+    expect(readFileSync(file).equals(before)).toBe(true);
+    const fresh = smallModel(5);
+    const saving = fresh.save(file);
+    fresh.dispose();
+    await saving;
+    expect((await loadModel(file)).seed).toBe(5);
+  });
+
+  test.each<[string, (model: Sequential) => unknown]>([
+    ['compile', (m) => m.compile({ loss: 'mse' })],
+    ['build', (m) => m.build([6, 4])],
+    ['add', (m) => m.add(layers.dense({ units: 2 }))],
+    ['resetStates', (m) => m.resetStates()],
+    ['countParams', (m) => m.countParams()],
+    ['summary', (m) => m.summary()],
+    ['getConfig', (m) => m.getConfig()],
+    ['getWeights', (m) => m.getWeights()],
+    ['setWeights', (m) => m.setWeights({})],
+    ['evaluate', (m) => m.evaluate(x, whichThird(x))],
+  ])('%s is refused', async (_, call) => {
+    const model = smallModel();
+    model.dispose();
+    model.dispose();
+    expect(await refusal(() => call(model))).toBe("ERR_STATE model 'sequential': it has been disposed.");
+  });
+});
+
+describe('a model that could not be built stays buildable', () => {
+  const lazy = () =>
+    sequential([layers.lstm({ units: 2 }), layers.dense({ units: 1 })]).compile({ loss: 'mse' });
+  const good = [
+    [
+      [1, 2],
+      [1, 2],
+    ],
+  ];
+
+  test.each<[string, unknown, unknown]>([
+    ['data of a wrong rank', [[1, 2]], [[1]]],
+    ['no data', [], []],
+    ['data with an empty axis', [[[]]], [[1]]],
+    ['ragged data', [[[1, 2], [1]]], [[1]]],
+  ])('after %s', async (_, badX, badY) => {
+    const model = lazy();
+    expect(await refusal(() => model.fit(badX as never, badY as never))).toMatch(/^ERR_SHAPE/);
+    expect(model.built).toBe(false);
+    await model.fit(good, [[1]]);
+    expect(model.inputShape).toEqual([2, 2]);
+  });
+
+  test('after a weight that could not be made; other features may follow', async () => {
+    const fussy = {
+      ...initializers.ones(),
+      sample: (shape: readonly number[]) => {
+        if (shape[0] === 5) throw new Error('not five');
+        return new Float64Array((shape[0] as number) * (shape[1] as number));
+      },
+    };
+    const model = sequential([
+      layers.dense({ units: 2 }),
+      layers.dense({ units: 3, kernelInitializer: fussy }),
+    ]);
+    expect(() => sequential([layers.dense({ units: 3, kernelInitializer: fussy })]).build([5])).toThrow(
+      'not five',
+    );
+    model.build([5]);
+    expect(model.countParams()).toBe(12 + 9);
+    const wide = sequential([
+      layers.dense({ units: 5 }),
+      layers.dense({ units: 3, kernelInitializer: fussy }),
+    ]);
+    expect(() => wide.build([7])).toThrow('not five');
+    expect(wide.built).toBe(false);
+    expect(() => wide.build([8])).toThrow('not five');
+  });
+
+  test('a layer that does not fit is not added', async () => {
+    const model = sequential([layers.lstm({ units: 8, inputShape: [6, 4] })]);
+    expect(await refusal(() => model.add(layers.gru({ units: 3 })))).toContain('ERR_SHAPE');
+    model.add(layers.dense({ units: 2 }));
+    expect(model.layers.map(({ name }) => name)).toEqual(['lstm', 'dense']);
+    expect(model.outputShape).toEqual([2]);
+    expect(() => (model.layers as unknown[]).push(1)).toThrow('not extensible');
+  });
+
+  test('build proves the shape it is given', async () => {
+    expect(await refusal(() => lazy().build([2, -1]))).toBe(
+      'ERR_SHAPE build: inputShape: expected an array of positive integers or null, got [2, -1].',
+    );
+  });
+});

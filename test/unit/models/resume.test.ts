@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { FitOptions } from '../../../lib';
+import { type Callback, callbacks } from '../../../lib';
+import { refusal } from '../refusal';
+import { randomSequences, smallModel, whichThird } from './data';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-resume-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const x = randomSequences(16, 6, 4, 1);
+const y = whichThird(x);
+const compiled = () => smallModel(4).compile({ loss: 'sparseCategoricalCrossentropy' });
+
+describe('a checkpoint written inside an epoch', () => {
+  const file = path.join(folder, 'inside');
+  beforeAll(async () => {
+    const controller = new AbortController();
+    const stop: Callback = { onBatchEnd: (batch) => (batch === 5 ? controller.abort() : undefined) };
+    const saving = callbacks.modelCheckpoint({ path: file, saveFreq: 5 });
+    await compiled()
+      .fit(x, y, { batchSize: 2, signal: controller.signal, callbacks: [saving, stop] })
+      .catch(() => undefined);
+  });
+  const why = `, as in '${file}', which was written inside an epoch`;
+
+  test.each<[string, FitOptions, string]>([
+    ['another batch size', { batchSize: 4 }, `batchSize: expected 2${why}, got 4.`],
+    ['other steps', { batchSize: 2, stepsPerEpoch: 3 }, `stepsPerEpoch: expected 8${why}, got 3.`],
+    ['another order', { batchSize: 2, shuffle: false }, `shuffle: expected true${why}, got false.`],
+    ['another seed', { batchSize: 2, seed: 9 }, `seed: expected 4${why}, got 9.`],
+    ['other data', { batchSize: 2, validationSplit: 0.25 }, `examples: expected 16${why}, got 12.`],
+  ])('is not resumed with %s', async (_, options, message) => {
+    expect(await refusal(() => compiled().fit(x, y, { ...options, resumeFrom: file }))).toBe(
+      `ERR_VALUE fit: resumeFrom: ${message}`,
+    );
+  });
+
+  test('goes on where it stopped with the same', async () => {
+    const model = compiled();
+    await model.fit(x, y, { batchSize: 2, resumeFrom: file });
+    expect(model.step).toBe(8);
+  });
+});
