@@ -11,6 +11,7 @@ export type { BatchGenerator, ClassWeight, InitialStates } from './models/batche
 export type { CompileOptions } from './models/compiled';
 export type { EvaluateOptions, PredictOptions } from './models/evaluate';
 export type { FitOptions } from './models/fitOptions';
+export { sequentialFromConfig } from './models/fromConfig';
 export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';
 export { loadWeights, type SaveOptions } from './models/modelFile';
@@ -20,7 +21,6 @@ export {
   type SequentialConfig,
   type SequentialOptions,
   sequential,
-  sequentialFromConfig,
 } from './models/sequential';
 export type { TrainOnBatchOptions } from './models/trainStep';
 export { optimizers, schedules } from './optimizers';

@@ -4,6 +4,7 @@ import { resolveName } from '../names';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf } from '../tensors/tensor';
 import { seedOption } from './options';
+import { orthonormalize, paddedRows } from './orthonormalize';
 
 /** Makes the first values of a weight. */
 export interface Initializer {
@@ -65,7 +66,12 @@ function seeded(type: string, given: Record<string, unknown>, draw: Draw): Initi
   };
 }
 
-const fill = (shape: Shape, next: () => number) => Float64Array.from({ length: sizeOf(shape) }, next);
+/** A loop, because `Float64Array.from` with a function takes twice as long. */
+function fill(shape: Shape, next: () => number): Float64Array {
+  const values = new Float64Array(sizeOf(shape));
+  for (let i = 0; i < values.length; i++) values[i] = next();
+  return values;
+}
 
 const uniformDraw =
   (low: number, high: number): Draw =>
@@ -111,8 +117,8 @@ function scaledDraw(scale: number, mode: 'fanIn' | 'fanOut' | 'fanAvg', distribu
 }
 
 /**
- * A matrix with orthonormal columns (or rows, where there are more columns), times `gain` (Saxe et al., 2014): the Q of a normal matrix by
- * modified Gram–Schmidt, done twice for orthogonality to rounding, whose implied R has a positive diagonal, so that Q is uniform.
+ * A matrix with orthonormal columns (or rows, where there are more columns), times `gain` (Saxe et al., 2014): the Q of a normal
+ * matrix whose R has a positive diagonal, so that Q is uniform.
  */
 function orthogonalDraw(gain: number): Draw {
   return (shape, random) => {
@@ -126,23 +132,15 @@ function orthogonalDraw(gain: number): Draw {
     const columns = shape[shape.length - 1] as number;
     const rows = sizeOf(shape.slice(0, -1));
     const [count, length] = rows < columns ? [rows, columns] : [columns, rows];
-    const vectors = Array.from({ length: count }, () => fill([length], () => random.nextNormal()));
-    vectors.forEach((v, i) => {
-      for (let pass = 0; pass < 2; pass++) {
-        for (let k = 0; k < i; k++) {
-          const q = vectors[k] as Float64Array;
-          let dot = 0;
-          for (let j = 0; j < length; j++) dot += (v[j] as number) * (q[j] as number);
-          for (let j = 0; j < length; j++) v[j] = (v[j] as number) - dot * (q[j] as number);
-        }
-      }
-      const norm = Math.sqrt(v.reduce((sum, a) => sum + a * a, 0));
-      for (let j = 0; j < length; j++) v[j] = (v[j] as number) / norm;
-    });
+    const vectors = paddedRows(count, length);
+    for (let i = 0; i < count * length; i++) vectors[i] = random.nextNormal();
+    orthonormalize(vectors, count, length);
     const out = new Float64Array(rows * columns);
+    const wide = rows < columns;
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
-        out[r * columns + c] = gain * ((rows < columns ? vectors[r]?.[c] : vectors[c]?.[r]) as number);
+        const v = vectors[wide ? r * length + c : c * length + r] as number;
+        out[r * columns + c] = gain * v;
       }
     }
     return out;

@@ -3,8 +3,9 @@ import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { flagOption } from '../layers/options';
 import type { CompileOptions } from './compiled';
+import { modelFromConfig } from './fromConfig';
 import { readModel, restoreArrays } from './modelFile';
-import { type Sequential, sequentialFromConfig } from './sequential';
+import type { Sequential } from './sequential';
 
 export interface LoadOptions {
   /** Compile as the file says. Default true. */
@@ -24,7 +25,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
   const compiles = flagOption(o.compile, true, 'loadModel: compile');
   const { config, tensors } = await readModel(path);
-  const model = inFile(path, () => sequentialFromConfig(config.model));
+  const model = inFile(path, () => modelFromConfig(config.model, { draw: false }));
   inFile(path, () => {
     for (const [name, json] of Object.entries(config.preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;

@@ -4,7 +4,6 @@ import { readConfig } from '../config';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, quoted, refuse } from '../errors';
-import { layerFromConfig } from '../layers';
 import { proveConstraint } from '../layers/constraints';
 import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from '../layers/layer';
 import { seedOption } from '../layers/options';
@@ -536,16 +535,6 @@ export interface SequentialConfig {
   readonly seed: number;
   readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
   readonly buildInputShape?: readonly (number | null)[];
-}
-
-/** A new model, with new weights, from a configuration. */
-export function sequentialFromConfig(config: SequentialConfig): Sequential {
-  const model = new Sequential(
-    config.layers.map(({ type, config: layer }) => layerFromConfig(type, layer)),
-    { name: config.name, seed: config.seed },
-  );
-  if (config.buildInputShape) model.build(config.buildInputShape);
-  return model;
 }
 
 /** Makes a model of layers in a row. */

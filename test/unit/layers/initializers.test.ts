@@ -147,6 +147,9 @@ describe('orthogonal', () => {
     ['wide', 31, 130],
     ['of one column', 9, 1],
     ['of one row', 1, 9],
+    ['square, of several panels', 131, 131],
+    ['wide, of several panels', 97, 1500],
+    ['one panel and a row', 33, 34],
   ])('%s: orthonormal', (_, rows, columns) => {
     const q = draw(initializers.orthogonal(), [rows, columns]);
     expect(deviation(q, rows, columns, 1)).toBeLessThan(1e-12);

@@ -6,6 +6,7 @@ import {
   layers,
   loadModel,
   loadWeights,
+  Philox,
   sequential,
   standardScaler,
   type Tensor,
@@ -45,6 +46,15 @@ test('a loaded model predicts the same bits and is compiled as it was', async ()
   expect(await again.evaluate(x, y)).toEqual(await model.evaluate(x, y));
   expect(again.getConfig()).toEqual(model.getConfig());
   expect(again.optimizer.getConfig()).toEqual(model.optimizer.getConfig());
+});
+
+test('loading draws no weights, which the file replaces anyway', async () => {
+  await smallModel(2).save(file);
+  const drawn = jest.spyOn(Philox.prototype, 'nextUint32');
+  const again = await loadModel(file);
+  expect(drawn).not.toHaveBeenCalled();
+  drawn.mockRestore();
+  expect(bits(await again.predict(x))).toBe(bits(await smallModel(2).predict(x)));
 });
 
 test('with the optimizer, training goes on as if never saved', async () => {
