@@ -26,15 +26,19 @@ export function refuse(
   );
 }
 
-/** A short, bounded rendering of any value for error messages; strings pass through unquoted. */
+/** A short, bounded rendering of any value for error messages; a string passes through unquoted, inside an array it is quoted. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return value;
   if (Array.isArray(value)) {
-    const head = value.slice(0, 8).map(show).join(', ');
+    const head = value
+      .slice(0, 8)
+      .map((v) => show(quoted(v)))
+      .join(', ');
     return `[${head}${value.length > 8 ? ', …' : ''}]`;
   }
   if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${(value as Uint8Array).length})`;
   if (value === null || value === undefined) return String(value);
+  if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
   if (typeof value === 'object')
     return value.constructor?.name === 'Object' ? 'an object' : `a ${value.constructor?.name}`;

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { parse } from 'csv-parse';
 import { readConfig } from '../config';
-import { DeepRnnError, reasonOf, refuse } from '../errors';
+import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { Tensor } from '../tensors/tensor';
 
 export interface CsvOptions {
@@ -12,9 +12,9 @@ export interface CsvOptions {
   header?: boolean;
   /** Default `','`. */
   delimiter?: string;
-  /** Columns that stay text. Default: those that have text in their first row. */
+  /** Columns that stay text. Default: those whose first cell that is not missing is text. */
   text?: readonly (string | number)[];
-  /** What an empty number becomes: NaN to go on, or an error. Default `'refuse'`. */
+  /** What a missing number (an empty cell, or NaN) becomes: NaN to go on, or an error. Default `'refuse'`. */
   missing?: 'nan' | 'refuse';
 }
 
@@ -22,8 +22,11 @@ export interface CsvOptions {
 export interface Table {
   readonly columns: Readonly<Record<string, Float64Array | string[]>>;
   readonly rows: number;
-  /** Columns of numbers beside each other: float32 `[rows, names.length]`. Default: all columns of numbers. */
-  toTensor(names?: readonly string[]): Tensor;
+  /**
+   * Columns of numbers beside each other: `[rows, names.length]`. Default: all columns of numbers, float64, so that times and large
+   * counts are still told apart; a model takes either.
+   */
+  toTensor(names?: readonly string[], options?: { dtype?: 'float32' | 'float64' }): Tensor;
 }
 
 /**
@@ -69,11 +72,23 @@ export async function readCsv(source: string | Readable, options: CsvOptions = {
   return reader.table();
 }
 
+/** Decimal numbers only: `Number` would also read 0x10, and an empty cell as 0. */
+const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+const isMissing = (cell: string) => cell === '' || /^nan$/i.test(cell);
+
+/** One column while it is read. Whether it holds text or numbers is settled by its first cell that is not missing. */
+interface Column {
+  readonly name: string;
+  readonly place: number;
+  isText: boolean | undefined;
+  readonly numbers: number[];
+  readonly text: string[];
+  /** The line of the first missing cell. */
+  missing: { readonly line: number; readonly cell: string } | undefined;
+}
+
 class ColumnReader {
-  private readonly places: number[];
-  private readonly chosen: string[];
-  private readonly values: (number[] | string[])[];
-  private readonly isText: (boolean | undefined)[];
+  private readonly chosen: Column[];
   private rows = 0;
 
   constructor(
@@ -82,59 +97,68 @@ class ColumnReader {
     private readonly options: CsvOptions,
   ) {
     const wanted = options.columns?.map(String) ?? [...names];
-    this.places = wanted.map((name) => {
-      const place = names.indexOf(name);
-      if (place < 0)
-        refuse('ERR_VALUE', `readCsv: columns of ${where}`, `one of ${names.join(', ')}`, `'${name}'`);
-      return place;
-    });
-    this.chosen = wanted;
-    this.values = wanted.map(() => []);
+    const subject = `readCsv: columns of ${where}`;
     const text = options.text?.map(String);
-    this.isText = wanted.map((name) => (text ? text.includes(name) : undefined));
+    this.chosen = wanted.map((name, i) => {
+      const place = names.indexOf(name);
+      if (place < 0) refuse('ERR_VALUE', subject, `one of ${names.join(', ')}`, `'${name}'`);
+      if (names.indexOf(name, place + 1) >= 0 || wanted.indexOf(name) < i) {
+        const wayOut = 'With header: false columns go by their positions.';
+        refuse('ERR_VALUE', subject, 'a name of its own for each', `'${name}' twice`, wayOut);
+      }
+      return { name, place, isText: text?.includes(name), numbers: [], text: [], missing: undefined };
+    });
   }
 
   add(record: readonly string[], line: number): void {
-    this.places.forEach((place, i) => {
-      const cell = record[place] ?? '';
-      const number = cell === '' ? Number.NaN : Number(cell);
-      this.isText[i] ??= cell !== '' && Number.isNaN(number);
-      if (this.isText[i]) {
-        (this.values[i] as string[]).push(cell);
-        return;
-      }
-      const missing = cell === '' && this.options.missing === 'nan';
-      if (Number.isNaN(number) && !missing) {
-        refuse(
-          'ERR_VALUE',
-          `readCsv: ${this.where}, line ${line}, column '${this.chosen[i]}'`,
-          'a number',
-          cell === '' ? 'nothing' : `'${cell.slice(0, 40)}'`,
-        );
-      }
-      (this.values[i] as number[]).push(number);
-    });
+    for (const column of this.chosen) this.addCell(column, record[column.place] ?? '', line);
     this.rows++;
   }
 
+  private addCell(column: Column, cell: string, line: number): void {
+    const missing = isMissing(cell);
+    if (!missing) column.isText ??= !NUMBER.test(cell);
+    if (column.isText !== false) column.text.push(cell);
+    if (column.isText) return;
+    if (missing) column.missing ??= { line, cell };
+    else if (!NUMBER.test(cell)) this.refuseCell(column, line, cell);
+    column.numbers.push(missing ? Number.NaN : Number(cell));
+    if (column.isText === false) this.proveMissing(column);
+  }
+
+  private proveMissing(column: Column): void {
+    if (column.missing && this.options.missing !== 'nan')
+      this.refuseCell(column, column.missing.line, column.missing.cell);
+  }
+
+  private refuseCell(column: Column, line: number, cell: string): never {
+    const subject = `readCsv: ${this.where}, line ${line}, column '${column.name}'`;
+    return refuse('ERR_VALUE', subject, 'a number', cell === '' ? 'nothing' : `'${cell.slice(0, 40)}'`);
+  }
+
   table(): Table {
-    const columns: Record<string, Float64Array | string[]> = {};
-    this.chosen.forEach((name, i) => {
-      columns[name] = this.isText[i]
-        ? (this.values[i] as string[])
-        : Float64Array.from(this.values[i] as number[]);
-    });
+    // Without a prototype, because a column may be called like one of its members.
+    const columns: Record<string, Float64Array | string[]> = Object.create(null);
+    for (const column of this.chosen) {
+      if (!column.isText) this.proveMissing(column);
+      columns[column.name] = column.isText ? column.text : Float64Array.from(column.numbers);
+    }
     const { rows } = this;
+    const numeric = Object.keys(columns).filter((name) => columns[name] instanceof Float64Array);
     return {
       columns,
       rows,
-      toTensor(names = Object.keys(columns).filter((name) => columns[name] instanceof Float64Array)) {
-        const data = new Float32Array(rows * names.length);
+      toTensor(names = numeric, options = {}) {
+        const { dtype = 'float64' } = readConfig(options, ['dtype'], 'table.toTensor');
+        if (dtype !== 'float32' && dtype !== 'float64')
+          refuse('ERR_VALUE', 'table.toTensor: dtype', "'float32' or 'float64'", quoted(dtype));
+        const size = rows * names.length;
+        const data = dtype === 'float32' ? new Float32Array(size) : new Float64Array(size);
         names.forEach((name, d) => {
           const column = columns[name];
           if (!(column instanceof Float64Array))
-            refuse('ERR_VALUE', 'table.toTensor', 'columns of numbers', `'${name}'`);
-          (column as Float64Array).forEach((v, r) => {
+            refuse('ERR_VALUE', 'table.toTensor', `columns of numbers (${numeric.join(', ')})`, `'${name}'`);
+          column.forEach((v, r) => {
             data[r * names.length + d] = v;
           });
         });

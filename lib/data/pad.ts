@@ -28,13 +28,24 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   const { padding = 'pre', truncating = 'pre', value = 0 } = o as PadOptions;
   if (!Array.isArray(sequences) || sequences.length === 0)
     refuse('ERR_VALUE', 'padSequences', 'at least one sequence', quoted(sequences));
+  sequences.forEach((sequence: unknown, n) => {
+    if (!Array.isArray(sequence) && !ArrayBuffer.isView(sequence))
+      refuse('ERR_VALUE', 'padSequences', `a sequence (an array) at [${n}]`, quoted(sequence));
+  });
   if (!sides.includes(padding))
-    refuse('ERR_VALUE', 'padSequences: padding', "'pre' or 'post'", `'${padding}'`);
+    refuse('ERR_VALUE', 'padSequences: padding', "'pre' or 'post'", quoted(padding));
   if (!sides.includes(truncating))
-    refuse('ERR_VALUE', 'padSequences: truncating', "'pre' or 'post'", `'${truncating}'`);
+    refuse('ERR_VALUE', 'padSequences: truncating', "'pre' or 'post'", quoted(truncating));
   if (typeof value !== 'number') refuse('ERR_VALUE', 'padSequences: value', 'a number', quoted(value));
   const longest = sequences.reduce((most, s) => Math.max(most, s.length), 0);
   const maxLen = o.maxLen ?? longest;
+  if (maxLen === 0 && o.maxLen === undefined)
+    refuse(
+      'ERR_VALUE',
+      'padSequences',
+      'a maxLen, or a sequence with at least one step',
+      'empty sequences only',
+    );
   if (!Number.isSafeInteger(maxLen) || (maxLen as number) < 1)
     refuse('ERR_VALUE', 'padSequences: maxLen', 'a positive integer', quoted(maxLen));
 
@@ -50,7 +61,8 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
       for (let d = 0; d < size; d++) {
         const step = sequence[from + t];
         const v = width === undefined ? step : (step as ArrayLike<number>)[d];
-        if (typeof v !== 'number') refuse('ERR_VALUE', 'padSequences', `a number at [${n}][${from + t}]`, v);
+        if (typeof v !== 'number')
+          refuse('ERR_VALUE', 'padSequences', `a number at [${n}][${from + t}]`, quoted(v));
         data[(n * steps + to + t) * size + d] = v as number;
       }
     }
@@ -58,8 +70,15 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   const dtype = o.dtype ?? (data.every(Number.isInteger) && width === undefined ? 'int32' : 'float32');
   if (dtype !== 'int32' && dtype !== 'float32')
     refuse('ERR_VALUE', 'padSequences: dtype', "'int32' or 'float32'", quoted(dtype));
-  if (dtype === 'int32' && !data.every((v) => Number.isInteger(v)))
-    refuse('ERR_VALUE', 'padSequences', 'whole numbers for dtype int32', 'fractions');
+  if (dtype === 'int32') {
+    if (!data.every(Number.isInteger))
+      refuse('ERR_VALUE', 'padSequences', 'whole numbers for dtype int32', 'fractions');
+    const large = data.find((v) => v !== (v | 0));
+    if (large !== undefined) {
+      const wayOut = "With dtype: 'float32' they are kept to 7 digits.";
+      refuse('ERR_VALUE', 'padSequences', 'numbers that fit dtype int32', large, wayOut);
+    }
+  }
   const shape = width === undefined ? [sequences.length, steps] : [sequences.length, steps, width];
   return new Tensor(dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data), shape);
 }
@@ -78,7 +97,7 @@ function featureWidth(sequences: readonly Sequence[]): number | undefined {
           'ERR_SHAPE',
           'padSequences',
           `${wanted} at [${n}][${t}], as before`,
-          own === undefined ? step : `${own} features`,
+          own === undefined ? quoted(step) : `${own} features`,
         );
       }
       width = own;

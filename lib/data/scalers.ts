@@ -1,23 +1,32 @@
 import { readConfig } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
-import { Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import { namedTensor, Tensor, type TensorLike } from '../tensors/tensor';
 
-/** Brings features to a common scale. Fitted on training data, applied to all, saved with the model. */
+export interface ScaleOptions {
+  /** The features that the last axis holds, by their numbers when the scaler was fitted: `[0]` for forecasts of the first. Default: all. */
+  columns?: readonly number[];
+  /** Of the result. Default `'float32'` for transform, `'float64'` for inverseTransform. */
+  dtype?: 'float32' | 'float64';
+}
+
+/** Brings features to a common scale. Fitted on training data, applied to all, saved with the model. Computes in float64. */
 export interface Scaler {
   readonly type: ScalerType;
-  /** Learns the statistics of `[N, D]` or `[N, T, D]` anew. @throws ERR_VALUE for NaN or infinities */
+  /** Learns the statistics of `[N, D]` or `[N, T, D]`, or of one feature `[N]`, anew. @throws ERR_VALUE for NaN or infinities */
   fit(x: TensorLike): this;
   /** The same in pieces: adds more data to the statistics. */
   partialFit(x: TensorLike): this;
-  /** Scaled values, float32, of the same shape. */
-  transform(x: TensorLike): Tensor;
+  /** Scaled values of the same shape. */
+  transform(x: TensorLike, options?: ScaleOptions): Tensor;
   fitTransform(x: TensorLike): Tensor;
   /** Back from the scaled values. */
-  inverseTransform(x: TensorLike): Tensor;
+  inverseTransform(x: TensorLike, options?: ScaleOptions): Tensor;
   toJSON(): Record<string, unknown>;
 }
 
 export type ScalerType = 'standardScaler' | 'minMaxScaler';
+
+type Line = readonly [shift: number, scale: number, offset: number];
 
 /** Per-feature statistics, and the straight line y = (x − shift) / scale + offset that they give. */
 abstract class LinearScaler implements Scaler {
@@ -27,7 +36,7 @@ abstract class LinearScaler implements Scaler {
   protected abstract reset(width: number): void;
   protected abstract add(feature: number, value: number): void;
   /** shift, scale and offset of a feature. */
-  protected abstract line(feature: number): readonly [shift: number, scale: number, offset: number];
+  protected abstract line(feature: number): Line;
   abstract toJSON(): Record<string, unknown>;
 
   fit(x: TensorLike): this {
@@ -36,8 +45,8 @@ abstract class LinearScaler implements Scaler {
   }
 
   partialFit(x: TensorLike): this {
-    const { data, shape } = this.read(x, 'fit');
-    const width = shape[shape.length - 1] as number;
+    const { data, shape } = this.read(x, 'fit', this.width);
+    const width = shape.length === 1 ? 1 : (shape[shape.length - 1] as number);
     // Everything is proven before anything is learned.
     data.forEach((v, i) => {
       if (!Number.isFinite(v))
@@ -58,56 +67,82 @@ abstract class LinearScaler implements Scaler {
     return this;
   }
 
-  transform(x: TensorLike): Tensor {
-    return this.map(x, 'transform', (v, [shift, scale, offset]) => (v - shift) / scale + offset);
+  transform(x: TensorLike, options?: ScaleOptions): Tensor {
+    const forward = (v: number, [shift, scale, offset]: Line) => (v - shift) / scale + offset;
+    return this.map(x, 'transform', options, 'float32', forward);
   }
 
   fitTransform(x: TensorLike): Tensor {
     return this.fit(x).transform(x);
   }
 
-  inverseTransform(x: TensorLike): Tensor {
-    return this.map(x, 'inverseTransform', (v, [shift, scale, offset]) => (v - offset) * scale + shift);
+  inverseTransform(x: TensorLike, options?: ScaleOptions): Tensor {
+    const back = (v: number, [shift, scale, offset]: Line) => (v - offset) * scale + shift;
+    return this.map(x, 'inverseTransform', options, 'float64', back);
   }
 
   private map(
     x: TensorLike,
     call: string,
-    f: (v: number, line: readonly [number, number, number]) => number,
+    options: ScaleOptions | undefined,
+    usual: 'float32' | 'float64',
+    f: (v: number, line: Line) => number,
   ): Tensor {
-    if (this.width === undefined)
+    const subject = `${this.type}.${call}`;
+    const { width } = this;
+    if (width === undefined)
       throw new DeepRnnError(
         'ERR_STATE',
-        `${this.type}.${call}: expected a fitted scaler. Call fit with training data first.`,
+        `${subject}: expected a fitted scaler. Call fit with training data first.`,
       );
-    const { data, shape } = this.read(x, call);
-    const width = this.width;
-    const lines = Array.from({ length: width }, (_, d) => this.line(d));
-    return new Tensor(
-      Float32Array.from(data, (v, i) => f(v, lines[i % width] as [number, number, number])),
-      shape,
-    );
+    const o = readConfig(options, ['columns', 'dtype'], subject);
+    const columns = readColumns(o.columns, width, `${subject}: columns`);
+    const dtype = o.dtype ?? usual;
+    if (dtype !== 'float32' && dtype !== 'float64')
+      refuse('ERR_VALUE', `${subject}: dtype`, "'float32' or 'float64'", quoted(dtype));
+    const { data, shape } = this.read(x, call, columns.length, o.columns === undefined);
+    const lines = columns.map((d) => this.line(d));
+    const Values = dtype === 'float32' ? Float32Array : Float64Array;
+    const scaled = new Values(data.length);
+    data.forEach((v, i) => {
+      scaled[i] = f(v, lines[i % lines.length] as Line);
+    });
+    return new Tensor(scaled, shape);
   }
 
-  private read(x: TensorLike, call: string): Tensor {
-    const given = tensor(x);
+  /** Data with `width` features, in full precision: what float32 cannot tell apart can no longer be scaled. */
+  private read(x: TensorLike, call: string, width: number | undefined, all = false): Tensor {
+    const subject = `${this.type}.${call}`;
+    const isTensor = x instanceof Tensor || x instanceof Float32Array;
+    const given = namedTensor(subject, x, undefined, isTensor ? undefined : 'float64');
     const { shape } = given;
-    const width = shape[shape.length - 1];
+    const last = shape.length === 1 ? 1 : shape[shape.length - 1];
     const fits =
-      (shape.length === 2 || shape.length === 3) &&
-      given.size > 0 &&
-      (this.width === undefined || width === this.width);
+      shape.length >= 1 && shape.length <= 3 && given.size > 0 && (width === undefined || last === width);
     if (!fits) {
-      const features = this.width ?? 'features';
+      const features = width ?? 'features';
+      const fewer = all && width !== undefined && last !== undefined && last < width;
+      const plain = width === 1 || width === undefined ? '[N], ' : '';
       refuse(
         'ERR_SHAPE',
-        `${this.type}.${call}`,
-        `shape [N, ${features}] or [N, T, ${features}]`,
+        subject,
+        `shape ${plain}[N, ${features}] or [N, T, ${features}]`,
         `[${shape.join(', ')}]`,
+        fewer ? 'Say which of the features these are, e.g. { columns: [0] }.' : undefined,
       );
     }
     return given;
   }
+}
+
+function readColumns(given: unknown, width: number, subject: string): number[] {
+  const columns = given ?? Array.from({ length: width }, (_, d) => d);
+  const fits =
+    Array.isArray(columns) &&
+    columns.length > 0 &&
+    columns.every((d) => Number.isInteger(d) && d >= 0 && d < width);
+  if (!fits) refuse('ERR_VALUE', subject, `numbers of features from 0 to ${width - 1}`, quoted(given));
+  return columns as number[];
 }
 
 /** Mean 0 and standard deviation 1 (of the population, as scikit-learn). A feature that never changes is only shifted. */

@@ -1,7 +1,7 @@
 import { readConfig } from '../config';
-import { DeepRnnError, quoted, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { resolveName } from '../names';
-import type { Tensor } from '../tensors/tensor';
+import { Tensor } from '../tensors/tensor';
 import { type PadOptions, padSequences } from './pad';
 
 export interface VectorizerOptions {
@@ -34,10 +34,10 @@ export interface Vectorizer {
   readonly vocabulary: readonly string[];
   /** Ids of one text. */
   encode(text: string): Int32Array;
-  /** Ids of several texts, padded to one length: `[N, T]`. */
-  encodeAll(texts: Iterable<string>, options?: PadOptions): Tensor;
-  /** Text from ids; padding disappears, unknown tokens show as `\uFFFD`. */
-  decode(ids: ArrayLike<number>): string;
+  /** Ids of several texts, padded to one length: `[N, T]`. Filled and cut behind (`'post'`) where the options do not say otherwise. */
+  encodeAll(texts: Iterable<string>, options?: Omit<PadOptions, 'dtype'>): Tensor;
+  /** Text from ids `[T]`; padding disappears, unknown tokens show as `\uFFFD`. */
+  decode(ids: ArrayLike<number> | Tensor): string;
   toJSON(): Record<string, unknown>;
 }
 
@@ -96,7 +96,7 @@ class TokenVectorizer implements Vectorizer {
 
   fit(texts: string | Iterable<string>): this {
     const counts = new Map<string, number>();
-    for (const text of typeof texts === 'string' ? [texts] : texts) {
+    for (const text of typeof texts === 'string' ? [texts] : textsOf(texts, `${this.type}.fit`)) {
       for (const token of this.split(text)) counts.set(token, (counts.get(token) ?? 0) + 1);
     }
     if (counts.size === 0) refuse('ERR_VALUE', `${this.type}.fit`, 'text with at least one token', 'none');
@@ -134,15 +134,21 @@ class TokenVectorizer implements Vectorizer {
     return Int32Array.from(Array.from(this.split(text), (token) => ids.get(token) ?? unknown));
   }
 
-  encodeAll(texts: Iterable<string>, options: PadOptions = {}): Tensor {
+  encodeAll(texts: Iterable<string>, options: Omit<PadOptions, 'dtype'> = {}): Tensor {
     return padSequences(
-      Array.from(texts, (text) => this.encode(text)),
+      Array.from(textsOf(texts, `${this.type}.encodeAll`), (text) => this.encode(text)),
       { padding: 'post', truncating: 'post', ...options, dtype: 'int32' },
     );
   }
 
-  decode(ids: ArrayLike<number>): string {
+  decode(given: ArrayLike<number> | Tensor): string {
     this.known('decode');
+    const isTensor = given instanceof Tensor;
+    if (isTensor ? given.rank !== 1 : !(Array.isArray(given) || ArrayBuffer.isView(given))) {
+      const got = isTensor ? `shape [${given.shape.join(', ')}]` : quoted(given);
+      refuse('ERR_VALUE', `${this.type}.decode`, 'the ids of one text, [T]', got);
+    }
+    const ids = isTensor ? given.data : given;
     const tokens: string[] = [];
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as number;
@@ -151,7 +157,7 @@ class TokenVectorizer implements Vectorizer {
           'ERR_VALUE',
           `${this.type}.decode`,
           `ids from 0 to ${this.vocabulary.length - 1}`,
-          `${id} at position ${i}`,
+          `${show(quoted(id))} at [${i}]`,
         );
       }
       if (this.padding && id === 0) continue;
@@ -173,6 +179,14 @@ class TokenVectorizer implements Vectorizer {
     vectorizer.learn(tokens as string[]);
     return vectorizer;
   }
+}
+
+/** @throws ERR_VALUE for one text where several are meant: its characters would each count as a text */
+function textsOf(texts: unknown, subject: string): Iterable<string> {
+  const given = Object(texts) as Partial<Iterable<string>>;
+  if (typeof texts === 'string' || typeof given[Symbol.iterator] !== 'function')
+    refuse('ERR_VALUE', subject, 'an array of texts', quoted(texts));
+  return texts as Iterable<string>;
 }
 
 function charSplitter(unit: 'codePoint' | 'grapheme'): (text: string) => Iterable<string> {

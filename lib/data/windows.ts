@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
-import { Tensor, type TensorLike, tensor } from '../tensors/tensor';
+import { quoted, refuse } from '../errors';
+import { namedTensor, Tensor, type TensorLike, tensor } from '../tensors/tensor';
 
 export interface WindowOptions {
   /** Steps that the model sees. */
@@ -18,12 +18,13 @@ export interface WindowOptions {
 function positive(value: unknown, name: string, fallback?: number): number {
   const v = value ?? fallback;
   if (!Number.isSafeInteger(v) || (v as number) < 1)
-    refuse('ERR_VALUE', `slidingWindows: ${name}`, 'a positive integer', v);
+    refuse('ERR_VALUE', `slidingWindows: ${name}`, 'a positive integer', quoted(v));
   return v as number;
 }
 
 /**
- * Windows over a series `[T, D]` (or `[T]`) for forecasting: x `[N, inputSteps, D]`, y `[N, outputSteps, targets]`.
+ * Windows over a series `[T, D]` (or `[T]`) for forecasting: x `[N, inputSteps, D]`; y `[N, targets]` for one output step, as a dense
+ * layer on top of a recurrent one gives it, `[N, outputSteps, targets]` for more. float64 stays float64; everything else becomes float32.
  * @throws ERR_SHAPE when the series is too short for one window
  */
 export function slidingWindows(series: TensorLike, options: WindowOptions): { x: Tensor; y: Tensor } {
@@ -32,7 +33,7 @@ export function slidingWindows(series: TensorLike, options: WindowOptions): { x:
     ['inputSteps', 'outputSteps', 'stride', 'horizon', 'targetColumns'],
     'slidingWindows',
   );
-  const given = tensor(series);
+  const given = namedTensor('slidingWindows', series);
   const table = given.rank === 1 ? given.reshape([given.size, 1]) : given;
   if (table.rank !== 2)
     refuse('ERR_SHAPE', 'slidingWindows', 'a series [T] or [T, D]', `[${given.shape.join(', ')}]`);
@@ -53,8 +54,9 @@ export function slidingWindows(series: TensorLike, options: WindowOptions): { x:
     refuse('ERR_SHAPE', 'slidingWindows', `a series of at least ${span} steps`, `${steps} steps`);
 
   const count = Math.floor((steps - span) / stride) + 1;
-  const x = new Float32Array(count * inputSteps * width);
-  const y = new Float32Array(count * outputSteps * columns.length);
+  const Values = given.dtype === 'float64' ? Float64Array : Float32Array;
+  const x = new Values(count * inputSteps * width);
+  const y = new Values(count * outputSteps * columns.length);
   for (let n = 0; n < count; n++) {
     const start = n * stride;
     x.set(table.data.subarray(start * width, (start + inputSteps) * width), n * inputSteps * width);
@@ -67,7 +69,7 @@ export function slidingWindows(series: TensorLike, options: WindowOptions): { x:
   }
   return {
     x: new Tensor(x, [count, inputSteps, width]),
-    y: new Tensor(y, [count, outputSteps, columns.length]),
+    y: new Tensor(y, outputSteps === 1 ? [count, columns.length] : [count, outputSteps, columns.length]),
   };
 }
 

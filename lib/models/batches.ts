@@ -1,7 +1,16 @@
-import { DeepRnnError, quoted, refuse, show } from '../errors';
+import { quoted, refuse, show } from '../errors';
 import type { Loss } from '../losses/loss';
 import { Philox } from '../tensors/random';
-import { type Shape, sizeOf, type Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
+import {
+  namedTensor,
+  placeOf,
+  type Shape,
+  sizeOf,
+  type Tensor,
+  type TensorData,
+  type TensorLike,
+  tensor,
+} from '../tensors/tensor';
 
 /** First random stream of the shuffles; lower ones belong to weight initializers. */
 const SHUFFLE_STREAM = 0x80000000;
@@ -77,7 +86,8 @@ export function readExamples(
   options: ExampleOptions = {},
 ): Examples {
   const { caller } = contract;
-  const inputs = readTensor(`${caller}: x`, x, contract.inputDType === 'int32' ? 'int32' : undefined);
+  const dtype = contract.inputDType === 'int32' ? 'int32' : undefined;
+  const inputs = namedTensor(`${caller}: x`, x, undefined, dtype);
   const wanted = ['N', ...contract.inputShape.map((n) => n ?? 'any')];
   const fits =
     inputs.rank === wanted.length &&
@@ -131,7 +141,7 @@ function readInitialStates(
       const units = contract.states.get(key);
       if (units === undefined)
         refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
-      const state = readTensor(`${subject}: ${key}`, values);
+      const state = namedTensor(`${subject}: ${key}`, values);
       if (state.shape.join() !== [count, units].join()) {
         refuse(
           'ERR_SHAPE',
@@ -142,7 +152,7 @@ function readInitialStates(
       }
       const at = state.data.findIndex((v) => !Number.isFinite(v));
       if (at >= 0) {
-        const place = `[${Math.floor(at / units)}, ${at % units}]`;
+        const place = placeOf(at, state.shape);
         refuse('ERR_VALUE', `${subject}: ${key}`, 'finite numbers', `${state.data[at]} at ${place}`);
       }
       states.set(key, state);
@@ -151,19 +161,10 @@ function readInitialStates(
   return states;
 }
 
-export function readTensor(subject: string, values: TensorLike, dtype?: 'int32'): Tensor {
-  try {
-    return tensor(values, undefined, dtype);
-  } catch (error) {
-    if (!(error instanceof DeepRnnError)) throw error;
-    throw new DeepRnnError(error.code, error.message.replace(/^tensor/, subject), { cause: error });
-  }
-}
-
 /** Targets as the loss wants them; a trailing axis of 1 may be left out or be there too many. */
 function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: Shape): Tensor {
   const subject = `${contract.caller}: y`;
-  const targets = readTensor(subject, y, loss.sparse ? 'int32' : undefined);
+  const targets = namedTensor(subject, y, undefined, loss.sparse ? 'int32' : undefined);
   const wanted = loss.sparse ? output.slice(0, -1) : output;
   const trimmed = (shape: Shape) =>
     shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape;
@@ -174,7 +175,9 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
         ? 'For class indices use sparseCategoricalCrossentropy, or toCategorical(y).'
         : loss.sparse && targets.shape.join() === output.join()
           ? 'For one-hot targets use categoricalCrossentropy.'
-          : undefined;
+          : sizeOf(targets.shape) === sizeOf(wanted)
+            ? `As many values: give them that shape, e.g. tensor(y).reshape([${wanted.join(', ')}]).`
+            : undefined;
     refuse(
       'ERR_SHAPE',
       subject,
@@ -190,7 +193,7 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
         'ERR_VALUE',
         subject,
         `targets from 0 to 1 for ${loss.type}`,
-        `${targets.data[at]} at position ${at}`,
+        `${targets.data[at]} at ${placeOf(at, targets.shape)}`,
       );
   }
   return targets.reshape(wanted);
@@ -210,7 +213,7 @@ function readWeights(
   const weights = new Float32Array(rows).fill(1);
   if (sampleWeight !== undefined) {
     const subject = `${contract.caller}: sampleWeight`;
-    const given = readTensor(subject, sampleWeight);
+    const given = namedTensor(subject, sampleWeight);
     const perRow = given.shape.join() === rowShape.join();
     if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
       const either =
@@ -225,7 +228,7 @@ function readWeights(
           'ERR_VALUE',
           subject,
           'finite weights, 0 or more',
-          `${w} at position ${Math.floor(r / repeat)}`,
+          `${w} at ${placeOf(Math.floor(r / repeat), given.shape)}`,
         );
       weights[r] = w;
     }
@@ -320,8 +323,12 @@ export function* batchesOf(
 
 /** Copies rows of an array into a plan input. */
 export function copyRows(source: Tensor, indices: Uint32Array, target: TensorData): void {
-  const width = source.size / (source.shape[0] as number);
   const { data } = source;
+  if (data.length !== sizeOf(source.shape)) {
+    const got = `memory of ${data.length} values, because its buffer was transferred or resized while in use`;
+    refuse('ERR_STATE', `a tensor of shape [${source.shape.join(', ')}]`, 'its values', got);
+  }
+  const width = source.size / (source.shape[0] as number);
   for (let i = 0; i < indices.length; i++) {
     const from = (indices[i] as number) * width;
     target.set(data.subarray(from, from + width), i * width);

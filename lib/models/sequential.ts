@@ -9,13 +9,12 @@ import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from
 import { seedOption } from '../layers/options';
 import type { Metric } from '../metrics/metric';
 import { Philox } from '../tensors/random';
-import { type Shape, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
+import { namedTensor, type Shape, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type BatchGenerator,
   type DataContract,
   type ExampleOptions,
   isGenerator,
-  readTensor,
   refuseEmpty,
 } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
@@ -378,7 +377,7 @@ export class Sequential implements CallbackModel {
   contract(caller: string, x?: TensorLike): DataContract {
     this.requireAlive();
     if (!this.built && x !== undefined && caller !== 'predict') {
-      const inputs = readTensor(`${caller}: x`, x);
+      const inputs = namedTensor(`${caller}: x`, x);
       refuseEmpty(caller, inputs);
       this.build(inputs.shape.slice(1));
     }

@@ -1,7 +1,7 @@
 import type { WeightValues } from '../callbacks/callback';
 import { quoted, refuse } from '../errors';
 import type { WeightSpec } from '../layers/layer';
-import { sameShape, Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
+import { namedTensor, sameShape, Tensor, type TensorData, type TensorLike } from '../tensors/tensor';
 
 /** Weights by `layer/weight`, as `setWeights` takes them. */
 export type NamedWeights =
@@ -20,7 +20,9 @@ export function readWeights(
   return given.map(([name, values]) => {
     const spec = specs.get(name);
     if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${names}`, `'${name}'`);
-    const found = isWeightValues(values) ? new Tensor(values.data, values.shape) : tensor(values);
+    const found = isWeightValues(values)
+      ? new Tensor(values.data, values.shape)
+      : namedTensor(`setWeights: '${name}'`, values);
     if (!sameShape(found.shape, spec.shape)) {
       const wanted = `shape [${spec.shape.join(', ')}]`;
       refuse('ERR_SHAPE', `setWeights: '${name}'`, wanted, `[${found.shape.join(', ')}]`);

@@ -3,18 +3,14 @@ import { DeepRnnError, quoted, refuse, show } from '../errors';
 export type TensorDType = 'float32' | 'float64' | 'int32';
 export type TensorData = Float32Array | Float64Array | Int32Array;
 export type Shape = readonly number[];
-export type NestedArray = number | readonly NestedArray[];
+/** Numbers in arrays in arrays; the innermost may be typed arrays. */
+export type NestedArray = number | NumericView | readonly NestedArray[];
+
+/** Typed arrays of numbers. */
+export type NumericView = TensorData | Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array;
 
 /** Anything a tensor can be made from. */
-export type TensorLike =
-  | Tensor
-  | NestedArray
-  | TensorData
-  | Uint8Array
-  | Int8Array
-  | Uint16Array
-  | Int16Array
-  | Uint32Array;
+export type TensorLike = Tensor | NestedArray;
 
 /** A dense, row-major array on the JavaScript side: a typed array and its shape. Batch-major (`[N, T, D]`) for sequences. */
 export class Tensor {
@@ -62,8 +58,8 @@ export class Tensor {
   }
 
   /** The values as nested arrays. A scalar (rank 0) gives a number. */
-  toArray(): NestedArray {
-    const build = (axis: number, offset: number): NestedArray => {
+  toArray(): PlainArray {
+    const build = (axis: number, offset: number): PlainArray => {
       if (axis === this.shape.length) return this.data[offset] as number;
       const stride = sizeOf(this.shape.slice(axis + 1));
       return Array.from({ length: this.shape[axis] as number }, (_, i) =>
@@ -76,6 +72,15 @@ export class Tensor {
   toString(): string {
     return `Tensor(${this.dtype} [${this.shape.join(', ')}])`;
   }
+}
+
+/** What {@link Tensor.toArray} gives. */
+export type PlainArray = number | readonly PlainArray[];
+
+/** The place of element `flat` of an array, as messages write it: `[2, 0, 1]`. */
+export function placeOf(flat: number, shape: Shape): string {
+  const place = shape.map((n, axis) => Math.floor(flat / sizeOf(shape.slice(axis + 1))) % n);
+  return `[${place.join(', ')}]`;
 }
 
 /** Number of values in an array of this shape. */
@@ -114,34 +119,51 @@ export function asTyped(values: ArrayLike<number>, dtype: TensorDType): TensorDa
  * @throws ERR_VALUE for entries that are not numbers, or fractions when dtype is int32.
  */
 export function tensor(values: TensorLike, shape?: Shape, dtype?: TensorDType): Tensor {
-  if (values instanceof Tensor) {
-    const data = dtype && dtype !== values.dtype ? convert(values.data, dtype, 'tensor') : values.data;
-    return new Tensor(data, shape ?? values.shape);
-  }
-  if (ArrayBuffer.isView(values)) {
-    if (values instanceof DataView)
-      refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', quoted(values));
-    const flat = values as Exclude<typeof values, DataView>;
-    const natural =
-      flat instanceof Int32Array ? 'int32' : flat instanceof Float64Array ? 'float64' : 'float32';
-    return new Tensor(convert(flat, dtype ?? natural, 'tensor'), shape ?? [flat.length]);
-  }
-  if (typeof values !== 'number' && !Array.isArray(values)) {
-    refuse('ERR_VALUE', 'tensor', 'a typed array, a Tensor or nested arrays', quoted(values));
-  }
-  const nested = values as NestedArray;
-  const found = shapeOfNested(nested);
-  const flat = new Float64Array(sizeOf(found));
-  fillFromNested(nested, found, flat);
-  return new Tensor(convert(flat, dtype ?? 'float32', 'tensor'), shape ?? found);
+  return namedTensor('tensor', values, shape, dtype);
 }
 
-function convert(values: ArrayLike<number>, dtype: TensorDType, subject: string): TensorData {
+/** The same for a part of a call, which messages then name. */
+export function namedTensor(subject: string, values: TensorLike, shape?: Shape, dtype?: TensorDType): Tensor {
+  if (values instanceof Tensor) {
+    const { data } = values;
+    const converted = dtype && dtype !== values.dtype ? convert(data, dtype, subject, values.shape) : data;
+    return new Tensor(converted, shape ?? values.shape);
+  }
+  if (isNumericView(values)) {
+    const natural =
+      values instanceof Int32Array ? 'int32' : values instanceof Float64Array ? 'float64' : 'float32';
+    const own = shape ?? [values.length];
+    return new Tensor(convert(values, dtype ?? natural, subject, own), own);
+  }
+  if (typeof values !== 'number' && !Array.isArray(values)) {
+    refuse('ERR_VALUE', subject, 'a typed array, a Tensor or nested arrays', quoted(values));
+  }
+  const nested = values as NestedArray;
+  const found = shapeOfNested(nested, subject);
+  const flat = new Float64Array(sizeOf(found));
+  fillFromNested(nested, found, flat, subject);
+  return new Tensor(convert(flat, dtype ?? 'float32', subject, found), shape ?? found);
+}
+
+/** A typed array of numbers: no DataView, and no BigInts. */
+function isNumericView(values: unknown): values is NumericView {
+  return (
+    ArrayBuffer.isView(values) &&
+    !(values instanceof DataView) &&
+    !(values instanceof BigInt64Array || values instanceof BigUint64Array)
+  );
+}
+
+const isArray = (values: unknown): values is ArrayLike<NestedArray> =>
+  Array.isArray(values) || isNumericView(values);
+
+function convert(values: ArrayLike<number>, dtype: TensorDType, subject: string, shape: Shape): TensorData {
   if (dtype === 'int32' && !(values instanceof Int32Array)) {
     for (let i = 0; i < values.length; i++) {
       const v = values[i] as number;
       if (!Number.isInteger(v) || v < -2147483648 || v > 2147483647) {
-        refuse('ERR_VALUE', subject, 'whole numbers for dtype int32', `${v} at position ${i}`);
+        const wanted = Number.isInteger(v) ? 'numbers that fit dtype int32' : 'whole numbers for dtype int32';
+        refuse('ERR_VALUE', subject, wanted, `${v} at ${placeOf(i, shape)}`);
       }
     }
   }
@@ -150,45 +172,45 @@ function convert(values: ArrayLike<number>, dtype: TensorDType, subject: string)
 
 const MOST_AXES = 16;
 
-function shapeOfNested(values: NestedArray): number[] {
+function shapeOfNested(values: NestedArray, subject: string): number[] {
   const shape: number[] = [];
-  for (let v: NestedArray | undefined = values; Array.isArray(v); v = v[0]) {
+  for (let v: NestedArray | undefined = values; isArray(v); v = v[0]) {
     // An array that holds itself would never end.
     if (shape.length === MOST_AXES)
-      refuse('ERR_SHAPE', 'tensor', `arrays nested at most ${MOST_AXES} deep`, 'a deeper nesting');
+      refuse('ERR_SHAPE', subject, `arrays nested at most ${MOST_AXES} deep`, 'a deeper nesting');
     shape.push(v.length);
   }
   return shape;
 }
 
-function fillFromNested(values: NestedArray, shape: Shape, out: Float64Array): void {
+function fillFromNested(values: NestedArray, shape: Shape, out: Float64Array, subject: string): void {
   let at = 0;
   const path: number[] = [];
   const where = () => (path.length ? `[${path.join('][')}]` : 'the top');
   const walk = (v: NestedArray, axis: number): void => {
     if (axis === shape.length) {
-      if (Array.isArray(v)) {
+      if (isArray(v)) {
         throw new DeepRnnError(
           'ERR_SHAPE',
-          `tensor: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`,
+          `${subject}: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`,
         );
       }
-      if (typeof v !== 'number') refuse('ERR_VALUE', 'tensor', `a number at ${where()}`, v);
+      if (typeof v !== 'number') refuse('ERR_VALUE', subject, `a number at ${where()}`, quoted(v));
       out[at++] = v as number;
       return;
     }
-    if (!Array.isArray(v) || v.length !== shape[axis]) {
-      const got = Array.isArray(v) ? `length ${v.length}` : show(v);
+    if (!isArray(v) || v.length !== shape[axis]) {
+      const got = isArray(v) ? `length ${v.length}` : show(quoted(v));
       throw new DeepRnnError(
         'ERR_SHAPE',
-        `tensor: ragged input: expected an array of length ${shape[axis]} at ${where()}, got ${got}. Pad sequences to one length with padSequences.`,
+        `${subject}: ragged input: expected an array of length ${shape[axis]} at ${where()}, got ${got}. Pad sequences to one length with padSequences.`,
       );
     }
-    v.forEach((child, i) => {
+    for (let i = 0; i < v.length; i++) {
       path.push(i);
-      walk(child, axis + 1);
+      walk(v[i] as NestedArray, axis + 1);
       path.pop();
-    });
+    }
   };
   walk(values, 0);
 }

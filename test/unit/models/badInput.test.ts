@@ -56,7 +56,7 @@ describe('bad data', () => {
     const labels = Float32Array.from(y.data);
     labels[2] = 0.5;
     expect(await message(() => compiled().fit(x, tensor(labels)))).toBe(
-      'fit: y: expected whole numbers for dtype int32, got 0.5 at position 2.',
+      'fit: y: expected whole numbers for dtype int32, got 0.5 at [2].',
     );
   });
 
@@ -92,12 +92,22 @@ describe('bad data', () => {
     );
   });
 
+  test('memory that was handed away while it was in use', async () => {
+    const values = Float32Array.from(x.data);
+    const give = { onBatchEnd: () => void structuredClone(values, { transfer: [values.buffer] }) };
+    expect(
+      await message(() => compiled().fit(tensor(values, x.shape), y, { batchSize: 5, callbacks: [give] })),
+    ).toBe(
+      'a tensor of shape [20, 6, 4]: expected its values, got memory of 0 values, because its buffer was transferred or resized while in use.',
+    );
+  });
+
   test('sample weights that do not fit, or are negative', async () => {
     expect(await message(() => compiled().fit(x, y, { sampleWeight: [1, 2] }))).toBe(
       'fit: sampleWeight: expected shape [20], got [2].',
     );
     expect(await message(() => compiled().fit(x, y, { sampleWeight: new Float32Array(20).fill(-1) }))).toBe(
-      'fit: sampleWeight: expected finite weights, 0 or more, got -1 at position 0.',
+      'fit: sampleWeight: expected finite weights, 0 or more, got -1 at [0].',
     );
   });
 });
@@ -170,7 +180,7 @@ describe('bad models', () => {
     const model = sequential([layers.dense({ units: 1, activation: 'sigmoid', inputShape: [1] })]);
     model.compile({ loss: 'binaryCrossentropy' });
     expect(await message(() => model.fit([[1], [2]], [[1], [5]]))).toBe(
-      'fit: y: expected targets from 0 to 1 for binaryCrossentropy, got 5 at position 1.',
+      'fit: y: expected targets from 0 to 1 for binaryCrossentropy, got 5 at [1, 0].',
     );
   });
 
