@@ -3,9 +3,13 @@ import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { Callback, CallbackModel, Logs } from './callback';
 import { Monitor, type MonitorOptions } from './monitor';
+import { checkTemplate, fillIn } from './pathTemplate';
 
 export interface ModelCheckpointOptions extends MonitorOptions {
-  /** The file; `{epoch}` (counted from 1) and names of the logs are filled in, `{val_loss:4}` with four decimals. */
+  /**
+   * The file; `{epoch}` (counted from 1) and names of the logs are filled in, `{val_loss:4}` with four decimals. Keras's
+   * `{epoch:02d}` and `{val_loss:.4f}` do as well.
+   */
   path: string;
   /** Only when the monitored number has improved. Default false. */
   saveBestOnly?: boolean;
@@ -43,8 +47,7 @@ class ModelCheckpoint implements Callback {
       'keep',
     ] as const;
     const o = readConfig(options, known, SUBJECT) as unknown as ModelCheckpointOptions;
-    if (typeof o.path !== 'string' || o.path === '')
-      refuse('ERR_VALUE', `${SUBJECT}: path`, 'a file name', o.path);
+    checkTemplate(`${SUBJECT}: path`, o.path);
     const { saveFreq = 'epoch', keep } = o;
     if (saveFreq !== 'epoch' && !(Number.isSafeInteger(saveFreq) && saveFreq >= 1)) {
       refuse('ERR_VALUE', `${SUBJECT}: saveFreq`, "'epoch' or a number of batches", saveFreq);
@@ -83,7 +86,7 @@ class ModelCheckpoint implements Callback {
       if (!this.monitor.improves(value, this.best)) return;
       this.best = value;
     }
-    const file = fillIn(this.options.path, { epoch: this.epoch + 1, ...logs });
+    const file = fillIn(`${SUBJECT}: path`, this.options.path, { epoch: this.epoch + 1, ...logs });
     this.written = [...this.written.filter((f) => f !== file), file];
     await this.model?.save(file, { checkpoint: this.options.checkpoint ?? true });
     const { keep } = this.options;
@@ -101,21 +104,6 @@ class ModelCheckpoint implements Callback {
     this.batches = batches;
     this.written = [...written];
   }
-}
-
-/** `{name}` and `{name:digits}` replaced by numbers. @throws ERR_VALUE for a name that the logs do not have */
-function fillIn(path: string, values: Logs): string {
-  return path.replace(/\{(\w+)(?::(\d+))?\}/g, (_, name: string, digits?: string) => {
-    const value = values[name];
-    if (value === undefined)
-      return refuse(
-        'ERR_VALUE',
-        `${SUBJECT}: path`,
-        `names among ${Object.keys(values).join(', ')}`,
-        `{${name}}`,
-      );
-    return digits === undefined ? String(value) : value.toFixed(Number(digits));
-  });
 }
 
 export function modelCheckpoint(options: ModelCheckpointOptions): Callback {

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { callbacks } from '../../../lib';
+import { callbacks, type Logs } from '../../../lib';
 import { drive, FakeModel, goOn, losses, params } from './fakeModel';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-callbacks-'));
@@ -138,6 +138,15 @@ test('learningRateScheduler sets the rate of every epoch', async () => {
   expect(model.learningRate).toBe(0.025);
 });
 
+test('learningRateScheduler writes the rate into the logs', async () => {
+  const callback = callbacks.learningRateScheduler(() => 0.5);
+  const logs: Logs = { loss: 1 };
+  await callback.onTrainBegin?.(new FakeModel(), params);
+  await callback.onEpochBegin?.(0);
+  await callback.onEpochEnd?.(0, logs);
+  expect(logs['learningRate']).toBe(0.5);
+});
+
 test('terminateOnNaN stops at the first loss that is not finite', async () => {
   expect(await drive(callbacks.terminateOnNaN(), new FakeModel(), losses(1, Number.NaN, 1))).toBe(2);
   expect(
@@ -179,6 +188,22 @@ describe('modelCheckpoint', () => {
     const often = new FakeModel();
     await drive(callbacks.modelCheckpoint({ path: 'often', saveFreq: 3 }), often, losses(1, 1));
     expect(often.saved).toHaveLength(2);
+  });
+
+  test("names in Keras's form", async () => {
+    const model = new FakeModel();
+    const path = 'run-{epoch:02d}-{val_loss:.3f}-{loss:07.2f}-{epoch:3d}';
+    await drive(callbacks.modelCheckpoint({ path }), model, losses(1.2346, 0.5));
+    expect(model.saved.map((s) => s.path)).toEqual(['run-01-1.235-0002.47-  1', 'run-02-0.500-0001.00-  2']);
+    await expect(
+      drive(callbacks.modelCheckpoint({ path: '{loss:d}' }), new FakeModel(), losses(0.3)),
+    ).rejects.toThrow('callbacks.modelCheckpoint: path: expected a whole number for {loss:d}, got 0.6.');
+  });
+
+  test.each(['{epoch:x}', '{epoch', '}', '{}', '{val loss}'])('%s would stay in the file name', (left) => {
+    expect(() => callbacks.modelCheckpoint({ path: `run-{epoch}-${left}` })).toThrow(
+      `callbacks.modelCheckpoint: path: expected numbers written as {name}, {name:4}, {name:02d} or {name:.4f}, got '${left}'.`,
+    );
   });
 
   test('a name that the logs do not have', async () => {
