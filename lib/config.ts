@@ -1,4 +1,4 @@
-import { DeepRnnError, quoted, refuse } from './errors';
+import { DeepRnnError, quoted, refuse, show } from './errors';
 import { nearestName, toCamelCase } from './names';
 
 /**
@@ -29,4 +29,60 @@ export function readConfig<K extends string>(
     if (value !== undefined) read[name] = value;
   }
   return read;
+}
+
+/** Accepted with every value. */
+export const ANY = 'any value';
+
+/** Options of Keras, in camelCase, that change nothing here, each with the values at which that is so. */
+export type Harmless = Readonly<Record<string, readonly unknown[] | typeof ANY>>;
+
+/** Keras's name of a precision, also where it is written as a policy. */
+function plainDType(value: unknown): unknown {
+  const policy = (value as { config?: { name?: unknown } } | null)?.config?.name;
+  return policy ?? value;
+}
+
+/** Keras's options without those that say nothing: null, and the harmless ones. @throws ERR_VALUE for a value that cannot be honoured */
+export function withoutHarmless(
+  options: Readonly<Record<string, unknown>>,
+  harmless: Harmless,
+  subject: string,
+): Record<string, unknown> {
+  const left: Record<string, unknown> = {};
+  for (const [key, given] of Object.entries(options)) {
+    const name = toCamelCase(key);
+    const accepted = Object.hasOwn(harmless, name) ? harmless[name] : undefined;
+    const value = name === 'dtype' ? plainDType(given) : given;
+    if (accepted === undefined) left[key] = given;
+    else if (accepted !== ANY && value !== null && !accepted.includes(value))
+      refuse(
+        'ERR_VALUE',
+        `${subject}: ${key}`,
+        accepted.map((v) => show(quoted(v))).join(' or '),
+        quoted(value),
+      );
+  }
+  return left;
+}
+
+/**
+ * A part and its options, from a name, from `{ type, …options }`, or from Keras's `{ class_name, config }`, in which null stands for not
+ * given.
+ */
+export function readSpec(
+  spec: unknown,
+  subject: string,
+  harmless: Harmless = {},
+): { type: unknown; options: Record<string, unknown> } {
+  if (typeof spec !== 'object' || spec === null) return { type: spec, options: {} };
+  const { className, class_name = className, config } = spec as Record<string, unknown>;
+  if (class_name === undefined) {
+    const { type, ...options } = spec as Record<string, unknown>;
+    return { type: type ?? spec, options };
+  }
+  // Plain functions are written as { class_name: 'function', config: 'relu' }.
+  if (typeof config === 'string') return { type: config, options: {} };
+  const given = Object.entries((config ?? {}) as object).filter(([, value]) => value !== null);
+  return { type: class_name, options: withoutHarmless(Object.fromEntries(given), harmless, subject) };
 }

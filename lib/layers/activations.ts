@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { readConfig, readSpec } from '../config';
 import { refuse } from '../errors';
 import { resolveName } from '../names';
 import { type ActivationKind, activationCodes } from '../plan/codes';
@@ -21,11 +21,10 @@ const defaultAlpha: Readonly<Partial<Record<ActivationKind, number>>> = { elu: 1
 /** An activation from what the user gave. @throws ERR_VALUE with the nearest known name */
 export function resolveActivation(spec: unknown, subject: string): ActivationAttrs {
   if (spec === null || spec === undefined) return { kind: 'linear', alpha: 0 };
-  const isObject = typeof spec === 'object';
-  const config = isObject ? readConfig(spec, ['type', 'alpha'], subject) : { type: spec };
-  const name = resolveName(config.type, [...kinds, ...Object.keys(aliases)], subject);
+  const { type, options } = readSpec(spec, subject);
+  const name = resolveName(type, [...kinds, ...Object.keys(aliases)], subject);
   const kind = aliases[name] ?? (name as ActivationKind);
-  const { alpha: given } = config as { alpha?: unknown };
+  const { alpha: given } = readConfig(options, ['alpha'], subject);
   const usual = defaultAlpha[kind];
   if (usual === undefined) {
     if ((given ?? 0) !== 0) refuse('ERR_VALUE', subject, `no alpha for '${kind}'`, given);

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ConstraintKind } from '../plan/codes';
@@ -67,15 +67,12 @@ export type ConstraintSpec =
   | ({ type: string } & Record<string, unknown>)
   | null;
 
-/** A constraint from its name, its configuration `{ type, … }`, or itself; nothing for null or undefined. */
+/** A constraint from its name, its configuration `{ type, … }` or Keras's, or itself; nothing for null or undefined. */
 export function resolveConstraint(spec: unknown, subject: string): Constraint | undefined {
   if (spec === undefined || spec === null) return undefined;
   if (typeof spec === 'object' && typeof (spec as Constraint).getConfig === 'function')
     return spec as Constraint;
+  const { type, options } = readSpec(spec, subject);
   const names = Object.keys(constraints) as (keyof typeof constraints)[];
-  if (typeof spec === 'object' && 'type' in spec) {
-    const { type, ...config } = spec as { type: string };
-    return constraints[resolveName(type, names, subject)](config);
-  }
-  return constraints[resolveName(spec, names, subject)]();
+  return constraints[resolveName(type, names, subject)](options);
 }

@@ -1,10 +1,11 @@
-import { resolveName } from '../names';
+import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
 import { Dense, type DenseConfig } from './dense';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
 import { Gru, type GruConfig } from './gru';
 import { Input, type InputConfig } from './input';
+import { fromKeras } from './kerasLayers';
 import type { Layer } from './layer';
 import { Lstm, type LstmConfig } from './lstm';
 import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
@@ -21,10 +22,14 @@ export const layers = {
   activation: (config: ActivationConfig): Layer => new Activation(config),
 };
 
-/** A layer from its type and configuration, as `getConfig` gives them. */
+/** Keras's other name. */
+const aliases: Readonly<Record<string, keyof typeof layers>> = { inputLayer: 'input' };
+
+/** A layer from its type and configuration, as `getConfig` gives them or as Keras writes them. */
 export function layerFromConfig(type: string, config: Record<string, unknown>): Layer {
   const names = Object.keys(layers) as (keyof typeof layers)[];
-  return (layers[resolveName(type, names, 'layer type')] as (config: unknown) => Layer)(config);
+  const name = resolveName(aliases[toCamelCase(String(type))] ?? type, names, 'layer type');
+  return (layers[name] as (config: unknown) => Layer)(fromKeras(name, config));
 }
 
 export { constraints } from './constraints';

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import { Philox } from '../tensors/random';
@@ -254,14 +254,11 @@ export type InitializerSpec =
   | Initializer
   | ({ type: string } & Record<string, unknown>);
 
-/** An initializer from its name, its configuration `{ type, … }`, or itself. */
+/** An initializer from its name, its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveInitializer(spec: unknown, subject: string): Initializer {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Initializer).sample === 'function')
     return spec as Initializer;
-  const names = Object.keys(initializers) as InitializerName[];
-  if (typeof spec === 'object' && spec !== null && 'type' in spec) {
-    const { type, ...config } = spec as { type: string };
-    return (initializers[resolveName(type, names, subject)] as (config: object) => Initializer)(config);
-  }
-  return (initializers[resolveName(spec, names, subject)] as () => Initializer)();
+  const { type, options: config } = readSpec(spec, subject, { dtype: ['float32'] });
+  const name = resolveName(type, Object.keys(initializers) as InitializerName[], subject);
+  return (initializers[name] as (config: object) => Initializer)(config);
 }

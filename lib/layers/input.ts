@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
+import { checkInputShape, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
 
 export interface InputConfig {
   name?: string;
@@ -23,15 +23,19 @@ export class Input extends Layer {
       ['name', 'shape', 'batchSize', 'dtype', 'trainable', 'inputShape', 'batchInputShape'],
       'layers.input',
     );
-    const shape = o.shape ?? o.inputShape;
+    const whole = o.batchInputShape;
+    if (whole !== undefined) checkInputShape('layers.input: batchInputShape', whole);
+    const [wholeBatch, ...wholeShape] = (whole ?? []) as readonly (number | null)[];
+    const shape = o.shape ?? o.inputShape ?? (whole === undefined ? undefined : wholeShape);
+    const batchSize = o.batchSize ?? wholeBatch ?? undefined;
     if (!Array.isArray(shape))
       refuse('ERR_SHAPE', 'layers.input: shape', 'an array of positive integers or null', shape);
     const named = o.name === undefined ? {} : { name: o.name as string };
     super('input', {
       ...named,
-      ...(o.batchSize === undefined
+      ...(batchSize === undefined
         ? { inputShape: shape }
-        : { batchInputShape: [o.batchSize as number, ...shape] }),
+        : { batchInputShape: [batchSize as number, ...shape] }),
     } as LayerConfig);
     const dtype = o.dtype ?? 'float32';
     if (dtype !== 'float32' && dtype !== 'int32')

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 
@@ -49,15 +49,12 @@ export type RegularizerSpec =
   | ({ type: string } & Record<string, unknown>)
   | null;
 
-/** A regularizer from its name, its configuration `{ type, … }`, or itself; nothing for null or undefined. */
+/** A regularizer from its name, its configuration `{ type, … }` or Keras's, or itself; nothing for null or undefined. */
 export function resolveRegularizer(spec: unknown, subject: string): Regularizer | undefined {
   if (spec === undefined || spec === null) return undefined;
   if (typeof spec === 'object' && typeof (spec as Regularizer).getConfig === 'function')
     return spec as Regularizer;
+  const { type, options } = readSpec(spec, subject);
   const names = Object.keys(regularizers) as (keyof typeof regularizers)[];
-  if (typeof spec === 'object' && 'type' in spec) {
-    const { type, ...config } = spec as { type: string };
-    return regularizers[resolveName(type, names, subject)](config);
-  }
-  return regularizers[resolveName(spec, names, subject)]();
+  return regularizers[resolveName(type, names, subject)](options);
 }

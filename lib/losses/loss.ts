@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { ANY, type Harmless, readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { LossKind } from '../plan/codes';
@@ -95,12 +95,18 @@ const short: Readonly<Record<string, LossName>> = {
   kullbackLeiblerDivergence: 'klDivergence',
 };
 
-/** A loss from its name, its configuration `{ type, … }`, or itself. */
+const kerasOptions: Harmless = {
+  name: ANY,
+  reduction: ['sum_over_batch_size', 'auto'],
+  dtype: ['float32'],
+  axis: [-1],
+};
+
+/** A loss from its name, its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveLoss(spec: unknown, subject = 'loss'): Loss {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Loss).getConfig === 'function')
     return spec as Loss;
-  const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
-  const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
+  const { type, options } = readSpec(spec, subject, kerasOptions);
   const known = [...names, ...Object.keys(short)];
   const name = resolveName(type, known, subject);
   return losses[short[name] ?? (name as LossName)](options);

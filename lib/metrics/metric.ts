@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { type Harmless, readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { MetricAttrs } from '../plan/types';
@@ -282,7 +282,7 @@ const short: Readonly<Record<string, MetricName>> = {
   sparseCategoricalCrossentropy: 'crossentropy',
 };
 
-/** A metric for a model, from its name, its configuration `{ type, … }`, or a template. Named as it was asked for. */
+/** A metric for a model, from its name, its configuration `{ type, … }` or Keras's, or a template. Named as it was asked for. */
 export function resolveMetric(spec: unknown, context: MetricContext): Metric {
   const made = templateOf(spec);
   const { attrs, result } = made.template.bind(context);
@@ -291,12 +291,19 @@ export function resolveMetric(spec: unknown, context: MetricContext): Metric {
   return { name, attrs, result, getConfig: () => ({ type: made.template.type, ...config, name }) };
 }
 
+const kerasOptions: Harmless = {
+  dtype: ['float32'],
+  multiLabel: [false],
+  fromLogits: [false],
+  fromSortedIds: [false],
+  reduction: ['sum_over_batch_size', 'auto'],
+};
+
 function templateOf(spec: unknown): { template: MetricTemplate; asked: string } {
   if (typeof spec === 'object' && spec !== null && typeof (spec as MetricTemplate).bind === 'function') {
     return { template: spec as MetricTemplate, asked: (spec as MetricTemplate).type };
   }
-  const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
-  const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
+  const { type, options } = readSpec(spec, 'compile: metrics', kerasOptions);
   const asked = resolveName(type, [...Object.keys(metrics), ...Object.keys(short)], 'compile: metrics');
   const name = short[asked] ?? (asked as MetricName);
   return { template: (metrics[name] as (o: object) => MetricTemplate)(options), asked };

@@ -1,18 +1,54 @@
+import { readSpec } from '../config';
+import { quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
 import { Sequential, type SequentialConfig } from './sequential';
 
-/** A new model, with new weights, from a configuration. */
-export function sequentialFromConfig(config: SequentialConfig): Sequential {
+/** A sequential model as Keras writes it: `model.to_json()`, parsed, or `model.get_config()`. */
+export type KerasSequentialConfig =
+  | { readonly class_name: string; readonly config: object }
+  | { readonly layers: readonly { readonly class_name: string; readonly config: object }[] };
+
+/** A new model, with new weights, from a configuration: what `getConfig` gives, or Keras's. */
+export function sequentialFromConfig(config: SequentialConfig | KerasSequentialConfig): Sequential {
   return modelFromConfig(config, { draw: true });
 }
 
 /** @param options draw: false where weights from a file come next, which makes drawing new ones a waste of time */
-export function modelFromConfig(config: SequentialConfig, options: { readonly draw: boolean }): Sequential {
-  const model = new Sequential(
-    config.layers.map(({ type, config: layer }) => layerFromConfig(type, layer)),
-    { name: config.name, seed: config.seed },
-    options.draw,
+export function modelFromConfig(
+  given: SequentialConfig | KerasSequentialConfig,
+  options: { readonly draw: boolean },
+): Sequential {
+  const subject = 'sequentialFromConfig';
+  if (typeof given !== 'object' || given === null)
+    refuse('ERR_VALUE', subject, 'the configuration of a model', quoted(given));
+  const { type, options: inner } = readSpec(given, subject);
+  const isKerasModel = 'class_name' in given;
+  if (isKerasModel && type !== 'Sequential')
+    refuse('ERR_VALUE', `${subject}: class_name`, "'Sequential'", quoted(type));
+  const config = (isKerasModel ? inner : given) as Partial<SequentialConfig> & {
+    build_input_shape?: (number | null)[];
+  };
+  const { layers, name, seed, buildInputShape, build_input_shape: withBatch } = config;
+  if (!Array.isArray(layers)) refuse('ERR_VALUE', `${subject}: layers`, 'an array of layers', quoted(layers));
+  const entries = (layers as readonly unknown[]).map((entry, i) =>
+    readEntry(entry, `${subject}: layers[${i}]`),
   );
-  if (config.buildInputShape) model.build(config.buildInputShape);
+  const made = entries.map(({ type: own, config: layer }, i) => {
+    // Keras's input says float32 also where an embedding then reads ids from it.
+    const readsIds = /^input/i.test(own) && /^embedding$/i.test(entries[i + 1]?.type ?? '');
+    return layerFromConfig(own, readsIds ? { ...layer, dtype: 'int32' } : layer);
+  });
+  const named = { ...(name ? { name } : {}), ...(seed === undefined ? {} : { seed }) };
+  const model = new Sequential(made, named, options.draw);
+  // Keras's shape has the batch size in front.
+  const shape = buildInputShape ?? withBatch?.slice(1);
+  if (shape) model.build(shape);
   return model;
+}
+
+function readEntry(entry: unknown, subject: string): { type: string; config: Record<string, unknown> } {
+  const { type, class_name = type, config } = Object(entry) as Record<string, unknown>;
+  if (typeof class_name !== 'string' || typeof config !== 'object' || config === null)
+    refuse('ERR_VALUE', subject, '{ type, config } or { class_name, config }', quoted(entry));
+  return { type: class_name as string, config: config as Record<string, unknown> };
 }

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { ANY, type Harmless, readConfig, readSpec } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ClipMode, OptimizerKind } from '../plan/codes';
@@ -321,11 +321,20 @@ export type OptimizerSpec =
   | Optimizer
   | ({ type: string } & Record<string, unknown>);
 
-/** An optimizer from its name, its configuration `{ type, … }`, or itself. */
+const kerasOptions: Harmless = {
+  name: ANY,
+  useEma: [false],
+  emaMomentum: ANY,
+  emaOverwriteFrequency: ANY,
+  jitCompile: ANY,
+  isLegacyOptimizer: ANY,
+  decay: [0],
+};
+
+/** An optimizer from its name, its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveOptimizer(spec: unknown, subject = 'compile: optimizer'): Optimizer {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Optimizer).hyper === 'function')
     return spec as Optimizer;
-  const isConfig = typeof spec === 'object' && spec !== null && 'type' in spec;
-  const { type, ...options } = isConfig ? (spec as { type: string }) : { type: spec };
+  const { type, options } = readSpec(spec, subject, kerasOptions);
   return optimizers[resolveName(type, Object.keys(optimizers) as OptimizerName[], subject)](options);
 }

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { ANY, readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 
@@ -231,14 +231,15 @@ export type ScheduleName = keyof typeof schedules;
 /** Keras's other name. */
 const aliases: Readonly<Record<string, ScheduleName>> = { piecewiseConstantDecay: 'piecewiseConstant' };
 
-/** A schedule from its configuration `{ type, … }`, or itself. */
+/** A schedule from its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveSchedule(spec: unknown, subject: string): Schedule {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Schedule).at === 'function')
     return spec as Schedule;
-  if (typeof spec !== 'object' || spec === null || !('type' in spec))
+  if (typeof spec !== 'object' || spec === null)
     refuse('ERR_VALUE', subject, 'a number or a schedule', quoted(spec));
-  const { type, ...config } = spec as { type: string };
+  const { type, options } = readSpec(spec, subject, { name: ANY });
+  if (typeof type !== 'string') refuse('ERR_VALUE', subject, 'a number or a schedule', quoted(spec));
   const name = resolveName(type, [...Object.keys(schedules), ...Object.keys(aliases)], subject);
   const make = schedules[aliases[name] ?? (name as ScheduleName)] as (config: object) => Schedule;
-  return make(config);
+  return make(options);
 }

@@ -1,0 +1,47 @@
+import { ANY, type Harmless, withoutHarmless } from '../config';
+import { toCamelCase } from '../names';
+
+/** Layer options of Keras that change nothing here, with the values at which that is so. */
+const harmless: Harmless = {
+  dtype: ['float32'],
+  autocast: ANY,
+  // How Keras computes, not what.
+  unroll: ANY,
+  implementation: ANY,
+  useCudnn: ANY,
+  returnState: [false],
+  timeMajor: [false],
+  zeroOutputForMask: [false],
+  maskZero: [false],
+  sparse: [false],
+  ragged: [false],
+  optional: [false],
+  loraRank: [null],
+  quantizationConfig: [null],
+};
+
+/** What an input layer reads is more than a precision. */
+const { dtype: _, ...harmlessForInput } = harmless;
+
+/**
+ * A layer's configuration as Keras writes it, in the terms of this library. Options at values that mean nothing here go; null, which
+ * Keras writes for what was not given, stays only where it means something (no activation).
+ * @throws ERR_VALUE, naming the option, for a value that cannot be honoured
+ */
+export function fromKeras(type: string, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const isInput = /^input/i.test(type);
+  const name =
+    typeof config['name'] === 'string' ? `layer '${config['name']}'` : `layers.${toCamelCase(type)}`;
+  const left = withoutHarmless(config, isInput ? harmlessForInput : harmless, name);
+  const options: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(left)) {
+    const camel = toCamelCase(key);
+    if (value === null && camel !== 'activation') continue;
+    options[camel === 'batchShape' ? 'batchInputShape' : key] = value;
+  }
+  // A fixed length, in Keras 2 an option of the embedding.
+  const { input_length, inputLength = input_length, ...rest } = options;
+  if (inputLength === undefined) return rest;
+  const shaped = Object.keys(rest).some((key) => /^(batch)?inputshape$/i.test(toCamelCase(key)));
+  return shaped ? rest : { ...rest, inputShape: [inputLength] };
+}

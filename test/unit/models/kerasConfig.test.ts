@@ -1,0 +1,237 @@
+import { initializers, layers, sequential, sequentialFromConfig } from '../../../lib';
+import { refusal } from '../refusal';
+
+const policy = {
+  module: 'keras',
+  class_name: 'DTypePolicy',
+  config: { name: 'float32' },
+  registered_name: null,
+};
+const initializer = (class_name: string, config: object = { seed: null }) => ({
+  module: 'keras.initializers',
+  class_name,
+  config,
+  registered_name: null,
+});
+
+/** What Keras 3 writes for a small model, `json.loads(model.to_json())`. */
+const keras3 = {
+  module: 'keras',
+  class_name: 'Sequential',
+  config: {
+    name: 'reader',
+    trainable: true,
+    dtype: policy,
+    layers: [
+      {
+        module: 'keras.layers',
+        class_name: 'InputLayer',
+        config: { batch_shape: [null, 12], dtype: 'float32', sparse: false, ragged: false, name: 'ids' },
+        registered_name: null,
+      },
+      {
+        module: 'keras.layers',
+        class_name: 'Embedding',
+        config: {
+          name: 'embedding',
+          trainable: true,
+          dtype: policy,
+          input_dim: 50,
+          output_dim: 6,
+          embeddings_initializer: initializer('RandomUniform', { minval: -0.05, maxval: 0.05, seed: null }),
+          embeddings_regularizer: null,
+          activity_regularizer: null,
+          embeddings_constraint: null,
+          mask_zero: false,
+        },
+        registered_name: null,
+        build_config: { input_shape: [null, 12] },
+      },
+      {
+        module: 'keras.layers',
+        class_name: 'GRU',
+        config: {
+          name: 'gru',
+          trainable: true,
+          dtype: policy,
+          return_sequences: true,
+          return_state: false,
+          go_backwards: false,
+          stateful: false,
+          unroll: false,
+          zero_output_for_mask: false,
+          units: 5,
+          activation: 'tanh',
+          recurrent_activation: 'hard_sigmoid',
+          use_bias: true,
+          kernel_initializer: initializer('HeNormal'),
+          recurrent_initializer: initializer('Orthogonal', { gain: 1.0, seed: null }),
+          bias_initializer: initializer('Zeros', {}),
+          kernel_regularizer: { module: 'keras.regularizers', class_name: 'L2', config: { l2: 0.01 } },
+          recurrent_regularizer: null,
+          bias_regularizer: null,
+          activity_regularizer: null,
+          kernel_constraint: { class_name: 'MaxNorm', config: { max_value: 3, axis: 0 } },
+          recurrent_constraint: null,
+          bias_constraint: null,
+          dropout: 0.1,
+          recurrent_dropout: 0.0,
+          reset_after: true,
+          seed: null,
+        },
+      },
+      { class_name: 'LSTM', config: { name: 'lstm', units: 4, implementation: 2, unit_forget_bias: true } },
+      { class_name: 'Dropout', config: { name: 'dropout', rate: 0.5, seed: null, noise_shape: null } },
+      { class_name: 'Dense', config: { name: 'dense', units: 3, activation: null, lora_rank: null } },
+    ],
+    build_input_shape: [null, 12],
+  },
+  keras_version: '3.6.0',
+  backend: 'tensorflow',
+};
+
+test('a whole Keras 3 model', () => {
+  const model = sequentialFromConfig(keras3);
+  expect(model.name).toBe('reader');
+  expect([model.inputShape, model.outputShape]).toEqual([[12], [3]]);
+  const ours = sequential([
+    layers.input({ name: 'ids', shape: [12], dtype: 'int32' }),
+    layers.embedding({
+      inputDim: 50,
+      outputDim: 6,
+      embeddingsInitializer: initializers.randomUniform({ minval: -0.05, maxval: 0.05 }),
+    }),
+    layers.gru({
+      units: 5,
+      returnSequences: true,
+      recurrentActivation: 'hardSigmoid',
+      kernelInitializer: 'heNormal',
+      recurrentInitializer: initializers.orthogonal({ gain: 1 }),
+      kernelRegularizer: { type: 'l2', l2: 0.01 },
+      kernelConstraint: { type: 'maxNorm', maxValue: 3 },
+      dropout: 0.1,
+    }),
+    layers.lstm({ units: 4 }),
+    layers.dropout({ rate: 0.5 }),
+    layers.dense({ units: 3 }),
+  ]);
+  expect(model.getConfig().layers).toEqual(ours.getConfig().layers);
+});
+
+test('layers of Keras 2, and get_config() alone', () => {
+  const model = sequentialFromConfig({
+    name: 'old',
+    layers: [
+      { class_name: 'Embedding', config: { input_dim: 9, output_dim: 2, input_length: 4 } },
+      { class_name: 'SimpleRNN', config: { units: 3, time_major: false, dtype: 'float32' } },
+    ],
+  });
+  expect(model.inputShape).toEqual([4]);
+  const stateful = sequentialFromConfig({
+    layers: [{ class_name: 'LSTM', config: { units: 4, batch_input_shape: [2, 3, 2], stateful: true } }],
+  });
+  expect(stateful.inputShape).toEqual([3, 2]);
+  expect(stateful.layers[0]?.batchSize).toBe(2);
+});
+
+test.each<[string, object, string]>([
+  [
+    'mask_zero',
+    { class_name: 'Embedding', config: { name: 'e', input_dim: 9, output_dim: 2, mask_zero: true } },
+    "layer 'e': mask_zero: expected false, got true.",
+  ],
+  [
+    'return_state',
+    { class_name: 'LSTM', config: { units: 2, return_state: true } },
+    'layers.lstm: return_state: expected false, got true.',
+  ],
+  [
+    'dtype',
+    { class_name: 'GRU', config: { units: 2, dtype: { config: { name: 'mixed_bfloat16' } } } },
+    "layers.gru: dtype: expected 'float32', got 'mixed_bfloat16'.",
+  ],
+  [
+    'a layer without configuration',
+    { class_name: 'GRU' },
+    'sequentialFromConfig: layers[0]: expected { type, config } or { class_name, config }, got an object.',
+  ],
+])('%s is refused by name', async (_, layer, message) => {
+  expect(await refusal(() => sequentialFromConfig({ layers: [layer as never] }))).toBe(
+    `ERR_VALUE ${message}`,
+  );
+});
+
+test('what is no sequential model', async () => {
+  expect(await refusal(() => sequentialFromConfig({ class_name: 'Functional', config: {} }))).toBe(
+    "ERR_VALUE sequentialFromConfig: class_name: expected 'Sequential', got 'Functional'.",
+  );
+  expect(await refusal(() => sequentialFromConfig({} as never))).toBe(
+    'ERR_VALUE sequentialFromConfig: layers: expected an array of layers, got undefined.',
+  );
+  expect(await refusal(() => sequentialFromConfig(null as never))).toBe(
+    'ERR_VALUE sequentialFromConfig: expected the configuration of a model, got null.',
+  );
+});
+
+test('compile takes optimizers, losses and metrics as Keras writes them', async () => {
+  const dense = () => sequential([layers.dense({ units: 3, inputShape: [2] })]);
+  const model = dense().compile({
+    loss: {
+      module: 'keras.losses',
+      class_name: 'CategoricalCrossentropy',
+      config: {
+        name: 'cc',
+        reduction: 'sum_over_batch_size',
+        from_logits: true,
+        label_smoothing: 0.1,
+        axis: -1,
+      },
+    },
+    optimizer: {
+      class_name: 'Adam',
+      config: {
+        name: 'adam',
+        learning_rate: {
+          class_name: 'ExponentialDecay',
+          config: {
+            initial_learning_rate: 0.1,
+            decay_steps: 10,
+            decay_rate: 0.5,
+            staircase: false,
+            name: 'd',
+          },
+        },
+        weight_decay: null,
+        clipnorm: 1,
+        global_clipnorm: null,
+        use_ema: false,
+        ema_momentum: 0.99,
+        ema_overwrite_frequency: null,
+        loss_scale_factor: null,
+        gradient_accumulation_steps: null,
+        beta_1: 0.8,
+        amsgrad: false,
+      },
+    },
+    metrics: [
+      {
+        class_name: 'Precision',
+        config: { name: 'p', dtype: policy, thresholds: null, class_id: null, top_k: null },
+      },
+    ],
+  } as never);
+  expect(model.compiled?.loss.getConfig()).toMatchObject({ fromLogits: true, labelSmoothing: 0.1 });
+  expect(model.optimizer.getConfig()).toMatchObject({ type: 'adam', beta1: 0.8, clipNorm: 1 });
+  expect(model.learningRate).toBe(0.1);
+  expect(model.metrics.map(({ name }) => name)).toEqual(['p']);
+  expect(
+    await refusal(() =>
+      dense().compile({ loss: { class_name: 'MeanSquaredError', config: { reduction: 'sum' } } } as never),
+    ),
+  ).toBe("ERR_VALUE compile: loss: reduction: expected 'sum_over_batch_size' or 'auto', got 'sum'.");
+  expect(
+    await refusal(() =>
+      dense().compile({ loss: 'mse', optimizer: { class_name: 'Adam', config: { use_ema: true } } } as never),
+    ),
+  ).toBe('ERR_VALUE compile: optimizer: use_ema: expected false, got true.');
+});
