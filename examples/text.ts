@@ -106,7 +106,8 @@ export async function learnToWrite(folder: string): Promise<TextResult> {
   const scores = await model.evaluate(oneHotWindows(testIds, starts, vocabulary), nextIds(testIds, starts), {
     batchSize: 256,
   });
-  const { loss, perplexity } = scores as { loss: number; perplexity: number };
+  const { loss } = scores;
+  const perplexity = scores['perplexity'] as number;
   console.log(
     `unseen chapters: ${loss.toFixed(3)} nats a character, perplexity ${perplexity.toFixed(2)} of ${vocabulary}`,
   );

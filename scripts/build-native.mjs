@@ -10,7 +10,7 @@
 // warnings are errors (CMake only).
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -33,6 +33,8 @@ const { values: options } = parseArgs({
     clean: { type: 'boolean', default: false },
   },
 });
+
+const outFolder = path.join(buildFolder, options.emulator ? 'emulator' : options.cuda ? 'cuda' : '');
 
 /** The version that `command --version` prints, as numbers, or undefined where it cannot be run. */
 function versionOf(command) {
@@ -78,17 +80,22 @@ function runTool(tool, args) {
   run(process.execPath, [entry, ...args]);
 }
 
-/** Both tools own build/, and neither can go on where the other began. */
+/** Both tools own build/, and neither can go on where the other began. Nor can CMake in a folder that was moved or copied. */
 function clearForeignBuild(tool) {
   const foreign = tool === 'cmake-js' ? 'config.gypi' : 'CMakeCache.txt';
-  if (options.clean || existsSync(path.join(buildFolder, foreign)))
+  if (options.clean || existsSync(path.join(buildFolder, foreign)) || isCacheOfElsewhere())
     rmSync(buildFolder, { recursive: true, force: true });
 }
 
+function isCacheOfElsewhere() {
+  const cache = path.join(outFolder, 'CMakeCache.txt');
+  if (!existsSync(cache)) return false;
+  const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
+  return home === undefined || path.resolve(home) !== root;
+}
+
 function buildWithCmake() {
-  const common = ['--log-level', 'error'];
-  if (options.emulator) common.push('--out', path.join(buildFolder, 'emulator'));
-  if (options.cuda) common.push('--out', path.join(buildFolder, 'cuda'));
+  const common = ['--log-level', 'error', ...(outFolder === buildFolder ? [] : ['--out', outFolder])];
   const define = (name, on) => `--CD${name}=${on ? 'ON' : 'OFF'}`;
   runTool('cmake-js', [
     'configure',

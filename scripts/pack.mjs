@@ -32,9 +32,11 @@ if (!platforms.includes(platform)) {
   console.error(`No platform package is planned for ${platform}; there are ${platforms.join(', ')}.`);
   process.exit(1);
 }
+// What may fail comes first; dist/ is made from nothing so that no file of a removed source is packed.
+execFileSync('npm', ['run', 'build:native'], { cwd: root, stdio: 'inherit', shell });
 rmSync(release, { recursive: true, force: true });
 rmSync(path.join(root, 'dist'), { recursive: true, force: true });
-execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'inherit', shell });
+execFileSync('npm', ['run', 'build:ts'], { cwd: root, stdio: 'inherit', shell });
 
 const {
   scripts: _scripts,

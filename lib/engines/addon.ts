@@ -12,7 +12,7 @@ const remedies: Record<AddonKind, string> = {
   cpu:
     "Build it with 'npx deeprnn-build' (needs a C++17 compiler and CMake 3.20 or later, or Python 3 and make). " +
     "Without it, device 'reference' still works.",
-  cuda: "The devices 'cpu' and 'reference' still work.",
+  cuda: "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
 };
 
 /**

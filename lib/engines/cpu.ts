@@ -16,11 +16,24 @@ export interface CpuInfo {
   readonly threads: number;
 }
 
+/**
+ * The environment variable DEEPRNN_NUM_THREADS is the addon's to read; one that it would pass over in silence is refused.
+ * @throws ERR_VALUE
+ */
+function checkThreadsVariable(): void {
+  const set = process.env['DEEPRNN_NUM_THREADS'];
+  if (set === undefined || set === '') return;
+  const threads = Number(set);
+  if (!/^\d+$/.test(set) || threads < 1 || threads > 1024)
+    refuse('ERR_VALUE', 'DEEPRNN_NUM_THREADS', 'an integer from 1 to 1024', quoted(set));
+}
+
 /** Facts of the CPU engine, or why it cannot be used. */
 export function cpuInfo(): CpuInfo | { readonly reason: string } {
   const found = loadAddon('cpu');
   if ('reason' in found) return found;
   try {
+    checkThreadsVariable();
     return (found.addon as CpuAddon).info();
   } catch (error) {
     return { reason: reasonOf(error) };
@@ -31,6 +44,7 @@ export function cpuInfo(): CpuInfo | { readonly reason: string } {
 export function cpuEngine(): Engine {
   const found = loadAddon('cpu');
   if ('reason' in found) throw new DeepRnnError('ERR_DEVICE', `device 'cpu' cannot be used: ${found.reason}`);
+  checkThreadsVariable();
   const addon = found.addon as CpuAddon;
   return {
     name: 'cpu',

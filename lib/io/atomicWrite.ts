@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, readlink, realpath, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DeepRnnError, reasonOf } from '../errors';
 
@@ -9,10 +9,11 @@ import { DeepRnnError, reasonOf } from '../errors';
  * @throws ERR_FILE with the path and the system's reason
  */
 export async function atomicWrite(file: string, pieces: readonly Uint8Array[]): Promise<void> {
-  const folder = path.dirname(path.resolve(file));
+  const target = await behindLinks(file);
+  const folder = path.dirname(target);
   const temporary = path.join(
     folder,
-    `.${path.basename(file)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`,
+    `.${path.basename(target)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`,
   );
   try {
     const handle = await open(temporary, 'wx');
@@ -22,13 +23,24 @@ export async function atomicWrite(file: string, pieces: readonly Uint8Array[]): 
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
     const reason = reasonOf(error);
     throw new DeepRnnError('ERR_FILE', `'${file}' could not be written: ${reason}.`, { cause: error });
   }
   await syncFolder(folder);
+}
+
+/** The file that a symbolic link stands for, also where it is not there yet: the link itself is to stay. */
+async function behindLinks(file: string): Promise<string> {
+  const whole = path.resolve(file);
+  try {
+    return await realpath(whole);
+  } catch {
+    const linked = await readlink(whole).catch(() => undefined);
+    return linked === undefined ? whole : path.resolve(path.dirname(whole), linked);
+  }
 }
 
 async function writeWhole(handle: Awaited<ReturnType<typeof open>>, piece: Uint8Array): Promise<void> {

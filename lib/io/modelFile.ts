@@ -61,7 +61,9 @@ export async function readModelFile(path: string): Promise<ModelFile> {
   if (metadata['format'] !== 'deeprnn')
     fail('is a safetensors file, but not a model that deeprnn saved; it holds arrays only');
   const { version = '', config = '', sha256 = '' } = metadata;
-  if (!(Number(version) <= VERSION))
+  // The checksum does not cover it: it says how the rest is to be read.
+  if (!/^[1-9]\d*$/.test(version)) fail('was altered after it was saved: it says no version');
+  if (Number(version) > VERSION)
     fail(
       `was saved by a newer version of deeprnn (file version ${version.slice(0, 20)}, known up to ${VERSION})`,
     );

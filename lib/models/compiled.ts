@@ -9,6 +9,7 @@ export interface CompileOptions {
   readonly loss: LossSpec;
   /** Default `'rmsprop'`, as in Keras. */
   readonly optimizer?: OptimizerSpec;
+  /** Weighted by sampleWeight and classWeight like the loss (Keras's `weighted_metrics`). */
   readonly metrics?: readonly MetricSpec[];
   /** `'cpu'`, `'cuda'`, `'cuda:1'`, `'reference'`; default: the environment variable DEEPRNN_DEVICE, else `'cpu'`. */
   readonly device?: string;

@@ -46,6 +46,20 @@ export type Data =
   | { readonly generator: BatchGenerator }
   | { readonly x: TensorLike; readonly y: TensorLike | undefined };
 
+/** The two ways to call `fit` and `evaluate`: (x, y, options), or (generator, options) with or without Keras's empty y between. */
+export function dataAndOptions<Options extends object>(
+  caller: string,
+  x: TensorLike | BatchGenerator,
+  y: TensorLike | Options | undefined,
+  options: Options | undefined,
+): [data: Data, options: Options] {
+  if (!isGenerator(x)) return [{ x, y: y as TensorLike }, options ?? ({} as Options)];
+  if (y !== undefined && y !== null && options !== undefined) {
+    refuse('ERR_VALUE', `${caller}: y`, 'none beside a generator, whose batches bring their own', y);
+  }
+  return [{ generator: x }, options ?? (y as Options | undefined) ?? ({} as Options)];
+}
+
 /** One pass over data in order, at most `steps` batches. */
 export async function* passOver(
   contract: DataContract,

@@ -2,7 +2,7 @@
 export class History {
   /** Epoch numbers, counted from 0. */
   readonly epoch: number[] = [];
-  /** Per name (`loss`, metrics, `val_…`) one number per epoch. */
+  /** Per name (`loss`, metrics, `val_…`) one number per epoch; of a metric with several results (f1 per class) their mean. */
   readonly history: Record<string, number[]> = {};
 
   /** Numbers that are missing in some epochs (a validation every other epoch) are NaN there. */

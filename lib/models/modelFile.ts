@@ -1,5 +1,6 @@
 import { readConfig } from '../config';
-import { DeepRnnError, refuse } from '../errors';
+import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
+import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
 import { flagOption } from '../layers/options';
 import { sameShape, type Tensor } from '../tensors/tensor';
@@ -69,9 +70,25 @@ function configOf(
     ...(withOptimizer ? { step: model.step } : {}),
     ...(checkpoint && model.trainingState ? { training: model.trainingState() } : {}),
     preprocessing: Object.fromEntries(
-      Object.entries(model.preprocessing).map(([name, p]) => [name, p.toJSON()]),
+      Object.entries(model.preprocessing).map(([name, p]) => [name, preprocessorConfig(name, p)]),
     ),
   };
+}
+
+/** What a file keeps of a scaler or vectorizer. @throws ERR_VALUE for anything that could not be loaded again */
+function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<string, unknown> {
+  const json: unknown = preprocessor?.toJSON?.();
+  try {
+    preprocessorFromJSON(json);
+  } catch (error) {
+    const subject = `save: preprocessing['${name}']`;
+    throw new DeepRnnError(
+      'ERR_VALUE',
+      `${subject}: expected a scaler or vectorizer, got ${show(quoted(preprocessor))}.`,
+      { cause: error },
+    );
+  }
+  return json as Record<string, unknown>;
 }
 
 /** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */

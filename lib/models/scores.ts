@@ -1,8 +1,12 @@
 import type { Metric } from '../metrics/metric';
 import type { LoadedPlan } from './runner';
 
-/** A metric with several results (per class, per output) is an array. */
-export type Scores = Record<string, number | number[]>;
+/** Loss and metrics by name. A metric with several results (f1 per class, r2 per output) is an array; `History` keeps its mean. */
+export type Scores = {
+  loss: number;
+  /** Where `compile` was asked for it. */
+  accuracy: number;
+} & Record<string, number | number[]>;
 
 /** What a {@link ScoreKeeper} holds, for checkpoints. */
 export interface ScoreState {
@@ -45,7 +49,7 @@ export class ScoreKeeper {
 
   /** Everything so far. */
   scores(): Scores {
-    const scores: Scores = { loss: this.lossSum / this.examples };
+    const scores = { loss: this.lossSum / this.examples } as Scores;
     this.metrics.forEach((metric, i) => {
       scores[metric.name] = metric.result(this.sums[i] as Float64Array);
     });

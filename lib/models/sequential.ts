@@ -4,23 +4,17 @@ import { readConfig } from '../config';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import { DeepRnnError, quoted, refuse } from '../errors';
-import { proveConstraint } from '../layers/constraints';
 import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from '../layers/layer';
 import { seedOption } from '../layers/options';
 import type { Metric } from '../metrics/metric';
-import { Philox } from '../tensors/random';
-import { namedTensor, type Shape, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
-import {
-  type BatchGenerator,
-  type DataContract,
-  type ExampleOptions,
-  isGenerator,
-  refuseEmpty,
-} from './batches';
+import { namedTensor, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
+import { type BatchGenerator, type DataContract, type ExampleOptions, refuseEmpty } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
-import { type Data, type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
+import { dataContract } from './contract';
+import { dataAndOptions, type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
 import { fit } from './fit';
 import type { FitOptions } from './fitOptions';
+import { growLayers, nameLayer } from './growth';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel } from './modelFile';
@@ -37,9 +31,6 @@ export interface SequentialOptions {
   /** Seeds weights, dropout and shuffles. Default: a random one, which `getConfig` shows. */
   readonly seed?: number;
 }
-
-/** No weight may have more: 8 GiB in float32, and what plans can address. */
-const MOST_ELEMENTS = 2 ** 31 - 1;
 
 /** A stack of layers, each reading what the one below gives. */
 export class Sequential implements CallbackModel {
@@ -95,7 +86,7 @@ export class Sequential implements CallbackModel {
       refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
     if (this.compiled && this.built)
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
-    this.nameLayer(layer);
+    nameLayer(layer, this.stack);
     this.stack.push(layer);
     try {
       if (this.input && this.output) this.output = this.grow([layer], this.output);
@@ -105,18 +96,6 @@ export class Sequential implements CallbackModel {
       throw error;
     }
     return this;
-  }
-
-  private nameLayer(layer: Layer): void {
-    const taken = new Set(this.stack.map((l) => l.name));
-    if (layer.name) {
-      if (taken.has(layer.name))
-        refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
-      return;
-    }
-    let name = layer.type;
-    for (let i = 1; taken.has(name); i++) name = `${layer.type}_${i}`;
-    layer.name = name;
   }
 
   /** Seeds weights, dropout masks and shuffles. */
@@ -180,37 +159,12 @@ export class Sequential implements CallbackModel {
     return this;
   }
 
-  /**
-   * Shapes and weights of layers above `from`; gives the output's shape. All of them or none: layers that refuse an input
-   * (a wrong rank in the first data) must be able to take another one.
-   */
+  /** Shapes and weights of layers above `from`, all or none; gives the output's shape. */
   private grow(added: readonly Layer[], from: SymbolicShape): SymbolicShape {
-    let shape = from;
-    const made: [name: string, shape: Shape, values: Float32Array][] = [];
-    const before = this.variables.names().length;
-    try {
-      for (const layer of added) {
-        checkOwnShape(layer, shape);
-        const above = layer.outputShape(shape);
-        layer.build(shape);
-        shape = above;
-      }
-      for (const layer of added) {
-        for (const spec of layer.weights) {
-          proveWeight(layer, spec);
-          const random = new Philox(this.seed, before + made.length);
-          const values = this.draw
-            ? Float32Array.from(spec.initializer.sample(spec.shape, random))
-            : new Float32Array(sizeOf(spec.shape));
-          made.push([weightName(layer.name, spec.name), spec.shape, values]);
-        }
-      }
-    } catch (error) {
-      for (const layer of added) layer.unbuild();
-      throw error;
-    }
-    for (const [name, weightShape, values] of made) this.variables.declare(name, weightShape, () => values);
-    return shape;
+    const firstStream = this.variables.names().length;
+    const { output, weights } = growLayers(added, from, { seed: this.seed, firstStream, draw: this.draw });
+    for (const { name, shape, values } of weights) this.variables.declare(name, shape, () => values);
+    return output;
   }
 
   /** Sets loss, optimizer, metrics and the device. Weights are kept; optimizer state and recurrent states start anew. */
@@ -382,34 +336,8 @@ export class Sequential implements CallbackModel {
       this.build(inputs.shape.slice(1));
     }
     const { input } = this.requireBuilt(caller);
-    const fixedBatch = this.stack.find((layer) => layer.batchSize !== undefined)?.batchSize;
-    const stateful = this.stack.find((layer) => layer.carriesState);
-    if (stateful && fixedBatch === undefined) {
-      refuse(
-        'ERR_STATE',
-        stateful.subject,
-        'a batchInputShape on the first layer, because it is stateful',
-        'none',
-      );
-    }
-    const needsLoss = caller !== 'predict';
-    const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
-    return {
-      caller,
-      inputShape: input.shape,
-      inputDType: input.dtype,
-      inputLayer: this.stack[0]?.subject as string,
-      fixedBatch: stateful ? fixedBatch : undefined,
-      outputShape: (shape) =>
-        this.stack.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape })
-          .shape as Shape,
-      loss,
-      states: new Map(
-        this.stack.flatMap((layer) =>
-          layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const),
-        ),
-      ),
-    };
+    const loss = caller === 'predict' ? undefined : this.requireCompiled(caller).loss;
+    return dataContract(caller, this.stack, input, loss);
   }
 
   /** @internal */
@@ -491,41 +419,6 @@ export class Sequential implements CallbackModel {
       `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`,
     );
   }
-}
-
-/** The two ways to call `fit` and `evaluate`: (x, y, options), or (generator, options) with or without Keras's empty y between. */
-function dataAndOptions<Options extends object>(
-  caller: string,
-  x: TensorLike | BatchGenerator,
-  y: TensorLike | Options | undefined,
-  options: Options | undefined,
-): [data: Data, options: Options] {
-  if (!isGenerator(x)) return [{ x, y: y as TensorLike }, options ?? ({} as Options)];
-  if (y !== undefined && y !== null && options !== undefined) {
-    refuse('ERR_VALUE', `${caller}: y`, 'none beside a generator, whose batches bring their own', y);
-  }
-  return [{ generator: x }, options ?? (y as Options | undefined) ?? ({} as Options)];
-}
-
-/** @throws ERR_SHAPE when a layer that says what it reads would read something else */
-function checkOwnShape(layer: Layer, from: SymbolicShape): void {
-  const own = layer.inputShape;
-  const fits =
-    own === undefined ||
-    (own.length === from.shape.length &&
-      own.every((n, i) => n === null || from.shape[i] === null || n === from.shape[i]));
-  if (fits) return;
-  const shown = (shape: readonly (number | null)[]) => `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
-  const wanted = `inputs of shape ${shown(own)}, its inputShape`;
-  refuse('ERR_SHAPE', layer.subject, wanted, `${shown(from.shape)} from below`);
-}
-
-/** @throws ERR_VALUE for what no memory holds, and for a constraint along an axis that is not there */
-function proveWeight(layer: Layer, spec: WeightSpec): void {
-  proveConstraint(layer.subject, spec);
-  if (sizeOf(spec.shape) <= MOST_ELEMENTS) return;
-  const got = `its ${spec.name} of shape [${spec.shape.join(', ')}]`;
-  refuse('ERR_VALUE', layer.subject, `weights of at most ${MOST_ELEMENTS} numbers each`, got);
 }
 
 /** What `getConfig` gives. */

@@ -68,7 +68,9 @@ export async function accepted(): Promise<void> {
   const prediction = await model.predict(x);
   holds<Same<typeof prediction, Tensor>>();
   await model.trainOnBatch(x, y, { sampleWeight: [1, 2], classWeight: { 0: 1, 1: 2 } });
-  await model.evaluate(x, y, { batchSize: 1 });
+  const { loss, accuracy } = await model.evaluate(x, y, { batchSize: 1 });
+  holds<Same<[typeof loss, typeof accuracy], [number, number]>>();
+  await model.fit(() => Promise.resolve([[x, y]] as const), { verbose: true });
   await model.save('model.deeprnn', { includeOptimizer: true });
   const again = await loadModel('model.deeprnn');
   again.dispose();

@@ -1,9 +1,34 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { devices, layers, sequential } from '../../lib';
 import { loadAddon } from '../../lib/engines/addon';
 
 const platform = `${process.platform}-${process.arch}`;
+
+describe('DEEPRNN_NUM_THREADS', () => {
+  afterEach(() => {
+    delete process.env.DEEPRNN_NUM_THREADS;
+  });
+
+  test.each(['abc', '0', '1.5', '2000', '-1'])('%s is refused', (threads) => {
+    process.env.DEEPRNN_NUM_THREADS = threads;
+    const message = `DEEPRNN_NUM_THREADS: expected an integer from 1 to 1024, got '${threads}'.`;
+    const model = sequential([layers.dense({ units: 1, inputShape: [1] })]);
+    expect(() => model.compile({ loss: 'mse', device: 'cpu' })).toThrow(message);
+    expect(devices().find(({ device }) => device === 'cpu')).toEqual({
+      device: 'cpu',
+      engine: 'cpu',
+      available: false,
+      reason: message,
+    });
+  });
+
+  test('a number is taken', () => {
+    process.env.DEEPRNN_NUM_THREADS = '3';
+    expect(devices().find(({ device }) => device === 'cpu')?.available).toBe(true);
+  });
+});
 
 describe('loadAddon', () => {
   let folder: string;
@@ -40,7 +65,7 @@ describe('loadAddon', () => {
       reason: [
         `native addon deeprnn-cuda.node for ${platform} could not be loaded. Tried:`,
         `  ${join(folder, 'deeprnn-cuda.node')}: no such file`,
-        "The devices 'cpu' and 'reference' still work.",
+        "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
       ].join('\n'),
     });
   });

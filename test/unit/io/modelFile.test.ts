@@ -1,4 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DeepRnnError, tensor } from '../../../lib';
@@ -71,6 +79,20 @@ test('a file that cannot be written leaves the old one alone and says why', asyn
   );
 });
 
+test('a symbolic link stays, and what it stands for is written', async () => {
+  const real = path.join(folder, 'real');
+  const [link, dangling] = [path.join(folder, 'link'), path.join(folder, 'dangling')];
+  writeFileSync(real, 'old');
+  symlinkSync(real, link);
+  symlinkSync('later', dangling);
+  for (const file of [link, dangling]) {
+    await writeModelFile(file, { config, tensors: arrays() });
+    expect(lstatSync(file).isSymbolicLink()).toBe(true);
+  }
+  expect((await readModelFile(real)).config).toEqual(config);
+  expect((await readModelFile(path.join(folder, 'later'))).config).toEqual(config);
+});
+
 describe('refused, with the reason', () => {
   const file = path.join(folder, 'bad');
   const save = async () => {
@@ -115,6 +137,17 @@ describe('refused, with the reason', () => {
     expect(await refusal(readModelFile(file))).toBe(
       `'${file}' was altered after it was saved: its checksum does not fit.`,
     );
+  });
+
+  test('any single bit of what says the version', async () => {
+    const whole = await save();
+    const from = whole.indexOf('"version"');
+    for (let bit = from * 8; bit < (from + '"version":"1",'.length) * 8; bit++) {
+      const altered = Buffer.from(whole);
+      altered[bit >> 3] = (altered[bit >> 3] as number) ^ (1 << (bit & 7));
+      writeFileSync(file, altered);
+      expect(await refusal(readModelFile(file))).toContain(`'${file}'`);
+    }
   });
 
   test('a newer version', async () => {

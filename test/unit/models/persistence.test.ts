@@ -142,6 +142,20 @@ test('a saved model is no checkpoint', async () => {
   );
 });
 
+test('what could not be loaded again is not saved', async () => {
+  const model = smallModel(3);
+  for (const [bad, shown] of [
+    [{ a: 1 }, 'an object'],
+    [{ toJSON: () => ({ type: 'own' }) }, 'an object'],
+    [5, '5'],
+  ] as const) {
+    model.preprocessing['s'] = bad as never;
+    await expect(model.save(file)).rejects.toThrow(
+      `save: preprocessing['s']: expected a scaler or vectorizer, got ${shown}.`,
+    );
+  }
+});
+
 test('a failed save leaves the old file whole', async () => {
   await smallModel(2).save(file);
   const before = readFileSync(file);

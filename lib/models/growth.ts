@@ -1,0 +1,92 @@
+import { refuse } from '../errors';
+import { proveConstraint } from '../layers/constraints';
+import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
+import { Philox } from '../tensors/random';
+import { type Shape, sizeOf } from '../tensors/tensor';
+import { weightName } from './lower';
+
+/** No weight may have more: 8 GiB in float32, and what plans can address. */
+const MOST_ELEMENTS = 2 ** 31 - 1;
+
+/** Gives a layer without a name one of its own: its type and, from the second on, a number. */
+export function nameLayer(layer: Layer, others: readonly Layer[]): void {
+  const taken = new Set(others.map((l) => l.name));
+  if (layer.name) {
+    if (taken.has(layer.name))
+      refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
+    return;
+  }
+  let name = layer.type;
+  for (let i = 1; taken.has(name); i++) name = `${layer.type}_${i}`;
+  layer.name = name;
+}
+
+/** How first weights come to be. */
+export interface WeightSource {
+  readonly seed: number;
+  /** Random stream of the first weight; the others count on from there. */
+  readonly firstStream: number;
+  /** False: zeros, for weights that come from a file next. */
+  readonly draw: boolean;
+}
+
+export interface Grown {
+  readonly output: SymbolicShape;
+  readonly weights: readonly {
+    readonly name: string;
+    readonly shape: Shape;
+    readonly values: Float32Array;
+  }[];
+}
+
+/**
+ * Builds layers upon an input and makes their weights. All of them or none: layers that refuse an input (a wrong rank in the first
+ * data) must be able to take another one.
+ */
+export function growLayers(added: readonly Layer[], input: SymbolicShape, source: WeightSource): Grown {
+  let output = input;
+  const weights: { name: string; shape: Shape; values: Float32Array }[] = [];
+  try {
+    for (const layer of added) {
+      checkOwnShape(layer, output);
+      const above = layer.outputShape(output);
+      layer.build(output);
+      output = above;
+    }
+    for (const layer of added) {
+      for (const spec of layer.weights) {
+        proveWeight(layer, spec);
+        const random = new Philox(source.seed, source.firstStream + weights.length);
+        const values = source.draw
+          ? Float32Array.from(spec.initializer.sample(spec.shape, random))
+          : new Float32Array(sizeOf(spec.shape));
+        weights.push({ name: weightName(layer.name, spec.name), shape: spec.shape, values });
+      }
+    }
+  } catch (error) {
+    for (const layer of added) layer.unbuild();
+    throw error;
+  }
+  return { output, weights };
+}
+
+/** @throws ERR_SHAPE when a layer that says what it reads would read something else */
+function checkOwnShape(layer: Layer, from: SymbolicShape): void {
+  const own = layer.inputShape;
+  const fits =
+    own === undefined ||
+    (own.length === from.shape.length &&
+      own.every((n, i) => n === null || from.shape[i] === null || n === from.shape[i]));
+  if (fits) return;
+  const shown = (shape: readonly (number | null)[]) => `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
+  const wanted = `inputs of shape ${shown(own)}, its inputShape`;
+  refuse('ERR_SHAPE', layer.subject, wanted, `${shown(from.shape)} from below`);
+}
+
+/** @throws ERR_VALUE for what no memory holds, and for a constraint along an axis that is not there */
+function proveWeight(layer: Layer, spec: WeightSpec): void {
+  proveConstraint(layer.subject, spec);
+  if (sizeOf(spec.shape) <= MOST_ELEMENTS) return;
+  const got = `its ${spec.name} of shape [${spec.shape.join(', ')}]`;
+  refuse('ERR_VALUE', layer.subject, `weights of at most ${MOST_ELEMENTS} numbers each`, got);
+}
