@@ -53,9 +53,9 @@ export function growLayers(added: readonly Layer[], input: SymbolicShape, source
       layer.build(output);
       output = above;
     }
+    for (const layer of added) for (const spec of layer.weights) proveWeight(layer, spec);
     for (const layer of added) {
       for (const spec of layer.weights) {
-        proveWeight(layer, spec);
         const random = new Philox(source.seed, source.firstStream + weights.length);
         const values = source.draw
           ? Float32Array.from(spec.initializer.sample(spec.shape, random))

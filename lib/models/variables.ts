@@ -91,7 +91,19 @@ export class Variables {
 
   load(plan: Plan): Executable {
     if (!this.session) throw new DeepRnnError('ERR_STATE', `model '${this.modelName}': no engine session.`);
-    return this.session.load(plan);
+    try {
+      return this.session.load(plan);
+    } catch (error) {
+      // What JavaScript says of a typed array that cannot be; by name, because it may be another realm's.
+      if ((error as Error | undefined)?.name !== 'RangeError') throw error;
+      const shared = plan.values.filter(({ role }) => role === 'input' || role === 'output');
+      const largest = shared.reduce((a, b) => (sizeOf(b.shape) > sizeOf(a.shape) ? b : a));
+      throw new DeepRnnError(
+        'ERR_VALUE',
+        `model '${this.modelName}': expected batches whose arrays fit in memory, got ${largest.name} of shape [${largest.shape.join(', ')}]. Use a smaller batchSize.`,
+        { cause: error },
+      );
+    }
   }
 
   /** Brings the values back to JavaScript's memory, or drops them with the session. */

@@ -102,6 +102,14 @@ describe('bad data', () => {
     );
   });
 
+  test('a batch too large for one array', async () => {
+    const model = sequential([layers.dense({ units: 2 ** 20, kernelInitializer: 'zeros', inputShape: [1] })]);
+    const many = tensor(new Float32Array(2 ** 14), [2 ** 14, 1]);
+    expect(await message(() => model.predict(many, { batchSize: 2 ** 14 }))).toBe(
+      "model 'sequential': expected batches whose arrays fit in memory, got y of shape [16384, 1048576]. Use a smaller batchSize.",
+    );
+  });
+
   test('sample weights that do not fit, or are negative', async () => {
     expect(await message(() => compiled().fit(x, y, { sampleWeight: [1, 2] }))).toBe(
       'fit: sampleWeight: expected shape [20], got [2].',
