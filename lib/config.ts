@@ -15,6 +15,7 @@ export function readConfig<K extends string>(
     refuse('ERR_VALUE', subject, 'an object of options', quoted(options));
   }
   const read: Partial<Record<K, unknown>> = {};
+  const spelt = new Map<K, string>();
   for (const [key, value] of Object.entries(options as object)) {
     const name =
       known.find((k) => k === key) ?? known.find((k) => k.toLowerCase() === toCamelCase(key).toLowerCase());
@@ -24,9 +25,14 @@ export function readConfig<K extends string>(
       const hint = nearest === undefined ? `It takes ${takes}.` : `Did you mean '${nearest}'?`;
       throw new DeepRnnError('ERR_VALUE', `${subject}: unknown option '${key}'. ${hint}`);
     }
-    if (name in read)
-      throw new DeepRnnError('ERR_VALUE', `${subject}: option '${name}' is given twice, also as '${key}'.`);
-    if (value !== undefined) read[name] = value;
+    const before = spelt.get(name);
+    if (before !== undefined) {
+      const other = key === name ? before : key;
+      throw new DeepRnnError('ERR_VALUE', `${subject}: option '${name}' is given twice, also as '${other}'.`);
+    }
+    if (value === undefined) continue;
+    spelt.set(name, key);
+    read[name] = value;
   }
   return read;
 }

@@ -43,6 +43,8 @@ export function modelFromConfig(
   // Keras's shape has the batch size in front.
   const shape = buildInputShape ?? withBatch?.slice(1);
   if (shape) model.build(shape);
+  // Layers that are added later are in no file.
+  model.draw = true;
   return model;
 }
 

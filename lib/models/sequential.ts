@@ -59,7 +59,7 @@ export class Sequential implements CallbackModel {
   constructor(
     layers: readonly Layer[] = [],
     options: SequentialOptions = {},
-    private readonly draw = true,
+    /** @internal */ public draw = true,
   ) {
     const { name = 'sequential', seed } = readConfig(options, ['name', 'seed'], 'sequential');
     if (typeof name !== 'string' || name === '')

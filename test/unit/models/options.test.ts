@@ -80,6 +80,17 @@ describe('names that mean nothing are refused by every call', () => {
   });
 });
 
+test('an option in both spellings is refused, and both are told', async () => {
+  for (const options of [
+    { batch_size: 3, batchSize: 4 },
+    { batchSize: 4, batch_size: 3 },
+  ]) {
+    expect(await refusal(() => compiled().fit(x, y, keras(options)))).toBe(
+      "ERR_VALUE fit: option 'batchSize' is given twice, also as 'batch_size'.",
+    );
+  }
+});
+
 describe('values', () => {
   test.each<[string, () => unknown, string]>([
     [

@@ -55,6 +55,9 @@ test('loading draws no weights, which the file replaces anyway', async () => {
   expect(drawn).not.toHaveBeenCalled();
   drawn.mockRestore();
   expect(bits(await again.predict(x))).toBe(bits(await smallModel(2).predict(x)));
+  again.add(layers.dense({ units: 2, name: 'head' }));
+  const head = (await again.getWeights()).get('head/kernel') as Tensor;
+  expect(head.data.every((w) => w !== 0)).toBe(true);
 });
 
 test('with the optimizer, training goes on as if never saved', async () => {
