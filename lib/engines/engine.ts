@@ -44,21 +44,35 @@ export interface EngineSession {
   dispose(): void;
 }
 
-/** A loaded plan. Write `input(...)` arrays, run, read `output(...)` arrays; the arrays stay the same between runs. */
+/** Which of a plan's two sets of inputs. */
+export type InputSet = 0 | 1;
+
+/**
+ * A loaded plan. Write `input(...)` arrays, run, read `output(...)` arrays; the arrays stay the same between runs.
+ * Data (`real` and `int32` inputs) have an array in each of two sets, so that the next batch can be written into one while a run
+ * reads the other. Scalars (`float64` inputs) have one array for both.
+ */
 export interface Executable {
   readonly plan: Plan;
   /** Bytes of buffers held for this plan (arena, scratch, inputs and outputs). */
   readonly bytes: number;
   /** For each op how it runs and why, where the engine had a choice; else an empty string. */
   readonly notes: readonly string[];
-  input(name: string): TensorData;
+  /** @param set default 0 */
+  input(name: string, set?: InputSet): TensorData;
   output(name: string): TensorData;
   /**
-   * Runs all ops off the event loop.
+   * Says that the data of a set are complete, though a run on the other set may be in flight: an engine may bring them nearer to
+   * where it computes. They must stay as they are until they have been run, or be staged again. What fails here fails in the
+   * run as well, which says so.
+   */
+  stage(set: InputSet): void;
+  /**
+   * Runs all ops off the event loop, on the data of one set (default 0) and the scalars.
    * @throws PlanCheckError when a `check` op fails, DeepRnnError otherwise
    */
-  run(): Promise<void>;
+  run(set?: InputSet): Promise<void>;
   /** The same on the calling thread. */
-  runSync(): void;
+  runSync(set?: InputSet): void;
   dispose(): void;
 }

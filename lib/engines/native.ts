@@ -3,7 +3,7 @@ import { dtypeCodes, type ValueDType } from '../plan/codes';
 import { encodePlan } from '../plan/encode';
 import { type Plan, PlanCheckError, type ValueSpec } from '../plan/types';
 import { type Shape, sameShape, sizeOf, type TensorData } from '../tensors/tensor';
-import type { EngineName, EngineSession, Executable } from './engine';
+import type { EngineName, EngineSession, Executable, InputSet } from './engine';
 
 /** `Session` of an addon: each engine's border is the same (native/napi). */
 export interface NativeSession {
@@ -15,6 +15,7 @@ export interface NativeSession {
     floats: Float64Array,
     inputs: TensorData[],
     outputs: TensorData[],
+    secondInputs: TensorData[],
   ): NativeExecutable;
   dispose(): void;
 }
@@ -22,8 +23,9 @@ export interface NativeSession {
 interface NativeExecutable {
   readonly bytes: number;
   readonly notes: readonly string[];
-  run(): Promise<void>;
-  runSync(): void;
+  run(set: InputSet): Promise<void>;
+  runSync(set: InputSet): void;
+  stage(set: InputSet): void;
   dispose(): void;
 }
 
@@ -113,15 +115,18 @@ class AddonSession implements EngineSession {
     const encoded = encodePlan(plan, REAL_BYTES, (name) => this.variable(name).index);
     const arrays = (values: readonly ValueSpec[]) => values.map((v) => allocate(v.dtype, sizeOf(v.shape)));
     const inputs = arrays(encoded.inputs);
+    const secondInputs = encoded.inputs.map((v, i) =>
+      v.dtype === 'float64' ? (inputs[i] as TensorData) : allocate(v.dtype, sizeOf(v.shape)),
+    );
     const outputs = arrays(encoded.outputs);
     const native = translated(this.engine, () =>
-      this.native.load(encoded.words, encoded.floats, inputs, outputs),
+      this.native.load(encoded.words, encoded.floats, inputs, outputs, secondInputs),
     );
     return new AddonExecutable(
       this.engine,
       plan,
       native,
-      named(encoded.inputs, inputs),
+      [named(encoded.inputs, inputs), named(encoded.inputs, secondInputs)],
       named(encoded.outputs, outputs),
     );
   }
@@ -151,17 +156,17 @@ class AddonExecutable implements Executable {
     private readonly engine: EngineName,
     readonly plan: Plan,
     private readonly native: NativeExecutable,
-    private readonly inputs: ReadonlyMap<string, TensorData>,
+    private readonly inputs: readonly ReadonlyMap<string, TensorData>[],
     private readonly outputs: ReadonlyMap<string, TensorData>,
   ) {
-    const shared = [...inputs.values(), ...outputs.values()].reduce((sum, a) => sum + a.byteLength, 0);
-    this.bytes = native.bytes + shared;
+    const arrays = new Set([...inputs, outputs].flatMap((byName) => [...byName.values()]));
+    this.bytes = [...arrays].reduce((sum, a) => sum + a.byteLength, native.bytes);
     this.notes = native.notes;
   }
 
-  input(name: string): TensorData {
+  input(name: string, set: InputSet = 0): TensorData {
     return (
-      this.inputs.get(name) ??
+      this.inputs[set]?.get(name) ??
       refuse('ERR_STATE', `plan '${this.plan.name}'`, `an input '${name}'`, 'none of that name')
     );
   }
@@ -173,16 +178,20 @@ class AddonExecutable implements Executable {
     );
   }
 
-  async run(): Promise<void> {
+  stage(set: InputSet): void {
+    translated(this.engine, () => this.native.stage(set));
+  }
+
+  async run(set: InputSet = 0): Promise<void> {
     try {
-      await this.native.run();
+      await this.native.run(set);
     } catch (error) {
       throw translate(error, this.engine);
     }
   }
 
-  runSync(): void {
-    translated(this.engine, () => this.native.runSync());
+  runSync(set: InputSet = 0): void {
+    translated(this.engine, () => this.native.runSync(set));
   }
 
   dispose(): void {

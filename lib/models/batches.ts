@@ -69,6 +69,8 @@ export interface ExampleOptions {
 export interface Batch {
   readonly examples: Examples;
   readonly indices: Uint32Array;
+  /** The batch to come, for which all can be made ready while this one runs. Nobody knows it for batches of a generator. */
+  readonly next?: Batch | undefined;
 }
 
 export function isGenerator(data: unknown): data is BatchGenerator {
@@ -305,6 +307,27 @@ export function checkFixedBatches(
   if (rest > 0 && (steps === null || steps * batchSize > count)) checkFixedBatch(contract, rest);
 }
 
+/** A part of an order of examples. */
+class OrderedBatch implements Batch {
+  readonly indices: Uint32Array;
+  private following: OrderedBatch | undefined;
+
+  constructor(
+    readonly examples: Examples,
+    private readonly order: Uint32Array,
+    private readonly begin: number,
+    private readonly size: number,
+  ) {
+    this.indices = order.subarray(begin, begin + size);
+  }
+
+  get next(): OrderedBatch | undefined {
+    const { examples, order, begin, size } = this;
+    if (begin + size < order.length) this.following ??= new OrderedBatch(examples, order, begin + size, size);
+    return this.following;
+  }
+}
+
 /** The batches of one epoch over examples in memory, in order or shuffled by (seed, epoch). */
 export function* batchesOf(
   examples: Examples,
@@ -316,9 +339,9 @@ export function* batchesOf(
   const order = shuffle
     ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count)
     : Uint32Array.from({ length: count }, (_, i) => i);
-  for (let begin = firstBatch * batchSize; begin < count; begin += batchSize) {
-    yield { examples, indices: order.subarray(begin, Math.min(count, begin + batchSize)) };
-  }
+  if (firstBatch * batchSize >= count) return;
+  let batch: Batch | undefined = new OrderedBatch(examples, order, firstBatch * batchSize, batchSize);
+  for (; batch; batch = batch.next) yield batch;
 }
 
 /** Copies rows of an array into a plan input. */

@@ -240,11 +240,17 @@ class Fit {
   private async runBatch(batch: Batch, epoch: number, index: number): Promise<void> {
     const { model, callbacks } = this;
     for (const c of callbacks) await c.onBatchBegin?.(index);
-    const asking = callbacks.filter((c) => c.gradientsEvery && model.step % c.gradientsEvery === 0);
+    const askingAt = (step: number) =>
+      callbacks.filter((c) => c.gradientsEvery && step % c.gradientsEvery === 0);
+    const asking = askingAt(model.step);
     const report = await trainStep(
       model,
       batch,
-      { caller: 'fit', gradientNorms: asking.length > 0 },
+      {
+        caller: 'fit',
+        gradientNorms: asking.length > 0,
+        nextGradientNorms: askingAt(model.step + 1).length > 0,
+      },
       (loaded) => {
         this.keeper.add(loaded, batch.indices.length);
         return asking.length > 0 ? gradientReport(loaded) : undefined;

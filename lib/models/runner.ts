@@ -2,13 +2,15 @@ import type { Executable } from '../engines/engine';
 import { DeepRnnError } from '../errors';
 import { type Plan, PlanCheckError } from '../plan/types';
 import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
-import { type Batch, copyRows } from './batches';
+import type { Batch } from './batches';
+import { InputSets } from './inputSets';
 import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
 import type { Variables } from './variables';
 
 /** A plan loaded into an engine. */
 export interface LoadedPlan extends LoweredPlan {
   readonly executable: Executable;
+  /** @internal */ readonly inputs: InputSets;
 }
 
 export interface RunOptions {
@@ -16,6 +18,8 @@ export interface RunOptions {
   readonly caller: string;
   readonly mode: PlanMode;
   readonly gradientNorms?: boolean;
+  /** What `gradientNorms` will probably be for the next batch. Default: what it is for this one. */
+  readonly nextGradientNorms?: boolean;
   /** Sets inputs other than the batch's own (step, optimizer numbers). */
   readonly prepare?: (loaded: LoadedPlan) => void;
 }
@@ -26,7 +30,8 @@ const MAX_PLAN_BYTES = 512 * 2 ** 20;
 
 /**
  * Runs batches of one model: finds or makes the plan for the batch's shape, fills its inputs, runs it, hands the loaded plan
- * to a reader. Runs are queued, so that a service may predict while the model is being fitted.
+ * to a reader. While the engine works, the data of the next batch are gathered. Runs are queued, so that a service may predict
+ * while the model is being fitted.
  */
 export class Runner {
   private readonly plans = new Map<string, LoadedPlan>();
@@ -40,9 +45,14 @@ export class Runner {
   /** Runs one batch. `read` is called before any other run may change the outputs. */
   run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
     return this.exclusive(async () => {
-      const loaded = this.prepared(batch, options);
+      const loaded = this.plan(requestOf(batch, options));
+      const set = loaded.inputs.take(batch, options.mode);
+      // Only now: callbacks may have changed the learning rate since the data of this batch were gathered.
+      options.prepare?.(loaded);
+      const running = loaded.executable.run(set);
+      this.gatherNext(batch, options);
       try {
-        await loaded.executable.run();
+        await running;
       } catch (error) {
         throw error instanceof PlanCheckError ? this.dataError(loaded, batch, options.caller, error) : error;
       }
@@ -62,24 +72,12 @@ export class Runner {
     this.plans.clear();
   }
 
-  private prepared(batch: Batch, options: RunOptions): LoadedPlan {
-    const { examples, indices } = batch;
-    const request: PlanRequest = {
-      mode: options.mode,
-      inputShape: [indices.length, ...examples.x.shape.slice(1)],
-      weighted: options.mode !== 'predict' && examples.weights !== undefined,
-      initialStates: [...examples.initialStates.keys()],
-      gradientNorms: options.gradientNorms ?? false,
-    };
-    const loaded = this.plan(request);
-    const { executable } = loaded;
-    copyRows(examples.x, indices, executable.input('x'));
-    if (options.mode !== 'predict' && examples.y) copyRows(examples.y, indices, executable.input('targets'));
-    if (request.weighted && examples.weights)
-      copyRows(examples.weights, indices, executable.input('weights'));
-    for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key));
-    options.prepare?.(loaded);
-    return loaded;
+  /** Gathers the data of the batch to come, where its plan is loaded; none can be loaded while one runs. */
+  private gatherNext({ next }: Batch, options: RunOptions): void {
+    if (!next) return;
+    const { gradientNorms, nextGradientNorms = gradientNorms ?? false } = options;
+    const key = JSON.stringify(requestOf(next, { ...options, gradientNorms: nextGradientNorms }));
+    this.plans.get(key)?.inputs.gatherAhead(next, options.mode);
   }
 
   private plan(request: PlanRequest): LoadedPlan {
@@ -90,7 +88,8 @@ export class Runner {
     } else {
       const lowered = lower(this.recipe, request);
       this.declareVariables(lowered.plan);
-      loaded = { ...lowered, executable: this.variables.load(lowered.plan) };
+      const executable = this.variables.load(lowered.plan);
+      loaded = { ...lowered, executable, inputs: new InputSets(executable) };
     }
     this.plans.set(key, loaded);
     let bytes = [...this.plans.values()].reduce((sum, { executable }) => sum + executable.bytes, 0);
@@ -133,6 +132,16 @@ export class Runner {
       { cause: failure },
     );
   }
+}
+
+function requestOf({ examples, indices }: Batch, options: RunOptions): PlanRequest {
+  return {
+    mode: options.mode,
+    inputShape: [indices.length, ...examples.x.shape.slice(1)],
+    weighted: options.mode !== 'predict' && examples.weights !== undefined,
+    initialStates: [...examples.initialStates.keys()],
+    gradientNorms: options.gradientNorms ?? false,
+  };
 }
 
 /** The multi-index of element `flat` of an array. */

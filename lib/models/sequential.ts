@@ -214,6 +214,7 @@ export class Sequential implements CallbackModel {
 
   /**
    * Trains for a number of epochs. Data: arrays or tensors `x [N, …]`, `y [N, …]`, or a generator of batches in place of x.
+   * Arrays must stay as they are until it is done: the next batch is gathered from them while one runs.
    * @throws ERR_ABORTED when the signal fires; the model keeps what it has learned and stays usable.
    */
   fit(x: TensorLike, y: TensorLike, options?: FitOptions): Promise<History>;

@@ -4,7 +4,7 @@ import { refuse } from '../errors';
 import type { Tensor, TensorLike } from '../tensors/tensor';
 import { type Batch, checkFixedBatch, type ExampleOptions, readExamples, wholeBatch } from './batches';
 import { gradientOutput } from './lower';
-import { type LoadedPlan, outputTensor, setInput } from './runner';
+import { type LoadedPlan, outputTensor, type RunOptions, setInput } from './runner';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
@@ -21,7 +21,7 @@ export function readExampleOptions(given: ExampleOptions, caller: string): Examp
 export function trainStep<R>(
   model: Sequential,
   batch: Batch,
-  options: { readonly caller: string; readonly gradientNorms?: boolean },
+  options: Pick<RunOptions, 'caller' | 'gradientNorms' | 'nextGradientNorms'>,
   read: (loaded: LoadedPlan) => R,
 ): Promise<R> {
   const prepare = (loaded: LoadedPlan): void => {

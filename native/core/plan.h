@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -36,6 +37,10 @@ struct Op {
   int input(size_t i) const { return i < inputs.size() ? inputs[i] : kAbsent; }
   int output(size_t i) const { return i < outputs.size() ? outputs[i] : kAbsent; }
 };
+
+/** Where the inputs of a plan lie, in slot order. There are two sets, so that the next batch can be written
+ * into one while a run reads the other; both may name the same memory. */
+using InputSets = std::array<std::vector<void*>, 2>;
 
 /** A decoded plan (docs/plan.md, "Encoding for native engines"). */
 struct Plan {

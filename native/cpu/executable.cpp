@@ -48,7 +48,7 @@ Step makeStep(const Operands& o, const KernelTable& k, int threads) {
 
 }  // namespace
 
-Status Executable::load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+Status Executable::load(Session& session, core::Plan plan, const core::InputSets& inputs,
                         const std::vector<void*>& outputs, std::unique_ptr<Executable>* result) {
   std::unique_ptr<Executable> e(new Executable(session, std::move(plan)));
   const core::Plan& p = e->plan_;
@@ -58,16 +58,16 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
                                                 std::to_string(p.arenaBytes) +
                                                 " bytes; use a smaller batch or fewer steps.");
 
-  std::vector<void*> pointers;
-  pointers.reserve(p.values.size());
+  std::array<std::vector<void*>, 2> pointers;
   for (const core::Value& v : p.values) {
     const auto slot = static_cast<size_t>(v.slot);
-    void* at = nullptr;
+    void *at = nullptr, *other = nullptr;
     switch (v.role) {
       case Role::input:
-        if (slot >= inputs.size())
+        if (slot >= inputs[0].size() || slot >= inputs[1].size())
           return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
-        at = inputs[slot];
+        at = inputs[0][slot];
+        other = inputs[1][slot];
         break;
       case Role::output:
         if (slot >= outputs.size())
@@ -87,19 +87,27 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
         at = e->arena_.data() + slot * core::kAlignment;
         break;
     }
-    pointers.push_back(at);
+    pointers[0].push_back(at);
+    pointers[1].push_back(other ? other : at);
   }
-  const auto resolve = [&](const std::vector<int>& ids) {
+  const auto resolve = [&](const std::vector<int>& ids, size_t set) {
     std::vector<void*> at;
     at.reserve(ids.size());
-    for (int id : ids) at.push_back(id == core::kAbsent ? nullptr : pointers[static_cast<size_t>(id)]);
+    for (int id : ids) at.push_back(id == core::kAbsent ? nullptr : pointers[set][static_cast<size_t>(id)]);
     return at;
   };
   size_t scratch = 0;
   for (const core::Op& op : p.ops) {
-    e->steps_.push_back(makeStep(Operands(p, op, resolve(op.inputs), resolve(op.outputs)), session.kernels(),
-                                 session.pool().threads()));
-    scratch = std::max(scratch, e->steps_.back().scratch);
+    const std::vector<void*> out = resolve(op.outputs, 0);
+    for (size_t set = 0; set < 2; ++set) {
+      std::vector<void*> in = resolve(op.inputs, set);
+      if (set == 0 || in != resolve(op.inputs, 0)) {
+        e->steps_.push_back(
+            makeStep(Operands(p, op, std::move(in), out), session.kernels(), session.pool().threads()));
+        scratch = std::max(scratch, e->steps_.back().scratch);
+      }
+      e->order_[set].push_back(e->steps_.size() - 1);
+    }
   }
   e->scratch_ = Buffer(scratch * sizeof(float));
   if (!e->scratch_)
@@ -110,10 +118,10 @@ Status Executable::load(Session& session, core::Plan plan, const std::vector<voi
   return {};
 }
 
-Status Executable::run() {
+Status Executable::run(size_t set) {
   const RunContext context{session_.kernels(), session_.pool(), reinterpret_cast<float*>(scratch_.data())};
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    Status s = steps_[i].run(context);
+  for (size_t i = 0; i < order_[set].size(); ++i) {
+    Status s = steps_[order_[set][i]].run(context);
     if (!s.ok()) {
       s.op = static_cast<int>(i);
       return s;

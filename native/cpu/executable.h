@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,13 +42,15 @@ class Executable {
  public:
   /** `inputs` and `outputs` are the caller's memory in slot order, large enough, alive and in place for each
    * run. */
-  static core::Status load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+  static core::Status load(Session& session, core::Plan plan, const core::InputSets& inputs,
                            const std::vector<void*>& outputs, std::unique_ptr<Executable>* result);
 
-  core::Status run();
+  core::Status run(size_t set);
+  /** Ops read the caller's memory: there is nothing to bring nearer ahead of a run. */
+  void stage(size_t) {}
   size_t bytes() const { return arena_.bytes() + scratch_.bytes(); }
   /** How each op runs, and why so; empty where there was no choice. */
-  std::vector<std::string> notes() const { return std::vector<std::string>(steps_.size()); }
+  std::vector<std::string> notes() const { return std::vector<std::string>(plan_.ops.size()); }
 
  private:
   Executable(Session& session, core::Plan plan) : session_(session), plan_(std::move(plan)) {}
@@ -56,6 +59,8 @@ class Executable {
   const core::Plan plan_;
   Buffer arena_, scratch_;
   std::vector<Step> steps_;
+  /** For each set of inputs the steps to run; those that read no input are the same in both. */
+  std::array<std::vector<size_t>, 2> order_;
 };
 
 }  // namespace deeprnn::cpu

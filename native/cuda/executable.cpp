@@ -64,7 +64,7 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
 
 }  // namespace
 
-Status Executable::load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+Status Executable::load(Session& session, core::Plan plan, const core::InputSets& inputs,
                         const std::vector<void*>& outputs, std::unique_ptr<Executable>* result) {
   if (Status s = session.enter(); !s.ok()) return s;
   std::unique_ptr<Executable> e(new Executable(session, std::move(plan)));
@@ -90,16 +90,18 @@ std::vector<std::string> Executable::notes() const {
   return all;
 }
 
-Status Executable::prepare(const std::vector<void*>& inputs, const std::vector<void*>& outputs) {
-  inputs_.resize(inputs.size());
+Status Executable::prepare(const core::InputSets& inputs, const std::vector<void*>& outputs) {
+  for (size_t set = 0; set < inputs.size(); ++set) inputs_[set].resize(inputs[set].size());
   outputs_.resize(outputs.size());
   size_t inputBytes = 0, outputBytes = 0;
   for (const core::Value& v : plan_.values) {
     const auto slot = static_cast<size_t>(v.slot);
     if (v.role == Role::input) {
-      if (slot >= inputs.size())
-        return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
-      inputs_[slot] = {inputs[slot], inputBytes, v.bytes()};
+      for (size_t set = 0; set < inputs.size(); ++set) {
+        if (slot >= inputs[set].size())
+          return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
+        inputs_[set][slot] = {inputs[set][slot], inputBytes, v.bytes()};
+      }
       inputBytes += aligned(v.bytes());
     } else if (v.role == Role::output) {
       if (slot >= outputs.size())
@@ -126,7 +128,7 @@ Status Executable::prepare(const std::vector<void*>& inputs, const std::vector<v
     const auto slot = static_cast<size_t>(v.slot);
     switch (v.role) {
       case Role::input:
-        pointers.push_back(deviceInputs_.data() + inputs_[slot].offset);
+        pointers.push_back(deviceInputs_.data() + inputs_[0][slot].offset);
         break;
       case Role::output:
         pointers.push_back(deviceOutputs_.data() + outputs_[slot].offset);
@@ -219,9 +221,9 @@ Status Executable::capture() {
   return {};
 }
 
-Status Executable::run() {
+Status Executable::run(size_t set) {
   if (Status s = session_.enter(); !s.ok()) return s;
-  for (const Staged& s : inputs_) std::memcpy(hostInputs_.data() + s.offset, s.host, s.bytes);
+  for (const Staged& s : inputs_[set]) std::memcpy(hostInputs_.data() + s.offset, s.host, s.bytes);
   DEEPRNN_TRY(cudaGraphLaunch(graph_, session_.stream()));
   DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));
   const auto* faults = reinterpret_cast<const Fault*>(hostOutputs_.data() + faultOffset_);

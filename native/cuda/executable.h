@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -68,12 +69,13 @@ class Executable {
  public:
   /** `inputs` and `outputs` are the caller's memory in slot order, large enough, alive and in place for each
    * run. */
-  static Status load(Session& session, core::Plan plan, const std::vector<void*>& inputs,
+  static Status load(Session& session, core::Plan plan, const core::InputSets& inputs,
                      const std::vector<void*>& outputs, std::unique_ptr<Executable>* result);
   ~Executable();
 
   /** Waits for the device: not to be called on a thread that must stay free. */
-  Status run();
+  Status run(size_t set);
+  void stage(size_t) {}
   size_t bytes() const;
   /** How each op runs, and why so; empty where there was no choice. */
   std::vector<std::string> notes() const;
@@ -81,7 +83,7 @@ class Executable {
  private:
   Executable(Session& session, core::Plan plan) : session_(session), plan_(std::move(plan)) {}
 
-  Status prepare(const std::vector<void*>& inputs, const std::vector<void*>& outputs);
+  Status prepare(const core::InputSets& inputs, const std::vector<void*>& outputs);
   Status uploadTables();
   Status capture();
   Status queue();
@@ -94,7 +96,8 @@ class Executable {
 
   Session& session_;
   const core::Plan plan_;
-  std::vector<Staged> inputs_, outputs_;
+  std::array<std::vector<Staged>, 2> inputs_;
+  std::vector<Staged> outputs_;
   /** Outputs are followed by the faults, one per op. */
   DeviceBuffer deviceInputs_, deviceOutputs_, arena_, scratch_, tables_, failed_;
   PinnedBuffer hostInputs_, hostOutputs_;

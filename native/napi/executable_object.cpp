@@ -3,14 +3,26 @@
 #include <new>
 
 namespace deeprnn::napi {
+namespace {
+
+/** The set of inputs that a call names; the first where it names none. */
+size_t setOf(const Napi::CallbackInfo& call) {
+  if (call.Length() == 0 || call[0].IsUndefined()) return 0;
+  const double set = call[0].IsNumber() ? call[0].As<Napi::Number>().DoubleValue() : -1;
+  if (set != 0 && set != 1) throw Napi::TypeError::New(call.Env(), "set: expected 0 or 1.");
+  return set == 0 ? 0 : 1;
+}
+
+}  // namespace
 
 /** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise
  * is settled. */
 class ExecutableObject::Run : public Napi::AsyncWorker {
  public:
-  Run(Napi::Env env, ExecutableObject* owner)
+  Run(Napi::Env env, ExecutableObject* owner, size_t set)
       : AsyncWorker(env, "deeprnn.run"),
         owner_(owner),
+        set_(set),
         shared_(owner->shared_),
         executable_(owner->executable_) {
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
@@ -22,7 +34,7 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
 
   void Execute() override {
     try {
-      status_ = executable_->run();
+      status_ = executable_->run(set_);
     } catch (const std::bad_alloc&) {
       status_ = core::Status::error(core::Code::outOfMemory, "run: out of memory.");
     }
@@ -47,6 +59,7 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
 
  private:
   ExecutableObject* owner_;
+  size_t set_;
   // The session outlives what was loaded over it.
   std::shared_ptr<SharedSession> shared_;
   std::shared_ptr<engine::Executable> executable_;
@@ -60,6 +73,7 @@ Napi::Function ExecutableObject::define(Napi::Env env) {
                      {
                          InstanceMethod<&ExecutableObject::run>("run"),
                          InstanceMethod<&ExecutableObject::runSync>("runSync"),
+                         InstanceMethod<&ExecutableObject::stage>("stage"),
                          InstanceMethod<&ExecutableObject::dispose>("dispose"),
                          InstanceAccessor<&ExecutableObject::bytes>("bytes"),
                          InstanceAccessor<&ExecutableObject::notes>("notes"),
@@ -73,18 +87,23 @@ ExecutableObject::~ExecutableObject() {
 }
 
 Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSession> shared,
-                                     engine::Session& session, core::Plan plan, const Napi::Array& inputs,
-                                     const Napi::Array& outputs) {
+                                     engine::Session& session, core::Plan plan,
+                                     const std::array<Napi::Array, 2>& inputs, const Napi::Array& outputs) {
   const Napi::Object object = env.GetInstanceData<Classes>()->executable.New({});
   ExecutableObject* self = Unwrap(object);
-  if (inputs.Length() != plan.inputCount || outputs.Length() != plan.outputCount)
-    throw Napi::RangeError::New(env, "load: another number of inputs or outputs than the plan's.");
-  self->hold(inputs, plan, core::Role::input);
-  self->inputCount_ = self->held_.size();
-  self->hold(outputs, plan, core::Role::output);
-  std::vector<void*> in, out;
-  for (size_t i = 0; i < self->held_.size(); ++i)
-    (i < self->inputCount_ ? in : out).push_back(self->held_[i].data);
+  const auto memoryOf = [](const std::vector<Held>& arrays) {
+    std::vector<void*> memory;
+    memory.reserve(arrays.size());
+    for (const Held& h : arrays) memory.push_back(h.data);
+    return memory;
+  };
+  core::InputSets in;
+  for (size_t set = 0; set < in.size(); ++set) {
+    self->inputs_[set] = self->hold(inputs[set], plan, core::Role::input);
+    in[set] = memoryOf(self->inputs_[set]);
+  }
+  self->outputs_ = self->hold(outputs, plan, core::Role::output);
+  const std::vector<void*> out = memoryOf(self->outputs_);
   std::unique_ptr<engine::Executable> loaded;
   if (core::Status s = engine::Executable::load(session, std::move(plan), in, out, &loaded); !s.ok())
     throw errorOf(env, s);
@@ -95,9 +114,11 @@ Napi::Value ExecutableObject::create(Napi::Env env, std::shared_ptr<SharedSessio
   return object;
 }
 
-void ExecutableObject::hold(const Napi::Array& arrays, const core::Plan& plan, core::Role role) {
-  const size_t first = held_.size();
-  held_.resize(first + arrays.Length());
+std::vector<ExecutableObject::Held> ExecutableObject::hold(const Napi::Array& arrays, const core::Plan& plan,
+                                                           core::Role role) {
+  if (arrays.Length() != (role == core::Role::input ? plan.inputCount : plan.outputCount))
+    throw Napi::RangeError::New(Env(), "load: another number of inputs or outputs than the plan's.");
+  std::vector<Held> held(arrays.Length());
   std::vector<bool> seen(arrays.Length(), false);
   for (const core::Value& v : plan.values) {
     if (v.role != role) continue;
@@ -109,41 +130,63 @@ void ExecutableObject::hold(const Napi::Array& arrays, const core::Plan& plan, c
     const View view = viewOf(array, v.dtype, role == core::Role::input ? "input" : "output");
     if (view.elements != v.elements)
       throw Napi::RangeError::New(Env(), "load: an array of another length than its value.");
-    held_[first + slot] = Held{Napi::Persistent(array.As<Napi::Object>()), v.dtype, view.data, view.elements};
+    held[slot] = Held{Napi::Persistent(array.As<Napi::Object>()), v.dtype, view.data, view.elements};
   }
+  return held;
 }
 
-void ExecutableObject::checkReady(Napi::Env env) {
+void ExecutableObject::checkReady(Napi::Env env, size_t set) {
   if (disposed_ || !executable_) throw stateError(env, "run: the executable has been disposed.");
   if (shared_->disposed) throw stateError(env, "run: the session has been disposed.");
   if (shared_->running) throw stateError(env, "run: a run is in flight. Await it first.");
-  for (const Held& h : held_) {
+  checkArrays(env, inputs_[set]);
+  checkArrays(env, outputs_);
+}
+
+void ExecutableObject::checkArrays(Napi::Env env, const std::vector<Held>& arrays) {
+  for (const Held& h : arrays) {
     const View now = viewOf(h.array.Value(), h.dtype, "array");
     if (now.data != h.data || now.elements != h.elements)
       throw stateError(env, "run: an input or output array was detached or moved.");
   }
 }
 
+/** run(set?) → Promise */
 Napi::Value ExecutableObject::run(const Napi::CallbackInfo& call) {
-  checkReady(call.Env());
-  auto* worker = new Run(call.Env(), this);
+  const size_t set = setOf(call);
+  checkReady(call.Env(), set);
+  auto* worker = new Run(call.Env(), this, set);
   const Napi::Value promise = worker->promise();
   shared_->running = running_ = true;
+  runningSet_ = set;
   worker->Queue();
   return promise;
 }
 
+/** runSync(set?) */
 void ExecutableObject::runSync(const Napi::CallbackInfo& call) {
-  checkReady(call.Env());
+  const size_t set = setOf(call);
+  checkReady(call.Env(), set);
   shared_->running = running_ = true;
-  const core::Status s = executable_->run();
+  const core::Status s = executable_->run(set);
   shared_->running = running_ = false;
   if (!s.ok()) throw errorOf(call.Env(), s);
 }
 
+/** stage(set): while a run reads the other set, or between runs. */
+void ExecutableObject::stage(const Napi::CallbackInfo& call) {
+  const size_t set = setOf(call);
+  if (disposed_ || !executable_) throw stateError(call.Env(), "stage: the executable has been disposed.");
+  if (shared_->disposed) throw stateError(call.Env(), "stage: the session has been disposed.");
+  if (running_ && runningSet_ == set) throw stateError(call.Env(), "stage: a run is reading this set.");
+  checkArrays(call.Env(), inputs_[set]);
+  executable_->stage(set);
+}
+
 void ExecutableObject::release(Napi::Env env) {
   executable_.reset();
-  held_.clear();
+  for (std::vector<Held>& arrays : inputs_) arrays.clear();
+  outputs_.clear();
   forgetBytes(env, reported_);
   reported_ = 0;
 }

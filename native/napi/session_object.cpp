@@ -111,20 +111,22 @@ void SessionObject::readVariable(const Napi::CallbackInfo& call) {
   if (core::Status s = shared_->session->read(v, view.data); !s.ok()) throw errorOf(call.Env(), s);
 }
 
-/** load(words, floats, inputs, outputs) → Executable */
+/** load(words, floats, inputs, outputs, secondInputs = inputs) → Executable */
 Napi::Value SessionObject::load(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   engine::Session& session = idle(env, "load");
   const View words = viewOf(argument(call, 0), core::DType::int32, "words");
   const View floats = viewOf(argument(call, 1), core::DType::float64, "floats");
-  if (!argument(call, 2).IsArray() || !argument(call, 3).IsArray())
+  const Napi::Value second = argument(call, 4).IsUndefined() ? argument(call, 2) : argument(call, 4);
+  if (!argument(call, 2).IsArray() || !argument(call, 3).IsArray() || !second.IsArray())
     throw Napi::TypeError::New(env, "load: expected arrays of inputs and of outputs.");
   core::Plan plan;
   if (core::Status s = core::decodePlan(static_cast<const int32_t*>(words.data), words.elements,
                                         static_cast<const double*>(floats.data), floats.elements, &plan);
       !s.ok())
     throw errorOf(env, s);
-  return ExecutableObject::create(env, shared_, session, std::move(plan), call[2].As<Napi::Array>(),
+  return ExecutableObject::create(env, shared_, session, std::move(plan),
+                                  {call[2].As<Napi::Array>(), second.As<Napi::Array>()},
                                   call[3].As<Napi::Array>());
 }
 

@@ -84,13 +84,14 @@ bool tryPlan(const std::vector<int32_t>& words, const std::vector<double>& float
   if (!affordable(plan)) return false;
   const Arrays arrays(plan, random);
   std::unique_ptr<cpu::Executable> executable;
-  if (const Status s =
-          cpu::Executable::load(session, std::move(plan), arrays.inputs, arrays.outputs, &executable);
+  if (const Status s = cpu::Executable::load(session, std::move(plan), {arrays.inputs, arrays.inputs},
+                                             arrays.outputs, &executable);
       !s.ok()) {
     CHECK(s.code == Code::badPlan || s.code == Code::outOfMemory, s.message);
     return false;
   }
-  if (const Status s = executable->run(); !s.ok()) CHECK(s.code == Code::checkFailed && s.op >= 0, s.message);
+  if (const Status s = executable->run(random.below(2)); !s.ok())
+    CHECK(s.code == Code::checkFailed && s.op >= 0, s.message);
   return true;
 }
 
@@ -120,11 +121,13 @@ void testOne(const PlanWriter& writer, const char* name, const cpu::KernelTable&
   if (!s.ok()) return;
   const std::unique_ptr<cpu::Session> session = sessionFor(plan, k, random);
   {
-    const Arrays arrays(plan, random);
+    const Arrays arrays(plan, random), other(plan, random);
     std::unique_ptr<cpu::Executable> executable;
-    CHECK(cpu::Executable::load(*session, plan, arrays.inputs, arrays.outputs, &executable).ok(), what);
-    for (int i = 0; i < 3; ++i) {
-      const Status ran = executable->run();
+    CHECK(cpu::Executable::load(*session, plan, {arrays.inputs, other.inputs}, arrays.outputs, &executable)
+              .ok(),
+          what);
+    for (size_t i = 0; i < 3; ++i) {
+      const Status ran = executable->run(i % 2);
       CHECK(ran.ok(), what + ": op " + std::to_string(ran.op) + " " + ran.message);
     }
     for (const core::Value& v : plan.values) {

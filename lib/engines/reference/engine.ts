@@ -10,7 +10,7 @@ import {
   type ValueSpec,
 } from '../../plan/types';
 import { type Shape, sameShape, sizeOf, type TensorData } from '../../tensors/tensor';
-import type { Engine, EngineSession, Executable } from '../engine';
+import type { Engine, EngineSession, Executable, InputSet } from '../engine';
 import { kernels } from './kernels';
 import type { Operand } from './operands';
 
@@ -91,7 +91,8 @@ class ReferenceSession implements EngineSession {
 class ReferenceExecutable implements Executable {
   readonly bytes: number;
   readonly notes: readonly string[];
-  private operands: readonly (Operand | undefined)[];
+  /** By value, for each set of inputs. */
+  private operands: readonly [readonly (Operand | undefined)[], readonly (Operand | undefined)[]];
   private disposed = false;
 
   constructor(
@@ -99,33 +100,42 @@ class ReferenceExecutable implements Executable {
     private readonly session: ReferenceSession,
   ) {
     const used = new Set(plan.ops.flatMap((op) => [...op.inputs, ...op.outputs]));
-    this.operands = plan.values.map((v) => {
+    const first = plan.values.map((v) => {
       if (v.role === 'variable') return used.has(v.id) ? this.boundVariable(v) : undefined;
       return v.role === 'arena' && !used.has(v.id) ? undefined : allocate(v.dtype, v.shape);
     });
+    const second = plan.values.map((v, i) =>
+      v.role === 'input' && v.dtype !== 'float64' ? allocate(v.dtype, v.shape) : first[i],
+    );
+    this.operands = [first, second];
     this.notes = plan.ops.map(() => '');
-    this.bytes = plan.values.reduce((sum, v, i) => {
-      return sum + (v.role === 'variable' ? 0 : (this.operands[i]?.data.byteLength ?? 0));
-    }, 0);
+    const variables = new Set(plan.values.flatMap((v, i) => (v.role === 'variable' ? [first[i]] : [])));
+    this.bytes = [...new Set([...first, ...second])].reduce(
+      (sum, operand) => sum + (variables.has(operand) ? 0 : (operand?.data.byteLength ?? 0)),
+      0,
+    );
     // What is read before an op wrote it shows up in the results.
     plan.values.forEach((v, i) => {
-      if (v.role === 'arena' && v.dtype !== 'int32') this.operands[i]?.data.fill(Number.NaN);
+      if (v.role === 'arena' && v.dtype !== 'int32') first[i]?.data.fill(Number.NaN);
     });
   }
 
-  input(name: string): TensorData {
-    return this.named('input', name);
+  input(name: string, set: InputSet = 0): TensorData {
+    return this.named('input', name, set);
   }
 
   output(name: string): TensorData {
     return this.named('output', name);
   }
 
-  async run(): Promise<void> {
+  /** Ops read the caller's arrays. */
+  stage(): void {}
+
+  async run(set: InputSet = 0): Promise<void> {
     this.begin('run');
     try {
       for (const [i, op] of this.plan.ops.entries()) {
-        this.execute(op, i);
+        this.execute(op, i, set);
         await setImmediate();
       }
     } finally {
@@ -133,11 +143,11 @@ class ReferenceExecutable implements Executable {
     }
   }
 
-  runSync(): void {
+  runSync(set: InputSet = 0): void {
     this.begin('runSync');
     try {
       this.plan.ops.forEach((op, i) => {
-        this.execute(op, i);
+        this.execute(op, i, set);
       });
     } finally {
       this.session.setRunning(false);
@@ -146,7 +156,7 @@ class ReferenceExecutable implements Executable {
 
   dispose(): void {
     this.disposed = true;
-    this.operands = [];
+    this.operands = [[], []];
   }
 
   private begin(call: string): void {
@@ -156,8 +166,8 @@ class ReferenceExecutable implements Executable {
     this.session.setRunning(true);
   }
 
-  private execute(op: AnyPlanOp, index: number): void {
-    const operand = (id: ValueId) => (id === ABSENT ? undefined : this.operands[id]);
+  private execute(op: AnyPlanOp, index: number, set: InputSet): void {
+    const operand = (id: ValueId) => (id === ABSENT ? undefined : this.operands[set][id]);
     try {
       kernels[op.kind](op.attrs as never, op.inputs.map(operand) as never, op.outputs.map(operand) as never);
     } catch (error) {
@@ -165,9 +175,9 @@ class ReferenceExecutable implements Executable {
     }
   }
 
-  private named(role: 'input' | 'output', name: string): TensorData {
+  private named(role: 'input' | 'output', name: string, set: InputSet = 0): TensorData {
     const value = this.plan.values.find((v) => v.role === role && v.name === name);
-    const operand = value && this.operands[value.id];
+    const operand = value && this.operands[set][value.id];
     return (
       operand?.data ??
       refuse('ERR_STATE', `plan '${this.plan.name}'`, `an ${role} '${name}'`, 'none of that name')

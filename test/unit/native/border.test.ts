@@ -20,8 +20,9 @@ interface Session {
 }
 interface Executable {
   readonly bytes: number;
-  run(): Promise<void>;
-  runSync(): void;
+  run(...args: unknown[]): Promise<void>;
+  runSync(...args: unknown[]): void;
+  stage(...args: unknown[]): void;
   dispose(): void;
 }
 
@@ -52,7 +53,9 @@ function loaded(rows = 3) {
   const { words, floats } = encodePlan(densePlan(rows), 4, () => kernel);
   const x = new Float32Array(rows * 24).fill(1);
   const y = new Float32Array(rows * 40);
-  return { session, kernel, words, floats, x, y, load: () => session.load(words, floats, [x], [y]) };
+  const second = x.slice();
+  const load = () => session.load(words, floats, [x], [y], [second]);
+  return { session, kernel, words, floats, x, second, y, load };
 }
 
 /** What a call threw: code and message; errors of the addon belong to another realm than jest's. */
@@ -136,6 +139,12 @@ describe('loading', () => {
     expect(thrown(() => session.load(words, floats, x, y))).toBe(
       'load: expected arrays of inputs and of outputs.',
     );
+    expect(thrown(() => session.load(words, floats, [x], [y], x))).toBe(
+      'load: expected arrays of inputs and of outputs.',
+    );
+    expect(thrown(() => session.load(words, floats, [x], [y], [x.subarray(1)]))).toBe(
+      'load: an array of another length than its value.',
+    );
     expect(thrown(() => session.load(floats, words, [x], [y]))).toBe('words: expected a Int32Array.');
     expect(thrown(() => session.load())).toBe('words: expected a Int32Array.');
   });
@@ -186,6 +195,37 @@ describe('running', () => {
     );
   });
 
+  test('reads the set of inputs that it is told to, and no other', async () => {
+    const { x, second, y, load } = loaded();
+    x.fill(1);
+    second.fill(2);
+    const executable = load();
+    executable.stage(1);
+    await executable.run(1);
+    const doubled = y.slice();
+    executable.runSync();
+    expect(doubled).toEqual(y.map((v) => 2 * v));
+    for (const set of [2, -1, '1', null, Number.NaN]) {
+      expect(thrown(() => executable.run(set))).toBe('set: expected 0 or 1.');
+      expect(thrown(() => executable.stage(set))).toBe('set: expected 0 or 1.');
+    }
+  });
+
+  test('the next inputs may be staged while a run reads the others, not those that it reads', async () => {
+    const { second, y, load } = loaded(60_000);
+    const executable = load();
+    const run = executable.run(0);
+    expect(thrown(() => executable.stage(0))).toBe('ERR_STATE stage: a run is reading this set.');
+    second.fill(3);
+    executable.stage(1);
+    await run;
+    const ones = y.slice();
+    await executable.run(1);
+    expect(y).toEqual(ones.map((v) => 3 * v));
+    executable.dispose();
+    expect(thrown(() => executable.stage(1))).toBe('ERR_STATE stage: the executable has been disposed.');
+  });
+
   test('one at a time: while one is in flight the session is busy, and free again after it', async () => {
     const { session, kernel, load, y } = loaded(60_000);
     const executable = load();
@@ -227,6 +267,7 @@ describe('running', () => {
       session.createVariable,
       executable.run,
       executable.runSync,
+      executable.stage,
       executable.dispose,
     ];
     const strangers = [{}, null, undefined, 7, Object.create(session), Object.create(executable)];

@@ -29,7 +29,8 @@ describe('the reference engine', () => {
     expect(Array.from(session.read('W'))).toEqual([7, 8, 9]);
     executable.runSync();
     expect(Array.from(executable.output('y'))).toEqual([7 + 16 + 27, 28 + 40 + 54]);
-    expect(executable.bytes).toBe(8 * 6 + 4 * 4 + 8 * 2 + 8 * 3);
+    // Data inputs twice, the output once.
+    expect(executable.bytes).toBe(2 * (8 * 6 + 4 * 4 + 8 * 3) + 8 * 2);
   });
 
   test('a failed check rejects the run with op, element and value, and leaves the variables untouched', async () => {
