@@ -6,6 +6,8 @@ module.exports = {
   maxWorkers: '100%',
   testTimeout: 60_000,
   testMatch: ['**/*.test.ts'],
+  // These need the emulated device of scripts/test-emulator.mjs.
+  testPathIgnorePatterns: process.env.DEEPRNN_TEST_DEVICE === 'cuda' ? [] : ['<rootDir>/test/unit/cuda/'],
   moduleNameMapper: { '^deeprnn$': '<rootDir>/lib/index.ts' },
   transform: {
     '\\.m?[jt]s$': [

@@ -11,6 +11,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..');
 
+/** Tests of whole models, whose next batch is on its way while one runs. */
+const fits = { suite: 'test/unit/models/nextBatch', tests: 'fit gives the same bits' };
+
 /** In which file what stands in place of what, on which rung of the ladder, and the tests that must notice. */
 const faults = [
   {
@@ -86,6 +89,23 @@ const faults = [
     replace: 'if (c + 1 < columns) {',
     tests: 'reset after the product',
   },
+  {
+    name: 'a run that does not wait for the data on their way to the device',
+    file: 'native/cuda/executable.cpp',
+    find: 'DEEPRNN_TRY(cudaStreamWaitEvent(stream, arrived_[set], 0));',
+    replace: '',
+    ...fits,
+  },
+  {
+    name: 'an allocation in a run',
+    file: 'native/cuda/executable.cpp',
+    find: 'DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));',
+    replace: `DeviceBuffer more;
+  if (Status s = DeviceBuffer::allocate(64, "more", &more); !s.ok()) return s;
+  DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));`,
+    ...fits,
+    says: 'an allocation (device) in a run',
+  },
 ];
 
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-faults-'));
@@ -100,16 +120,17 @@ function build() {
 }
 
 /** Whether the tests pass, and what they printed. */
-function test({ tests, rung = 'd' }) {
+function test({ suite = 'test/parity/rnnStack', tests, rung = 'd' }) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    [path.join(root, 'node_modules/jest/bin/jest.js'), 'test/parity/rnnStack', '-t', tests],
+    [path.join(root, 'node_modules/jest/bin/jest.js'), suite, '-t', tests],
     {
       cwd: root,
       encoding: 'utf8',
       env: {
         ...process.env,
         DEEPRNN_TEST_DEVICE: 'cuda',
+        DEEPRNN_DEVICE: 'cuda',
         DEEPRNN_CUDA_RUNG: rung,
         DEEPRNN_ADDON_DIR: release,
       },
@@ -134,6 +155,8 @@ try {
     const { passed, output } = test({ tests: 'reset after the product', rung });
     if (!passed) throw new Error(`without any fault the tests fail on rung ${rung}:\n${output}`);
   }
+  const { passed, output } = test(fits);
+  if (!passed) throw new Error(`without any fault the models' tests fail:\n${output}`);
   let missed = 0;
   for (const fault of faults) {
     const file = path.join(folder, fault.file);

@@ -1,5 +1,5 @@
 // Builds the CUDA engine for the emulator (test/emulator) and runs on it what runs on the CPU engine: the parity suite, the recurrent
-// stack on every rung of the ladder, and the tests of whole models.
+// stack on every rung of the ladder, and the tests of whole models; then what is the CUDA engine's alone (test/unit/cuda).
 //
 //   node scripts/test-emulator.mjs [--sanitize]
 //
@@ -63,4 +63,7 @@ if (sanitize) {
   }
   // Emulated kernels take too long for the test of the event loop, whose code is the same for every native engine.
   jest(['test/unit/models', '-t', '^((?!event loop stays free).)*$'], { DEEPRNN_DEVICE: 'cuda' });
+  // These start processes that use the library as it is built.
+  run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']);
+  jest(['test/unit/cuda'], device);
 }

@@ -4,6 +4,7 @@ import { encodePlan } from '../plan/encode';
 import { type Plan, PlanCheckError, type ValueSpec } from '../plan/types';
 import { type Shape, sameShape, sizeOf, type TensorData } from '../tensors/tensor';
 import type { EngineName, EngineSession, Executable, InputSet } from './engine';
+import { OutOfMemory } from './outOfMemory';
 
 /** `Session` of an addon: each engine's border is the same (native/napi). */
 export interface NativeSession {
@@ -39,11 +40,13 @@ function allocate(dtype: ValueDType, elements: number): TensorData {
 /** An error of an addon in the library's words. No `instanceof`: inside a vm context the addon's Error is another one. */
 function translate(error: unknown, engine: EngineName): unknown {
   if (typeof error !== 'object' || error === null || !('code' in error)) return error;
-  const { code, message, op, element, value } = error as Record<'op' | 'element' | 'value', number> & {
-    code: unknown;
-    message: string;
-  };
+  const { code, message, op, element, value, needed, available } = error as Record<
+    'op' | 'element' | 'value' | 'needed' | 'available',
+    number
+  > & { code: unknown; message: string };
   if (code === 'CHECK_FAILED') return new PlanCheckError(op, element, value);
+  if (code === 'ERR_DEVICE' && needed !== undefined)
+    return new OutOfMemory(`${engine} engine: ${message}`, needed, available, { cause: error });
   if (code === 'ERR_SHAPE' || code === 'ERR_STATE' || code === 'ERR_DEVICE') {
     return new DeepRnnError(code, `${engine} engine: ${message}`, { cause: error });
   }

@@ -1,9 +1,11 @@
 import type { Executable } from '../engines/engine';
+import { OutOfMemory } from '../engines/outOfMemory';
 import { DeepRnnError } from '../errors';
 import { type Plan, PlanCheckError } from '../plan/types';
 import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
 import type { Batch } from './batches';
 import { InputSets } from './inputSets';
+import { largestBatch } from './largestBatch';
 import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
 import type { Variables } from './variables';
 
@@ -46,9 +48,10 @@ export class Runner {
   run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
     return this.exclusive(async () => {
       const loaded = this.plan(requestOf(batch, options));
-      const set = loaded.inputs.take(batch, options.mode);
       // Only now: callbacks may have changed the learning rate since the data of this batch were gathered.
       options.prepare?.(loaded);
+      // Last, so that nothing can fail between the data and their run.
+      const set = loaded.inputs.take(batch, options.mode);
       const running = loaded.executable.run(set);
       this.gatherNext(batch, options);
       try {
@@ -88,7 +91,7 @@ export class Runner {
     } else {
       const lowered = lower(this.recipe, request);
       this.declareVariables(lowered.plan);
-      const executable = this.variables.load(lowered.plan);
+      const executable = this.load(lowered.plan, request);
       loaded = { ...lowered, executable, inputs: new InputSets(executable) };
     }
     this.plans.set(key, loaded);
@@ -101,6 +104,25 @@ export class Runner {
       executable.dispose();
     }
     return loaded;
+  }
+
+  /** Loads a plan; where memory is short, those of other batches make room for it. */
+  private load(plan: Plan, request: PlanRequest): Executable {
+    try {
+      return this.variables.load(plan);
+    } catch (error) {
+      if (!(error instanceof OutOfMemory)) throw error;
+      if (this.plans.size > 0) {
+        this.dispose();
+        return this.load(plan, request);
+      }
+      const largest = largestBatch(this.recipe, request, error);
+      const wayOut =
+        largest > 0
+          ? `A batch of ${largest} would fit, not one of ${request.inputShape[0]}.`
+          : 'Not even one example would fit: use fewer steps or smaller layers.';
+      throw new OutOfMemory(`${error.message} ${wayOut}`, error.needed, error.available, { cause: error });
+    }
   }
 
   /** Optimizer slots and carried states come to be when the first plan asks for them. */

@@ -76,11 +76,17 @@ export class Variables {
   /** Moves everything to a session of `engine`. */
   moveTo(engine: Engine, options: SessionOptions): void {
     const next = engine.createSession(options);
-    for (const [name, entry] of this.entries) {
-      next.declare(name, 'real', entry.shape);
-      next.write(name, this.session ? this.session.read(name) : (entry.data as TensorData));
-      entry.data = undefined;
+    try {
+      for (const [name, { shape, data }] of this.entries) {
+        next.declare(name, 'real', shape);
+        next.write(name, this.session ? this.session.read(name) : (data as TensorData));
+      }
+    } catch (error) {
+      // The values stay where they were.
+      next.dispose();
+      throw error;
     }
+    for (const entry of this.entries.values()) entry.data = undefined;
     this.session?.dispose();
     this.session = next;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -16,12 +17,21 @@ struct Status {
   int op = -1;
   double element = 0;
   double value = 0;
+  /** outOfMemory, where it is known: bytes asked for and bytes that were to be had. */
+  double needed = 0;
+  double available = 0;
 
   bool ok() const { return code == Code::ok; }
   static Status error(Code code, std::string message) {
     Status s;
     s.code = code;
     s.message = std::move(message);
+    return s;
+  }
+  static Status shortage(size_t needed, size_t available, std::string message) {
+    Status s = error(Code::outOfMemory, std::move(message));
+    s.needed = static_cast<double>(needed);
+    s.available = static_cast<double>(available);
     return s;
   }
 };

@@ -68,20 +68,47 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
                         const std::vector<void*>& outputs, std::unique_ptr<Executable>* result) {
   if (Status s = session.enter(); !s.ok()) return s;
   std::unique_ptr<Executable> e(new Executable(session, std::move(plan)));
-  if (Status s = e->prepare(inputs, outputs); !s.ok()) return s;
+  if (Status s = e->prepare(inputs, outputs); !s.ok()) return s.code == Code::outOfMemory ? e->whole(s) : s;
   if (Status s = e->capture(); !s.ok()) return s;
   *result = std::move(e);
   return {};
 }
 
+Status Executable::whole(const Status& shortage) {
+  if (shortage.needed == 0) return shortage;
+  if (steps_.empty()) {
+    // How much scratch memory they need does not depend on where the values lie; these steps will never run.
+    std::vector<unsigned char> somewhere(1);
+    if (Status s = makeSteps({somewhere.data(), somewhere.data(), somewhere.data()}); !s.ok()) return s;
+  }
+  const double available = shortage.available + static_cast<double>(deviceBytes());
+  const auto needed = static_cast<double>(plannedBytes_ + scratchBytes());
+  Status s = shortage;
+  s.message = "out of device memory: a plan needs " + sizeText(needed) + " (its buffers alone " +
+              sizeText(static_cast<double>(plan_.arenaBytes)) + "), and " + sizeText(available) +
+              " are free.";
+  s.needed = needed;
+  s.available = available;
+  return s;
+}
+
 Executable::~Executable() {
   (void)session_.enter();
+  // What was staged and never run may still be on its way.
+  cudaStreamSynchronize(session_.copyStream());
+  for (const cudaEvent_t event : arrived_) {
+    if (event) cudaEventDestroy(event);
+  }
   if (graph_) cudaGraphExecDestroy(graph_);
 }
 
+size_t Executable::deviceBytes() const {
+  return deviceInputs_.bytes() + ahead_[0].bytes() + ahead_[1].bytes() + deviceOutputs_.bytes() +
+         arena_.bytes() + scratch_.bytes() + tables_.bytes();
+}
+
 size_t Executable::bytes() const {
-  return deviceInputs_.bytes() + deviceOutputs_.bytes() + arena_.bytes() + scratch_.bytes() +
-         hostInputs_.bytes() + hostOutputs_.bytes();
+  return deviceBytes() + hostInputs_.bytes() + hostOutputs_.bytes();
 }
 
 std::vector<std::string> Executable::notes() const {
@@ -91,47 +118,68 @@ std::vector<std::string> Executable::notes() const {
 }
 
 Status Executable::prepare(const core::InputSets& inputs, const std::vector<void*>& outputs) {
-  for (size_t set = 0; set < inputs.size(); ++set) inputs_[set].resize(inputs[set].size());
+  for (const std::vector<void*>& set : inputs) {
+    if (set.size() < plan_.inputCount)
+      return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
+  }
   outputs_.resize(outputs.size());
-  size_t inputBytes = 0, outputBytes = 0;
-  for (const core::Value& v : plan_.values) {
-    const auto slot = static_cast<size_t>(v.slot);
-    if (v.role == Role::input) {
-      for (size_t set = 0; set < inputs.size(); ++set) {
-        if (slot >= inputs[set].size())
-          return Status::error(Code::badPlan, "bad plan: an input slot that is not there.");
-        inputs_[set][slot] = {inputs[set][slot], inputBytes, v.bytes()};
-      }
-      inputBytes += aligned(v.bytes());
-    } else if (v.role == Role::output) {
-      if (slot >= outputs.size())
-        return Status::error(Code::badPlan, "bad plan: an output slot that is not there.");
-      outputs_[slot] = {outputs[slot], outputBytes, v.bytes()};
-      outputBytes += aligned(v.bytes());
+  inputOffsets_.resize(plan_.inputCount);
+  const auto place = [&](bool scalars, std::array<std::vector<Staged>, 2>* sets, size_t* end) {
+    for (const core::Value& v : plan_.values) {
+      if (v.role != Role::input || (v.dtype == core::DType::float64) != scalars) continue;
+      const auto slot = static_cast<size_t>(v.slot);
+      for (size_t set = 0; set < inputs.size(); ++set)
+        (*sets)[set].push_back({inputs[set][slot], *end, v.bytes()});
+      inputOffsets_[slot] = *end + (scalars ? dataBytes_ : 0);
+      *end += aligned(v.bytes());
     }
+  };
+  place(false, &data_, &dataBytes_);
+  place(true, &scalars_, &scalarBytes_);
+  size_t outputBytes = 0;
+  for (const core::Value& v : plan_.values) {
+    if (v.role != Role::output) continue;
+    const auto slot = static_cast<size_t>(v.slot);
+    if (slot >= outputs.size())
+      return Status::error(Code::badPlan, "bad plan: an output slot that is not there.");
+    outputs_[slot] = {outputs[slot], outputBytes, v.bytes()};
+    outputBytes += aligned(v.bytes());
   }
   faultOffset_ = outputBytes;
   outputBytes += plan_.ops.size() * sizeof(Fault);
-  if (Status s = DeviceBuffer::allocate(inputBytes, "the inputs of a plan", &deviceInputs_); !s.ok())
+  plannedBytes_ = 3 * dataBytes_ + scalarBytes_ + outputBytes + plan_.arenaBytes;
+  const auto onDevice = [](size_t bytes, const char* what, DeviceBuffer* buffer) {
+    return DeviceBuffer::allocate(bytes, what, buffer);
+  };
+  // The largest first: what does not fit is then known at once.
+  if (Status s = onDevice(plan_.arenaBytes, "the buffers of a plan", &arena_); !s.ok()) return s;
+  if (Status s = onDevice(dataBytes_ + scalarBytes_, "the inputs of a plan", &deviceInputs_); !s.ok())
     return s;
-  if (Status s = DeviceBuffer::allocate(outputBytes, "the outputs of a plan", &deviceOutputs_); !s.ok())
-    return s;
-  if (Status s = DeviceBuffer::allocate(plan_.arenaBytes, "the buffers of a plan", &arena_); !s.ok())
-    return s;
-  if (Status s = DeviceBuffer::allocate(sizeof(unsigned), "a flag", &failed_); !s.ok()) return s;
-  if (Status s = PinnedBuffer::allocate(inputBytes, &hostInputs_); !s.ok()) return s;
+  for (DeviceBuffer& buffer : ahead_) {
+    if (Status s = onDevice(dataBytes_, "the inputs of the next run", &buffer); !s.ok()) return s;
+  }
+  if (Status s = onDevice(outputBytes, "the outputs of a plan", &deviceOutputs_); !s.ok()) return s;
+  if (Status s = onDevice(sizeof(unsigned), "a flag", &failed_); !s.ok()) return s;
+  if (Status s = PinnedBuffer::allocate(2 * dataBytes_ + scalarBytes_, &hostInputs_); !s.ok()) return s;
   if (Status s = PinnedBuffer::allocate(outputBytes, &hostOutputs_); !s.ok()) return s;
+  for (cudaEvent_t& event : arrived_) DEEPRNN_TRY(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
 
+  if (Status s = makeSteps({deviceInputs_.data(), deviceOutputs_.data(), arena_.data()}); !s.ok()) return s;
+  if (Status s = onDevice(scratchBytes(), "the scratch memory of a plan", &scratch_); !s.ok()) return s;
+  return uploadTables();
+}
+
+Status Executable::makeSteps(const Places& places) {
   std::vector<void*> pointers;
   pointers.reserve(plan_.values.size());
   for (const core::Value& v : plan_.values) {
     const auto slot = static_cast<size_t>(v.slot);
     switch (v.role) {
       case Role::input:
-        pointers.push_back(deviceInputs_.data() + inputs_[0][slot].offset);
+        pointers.push_back(places.inputs + inputOffsets_[slot]);
         break;
       case Role::output:
-        pointers.push_back(deviceOutputs_.data() + outputs_[slot].offset);
+        pointers.push_back(places.outputs + outputs_[slot].offset);
         break;
       case Role::variable: {
         if (slot >= session_.variables().size())
@@ -143,7 +191,7 @@ Status Executable::prepare(const core::InputSets& inputs, const std::vector<void
         break;
       }
       case Role::arena:
-        pointers.push_back(arena_.data() + slot * core::kAlignment);
+        pointers.push_back(places.arena + slot * core::kAlignment);
         break;
     }
   }
@@ -153,7 +201,6 @@ Status Executable::prepare(const core::InputSets& inputs, const std::vector<void
     for (int id : ids) at.push_back(id == core::kAbsent ? nullptr : pointers[static_cast<size_t>(id)]);
     return at;
   };
-  size_t scratch = 0;
   steps_.resize(plan_.ops.size());
   for (size_t i = 0; i < plan_.ops.size(); ++i) {
     const core::Op& op = plan_.ops[i];
@@ -161,11 +208,14 @@ Status Executable::prepare(const core::InputSets& inputs, const std::vector<void
             makeStep(Operands(plan_, op, resolve(op.inputs), resolve(op.outputs)), session_, &steps_[i]);
         !s.ok())
       return s;
-    scratch = std::max(scratch, steps_[i].scratch);
   }
-  if (Status s = DeviceBuffer::allocate(scratch, "the scratch memory of a plan", &scratch_); !s.ok())
-    return s;
-  return uploadTables();
+  return {};
+}
+
+size_t Executable::scratchBytes() const {
+  size_t bytes = 0;
+  for (const Step& step : steps_) bytes = std::max(bytes, step.scratch);
+  return bytes;
 }
 
 Status Executable::uploadTables() {
@@ -188,8 +238,9 @@ Status Executable::uploadTables() {
 
 Status Executable::queue() {
   const cudaStream_t stream = session_.stream();
-  DEEPRNN_TRY(cudaMemcpyAsync(deviceInputs_.data(), hostInputs_.data(), hostInputs_.bytes(),
-                              cudaMemcpyHostToDevice, stream));
+  if (scalarBytes_)
+    DEEPRNN_TRY(cudaMemcpyAsync(deviceInputs_.data() + dataBytes_, hostInputs_.data() + 2 * dataBytes_,
+                                scalarBytes_, cudaMemcpyHostToDevice, stream));
   DEEPRNN_TRY(cudaMemsetAsync(failed_.data(), 0, sizeof(unsigned), stream));
   DEEPRNN_TRY(
       cudaMemsetAsync(deviceOutputs_.data() + faultOffset_, 0xff, plan_.ops.size() * sizeof(Fault), stream));
@@ -221,9 +272,46 @@ Status Executable::capture() {
   return {};
 }
 
+void Executable::stage(size_t set) {
+  // A run that finds nothing staged sends the data itself, and says what fails.
+  staged_[set] = sendAhead(set).ok();
+}
+
+Status Executable::sendAhead(size_t set) {
+  if (Status s = session_.enter(); !s.ok()) return s;
+  // Staged again without a run: the last copy may still be reading the host's memory.
+  if (staged_[set]) DEEPRNN_TRY(cudaEventSynchronize(arrived_[set]));
+  if (!dataBytes_) return {};
+  unsigned char* host = hostInputs_.data() + set * dataBytes_;
+  for (const Staged& s : data_[set]) std::memcpy(host + s.offset, s.host, s.bytes);
+  // Nobody reads the memory on the device: the run that read it last was waited for.
+  DEEPRNN_TRY(
+      cudaMemcpyAsync(ahead_[set].data(), host, dataBytes_, cudaMemcpyHostToDevice, session_.copyStream()));
+  DEEPRNN_TRY(cudaEventRecord(arrived_[set], session_.copyStream()));
+  return {};
+}
+
+Status Executable::takeIn(size_t set) {
+  const cudaStream_t stream = session_.stream();
+  unsigned char* host = hostInputs_.data();
+  for (const Staged& s : scalars_[set]) std::memcpy(host + 2 * dataBytes_ + s.offset, s.host, s.bytes);
+  if (!dataBytes_) return {};
+  if (staged_[set]) {
+    staged_[set] = false;
+    DEEPRNN_TRY(cudaStreamWaitEvent(stream, arrived_[set], 0));
+    DEEPRNN_TRY(cudaMemcpyAsync(deviceInputs_.data(), ahead_[set].data(), dataBytes_,
+                                cudaMemcpyDeviceToDevice, stream));
+    return {};
+  }
+  host += set * dataBytes_;
+  for (const Staged& s : data_[set]) std::memcpy(host + s.offset, s.host, s.bytes);
+  DEEPRNN_TRY(cudaMemcpyAsync(deviceInputs_.data(), host, dataBytes_, cudaMemcpyHostToDevice, stream));
+  return {};
+}
+
 Status Executable::run(size_t set) {
   if (Status s = session_.enter(); !s.ok()) return s;
-  for (const Staged& s : inputs_[set]) std::memcpy(hostInputs_.data() + s.offset, s.host, s.bytes);
+  if (Status s = takeIn(set); !s.ok()) return s;
   DEEPRNN_TRY(cudaGraphLaunch(graph_, session_.stream()));
   DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));
   const auto* faults = reinterpret_cast<const Fault*>(hostOutputs_.data() + faultOffset_);

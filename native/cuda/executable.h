@@ -62,8 +62,10 @@ Step updateStep(const Operands& o);
 Status stackStep(const Operands& o, const Session& session, Step* step);
 
 /**
- * A plan loaded over a session's variables: device memory allocated, operands resolved, the whole run (copy
- * in, ops, copy out) captured in one CUDA Graph. A run is one graph launch.
+ * A plan loaded over a session's variables: device memory allocated, operands resolved, all work of a run but
+ * the way of its data to the device captured in one CUDA Graph. Data that have been staged are on the device
+ * already, brought there on the session's copy stream while another run went on; a run then moves them in
+ * with one copy inside the device. A run allocates nothing, and waits for the device once, at its end.
  */
 class Executable {
  public:
@@ -75,7 +77,9 @@ class Executable {
 
   /** Waits for the device: not to be called on a thread that must stay free. */
   Status run(size_t set);
-  void stage(size_t) {}
+  /** Copies the data of a set and sends them to the device. Waits for nothing, unless the set is staged again
+   * without a run in between. May be called while a run on the other set is in flight. */
+  void stage(size_t set);
   size_t bytes() const;
   /** How each op runs, and why so; empty where there was no choice. */
   std::vector<std::string> notes() const;
@@ -84,9 +88,21 @@ class Executable {
   Executable(Session& session, core::Plan plan) : session_(session), plan_(std::move(plan)) {}
 
   Status prepare(const core::InputSets& inputs, const std::vector<void*>& outputs);
+  /** Where on the device the values of a plan lie. */
+  struct Places {
+    unsigned char *inputs, *outputs, *arena;
+  };
+  Status makeSteps(const Places& places);
+  size_t scratchBytes() const;
   Status uploadTables();
   Status capture();
   Status queue();
+  Status sendAhead(size_t set);
+  Status takeIn(size_t set);
+  size_t deviceBytes() const;
+  /** Of an allocation that failed while this was being loaded: what the whole needs, and what there was for
+   * it. */
+  Status whole(const Status& shortage);
 
   /** An input's or output's place in the caller's memory and in the staging buffers. */
   struct Staged {
@@ -96,12 +112,19 @@ class Executable {
 
   Session& session_;
   const core::Plan plan_;
-  std::array<std::vector<Staged>, 2> inputs_;
+  /** By set. Scalars are not staged: they may still change when the data are complete. */
+  std::array<std::vector<Staged>, 2> data_, scalars_;
   std::vector<Staged> outputs_;
-  /** Outputs are followed by the faults, one per op. */
+  std::vector<size_t> inputOffsets_;
+  size_t dataBytes_ = 0, scalarBytes_ = 0, faultOffset_ = 0, plannedBytes_ = 0;
+  /** On the device data are followed by scalars, and outputs by the faults, one per op; on the host the data
+   * of the two sets by the scalars. */
   DeviceBuffer deviceInputs_, deviceOutputs_, arena_, scratch_, tables_, failed_;
+  std::array<DeviceBuffer, 2> ahead_;
   PinnedBuffer hostInputs_, hostOutputs_;
-  size_t faultOffset_ = 0;
+  /** When what was staged last has reached the device. */
+  std::array<cudaEvent_t, 2> arrived_ = {};
+  std::array<bool, 2> staged_ = {};
   std::vector<Step> steps_;
   std::vector<OpMemory> opMemory_;
   cudaGraphExec_t graph_ = nullptr;

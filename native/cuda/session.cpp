@@ -9,9 +9,11 @@ constexpr size_t kBranches = 8;
 }  // namespace
 
 Status Session::create(const SessionOptions& options, std::unique_ptr<Session>* result) {
-  std::unique_ptr<Session> session(new Session(options));
-  if (Status s = session->enter(); !s.ok()) return s;
+  std::shared_ptr<Context> context;
+  if (Status s = Context::open(options.device, &context); !s.ok()) return s;
+  std::unique_ptr<Session> session(new Session(options, std::move(context)));
   DEEPRNN_TRY(cudaStreamCreateWithFlags(&session->stream_, cudaStreamNonBlocking));
+  DEEPRNN_TRY(cudaStreamCreateWithFlags(&session->copyStream_, cudaStreamNonBlocking));
   session->branches_.resize(kBranches);
   for (Branch& b : session->branches_) {
     DEEPRNN_TRY(cudaStreamCreateWithFlags(&b.stream, cudaStreamNonBlocking));
@@ -32,12 +34,8 @@ Session::~Session() {
     if (b.event) cudaEventDestroy(b.event);
     if (b.stream) cudaStreamDestroy(b.stream);
   }
+  if (copyStream_) cudaStreamDestroy(copyStream_);
   if (stream_) cudaStreamDestroy(stream_);
-}
-
-Status Session::enter() const {
-  DEEPRNN_TRY(cudaSetDevice(options_.device));
-  return {};
 }
 
 Status Session::createVariable(core::DType dtype, size_t elements, size_t* index) {
@@ -47,8 +45,10 @@ Status Session::createVariable(core::DType dtype, size_t elements, size_t* index
   v.elements = elements;
   if (Status s =
           DeviceBuffer::allocate(elements * (dtype == core::DType::float64 ? 8 : 4), "a variable", &v.memory);
-      !s.ok())
+      !s.ok()) {
+    if (s.code == core::Code::outOfMemory) s.message += " Fewer or smaller layers would fit.";
     return s;
+  }
   *index = variables_.size();
   variables_.push_back(std::move(v));
   return {};

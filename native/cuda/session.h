@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/plan.h"
@@ -47,8 +48,8 @@ struct SessionOptions {
   bool forced = false;
 };
 
-/** The variables of one model on one device, and the stream that its plans run on. Used by one caller at a
- * time. */
+/** The variables of one model on one device, and the streams that its plans run on. Used by one caller at a
+ * time; only staging goes on beside a run. */
 class Session {
  public:
   static Status create(const SessionOptions& options, std::unique_ptr<Session>* result);
@@ -61,18 +62,24 @@ class Session {
 
   std::vector<Variable>& variables() { return variables_; }
   cudaStream_t stream() const { return stream_; }
+  /** Brings the inputs of the next run to the device while one runs. */
+  cudaStream_t copyStream() const { return copyStream_; }
   const std::vector<Branch>& branches() const { return branches_; }
   Blas& blas() const { return *blas_; }
   const SessionOptions& options() const { return options_; }
   Precision precision() const { return options_.precision; }
-  /** Makes the device current for the calling thread. */
-  Status enter() const;
+  /** Makes the device current for the calling thread. @returns why the device is of no more use, once it has
+   * failed
+   */
+  Status enter() const { return context_->enter(); }
 
  private:
-  explicit Session(const SessionOptions& options) : options_(options) {}
+  Session(const SessionOptions& options, std::shared_ptr<Context> context)
+      : options_(options), context_(std::move(context)) {}
 
   SessionOptions options_;
-  cudaStream_t stream_ = nullptr;
+  std::shared_ptr<Context> context_;
+  cudaStream_t stream_ = nullptr, copyStream_ = nullptr;
   std::vector<Branch> branches_;
   std::unique_ptr<Blas> blas_;
   std::vector<Variable> variables_;

@@ -7,9 +7,9 @@
 namespace deeprnn::napi {
 
 /**
- * A JavaScript error with `code`, and for a failed check `op`, `element` and `value`; null where no
- * JavaScript can run any more, because the worker thread is being ended. Raw calls: a failing one must not
- * throw in a completion callback.
+ * A JavaScript error with `code`, for a failed check `op`, `element` and `value`, and where memory was short
+ * `needed` and `available`; null where no JavaScript can run any more, because the worker thread is being
+ * ended. Raw calls: a failing one must not throw in a completion callback.
  */
 inline napi_value errorValue(napi_env env, const core::Status& s) {
   const char* code = "ERR_STATE";
@@ -32,12 +32,13 @@ inline napi_value errorValue(napi_env env, const core::Status& s) {
       napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_error(env, name, message, &error) != napi_ok)
     return nullptr;
+  const auto set = [&](const char* key, double number) {
+    napi_value value = nullptr;
+    return napi_create_double(env, number, &value) == napi_ok &&
+           napi_set_named_property(env, error, key, value) == napi_ok;
+  };
+  if (s.needed > 0 && (!set("needed", s.needed) || !set("available", s.available))) return nullptr;
   if (s.code == core::Code::checkFailed) {
-    const auto set = [&](const char* key, double number) {
-      napi_value value = nullptr;
-      return napi_create_double(env, number, &value) == napi_ok &&
-             napi_set_named_property(env, error, key, value) == napi_ok;
-    };
     if (!set("op", s.op) || !set("element", s.element) || !set("value", s.value)) return nullptr;
   }
   return error;

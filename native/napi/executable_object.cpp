@@ -185,6 +185,7 @@ void ExecutableObject::stage(const Napi::CallbackInfo& call) {
 
 void ExecutableObject::release(Napi::Env env) {
   executable_.reset();
+  shared_.reset();
   for (std::vector<Held>& arrays : inputs_) arrays.clear();
   outputs_.clear();
   forgetBytes(env, reported_);

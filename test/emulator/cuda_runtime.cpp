@@ -1,11 +1,12 @@
 #include "cuda_runtime.h"
 
+#include <condition_variable>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <vector>
+
+#include "device_state.h"
 
 using deeprnn::emulator::nextRandom;
 
@@ -37,61 +38,86 @@ struct EmulatedEvent {
 
 namespace {
 
-/** Enough for three layers in several blocks each, few enough to be quick. */
-constexpr int kMultiprocessors = 12;
+using deeprnn::emulator::device;
+using deeprnn::emulator::Lock;
+using deeprnn::emulator::report;
 
-/** Streams of all threads of the process share one device. */
-std::recursive_mutex device;
-std::vector<Node> pending;
+/** What streams have been given and nobody has begun, and what some thread is doing now. */
+std::vector<Node> pending, running;
+std::condition_variable_any nodeDone;
 std::string faultText;
 cudaError_t sticky = cudaSuccess;
-thread_local cudaError_t last = cudaSuccess;
-std::map<void*, size_t> allocated;
-size_t used = 0;
 
-size_t capacity() {
-  const char* set = std::getenv("DEEPRNN_EMULATOR_MEMORY");
-  return set ? std::strtoull(set, nullptr, 10) : size_t{8} << 30;
-}
-
-cudaError_t report(cudaError_t status) {
-  if (status != cudaSuccess) last = status;
-  return status;
+bool isDone(const Node& node) {
+  return node->done;
 }
 
 bool ready(const Node& node) {
-  return std::all_of(node->after.begin(), node->after.end(), [](const Node& n) { return n->done; });
+  return std::all_of(node->after.begin(), node->after.end(), isDone);
 }
 
-/** Does all of `nodes`, each after those that it comes after, else in random order. */
-cudaError_t drain(std::vector<Node> nodes) {
-  while (!nodes.empty()) {
-    std::vector<size_t> candidates;
-    for (size_t i = 0; i < nodes.size() && candidates.size() < 8; ++i) {
-      if (ready(nodes[i])) candidates.push_back(i);
-    }
-    if (candidates.empty()) return deeprnn::emulator::fault("streams that wait for each other");
-    const size_t chosen = candidates[nextRandom() % candidates.size()];
-    const Node node = nodes[chosen];
-    nodes.erase(nodes.begin() + static_cast<std::ptrdiff_t>(chosen));
-    if (node->work && sticky == cudaSuccess) {
-      if (const cudaError_t status = node->work(); status != cudaSuccess) sticky = status;
-    }
-    node->done = true;
-    node->after.clear();
+void finish(const Node& node, cudaError_t status) {
+  if (status != cudaSuccess && sticky == cudaSuccess) sticky = status;
+  node->done = true;
+  node->after.clear();
+}
+
+/** Takes one of the nodes whose turn it may be; null when there is none. */
+Node takeAny(std::vector<Node>* nodes) {
+  std::vector<size_t> candidates;
+  for (size_t i = 0; i < nodes->size() && candidates.size() < 8; ++i) {
+    if (ready((*nodes)[i])) candidates.push_back(i);
   }
-  return sticky;
+  if (candidates.empty()) return nullptr;
+  const size_t chosen = candidates[nextRandom() % candidates.size()];
+  Node node = (*nodes)[chosen];
+  nodes->erase(nodes->begin() + static_cast<std::ptrdiff_t>(chosen));
+  return node;
 }
 
-cudaError_t drainAll() {
-  const std::lock_guard<std::recursive_mutex> lock(device);
-  std::vector<Node> now;
-  now.swap(pending);
-  return report(drain(std::move(now)));
+/** Does the nodes of a graph, each after those that it comes after, else in random order. */
+cudaError_t runGraph(std::vector<Node> nodes) {
+  while (!nodes.empty()) {
+    const Node node = takeAny(&nodes);
+    if (!node) return deeprnn::emulator::fault("streams that wait for each other");
+    const cudaError_t status = node->work ? node->work() : cudaSuccess;
+    if (status != cudaSuccess) return status;
+    node->done = true;
+  }
+  return cudaSuccess;
+}
+
+/** Does what streams have been given, in random order as far as they and the events allow, until all of
+ * `wanted` is done. Other streams may then have got further, or not. The host is free meanwhile, for other
+ * threads. */
+cudaError_t runUntil(const std::vector<Node>& wanted) {
+  Lock lock(device);
+  while (!std::all_of(wanted.begin(), wanted.end(), isDone)) {
+    const Node node = takeAny(&pending);
+    if (!node) {
+      if (running.empty()) {
+        deeprnn::emulator::fault("streams that wait for each other");
+        break;
+      }
+      nodeDone.wait(lock);
+      continue;
+    }
+    running.push_back(node);
+    cudaError_t status = sticky;
+    if (node->work && status == cudaSuccess) {
+      lock.unlock();
+      status = node->work();
+      lock.lock();
+    }
+    running.erase(std::find(running.begin(), running.end(), node));
+    finish(node, status);
+    nodeDone.notify_all();
+  }
+  return report(sticky);
 }
 
 cudaError_t add(cudaStream_t stream, std::function<cudaError_t()> work) {
-  const std::lock_guard<std::recursive_mutex> lock(device);
+  const Lock lock(device);
   if (sticky != cudaSuccess) return report(sticky);
   auto node = std::make_shared<EmulatedNode>();
   node->work = std::move(work);
@@ -101,27 +127,44 @@ cudaError_t add(cudaStream_t stream, std::function<cudaError_t()> work) {
   return cudaSuccess;
 }
 
-cudaError_t allocate(void** at, size_t bytes) {
-  const std::lock_guard<std::recursive_mutex> lock(device);
-  if (sticky != cudaSuccess) return report(sticky);
-  if (bytes > capacity() - std::min(capacity(), used)) return report(cudaErrorMemoryAllocation);
-  // Not rounded up, so that the sanitizer sees the end.
-  if (posix_memalign(at, 256, bytes ? bytes : 1) != 0) return report(cudaErrorMemoryAllocation);
-  std::memset(*at, 0xff, bytes);
-  allocated[*at] = bytes;
-  used += bytes;
-  return cudaSuccess;
-}
-
 }  // namespace
 
 namespace deeprnn::emulator {
+
+std::recursive_mutex device;
+
+cudaError_t report(cudaError_t status) {
+  if (status != cudaSuccess) lastError() = status;
+  return status;
+}
+
+cudaError_t stickyError() {
+  const Lock lock(device);
+  return sticky;
+}
+
+void forgetFault() {
+  const Lock lock(device);
+  sticky = cudaSuccess;
+  faultText.clear();
+}
+
+cudaError_t drainAll() {
+  std::vector<Node> all;
+  {
+    const Lock lock(device);
+    all = pending;
+    all.insert(all.end(), running.begin(), running.end());
+  }
+  return runUntil(all);
+}
 
 cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
   return add(stream, std::move(work));
 }
 
 cudaError_t fault(const std::string& what) {
+  const Lock lock(device);
   if (faultText.empty()) {
     faultText = what;
     std::fprintf(stderr, "emulated device: %s\n", what.c_str());
@@ -130,107 +173,16 @@ cudaError_t fault(const std::string& what) {
   return cudaErrorLaunchFailure;
 }
 
-const std::string& lastFault() {
+std::string lastFault() {
+  const Lock lock(device);
   return faultText;
 }
 
 }  // namespace deeprnn::emulator
 
-const char* cudaGetErrorName(cudaError_t e) {
-  switch (e) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorInvalidDevice:
-      return "cudaErrorInvalidDevice";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    case cudaErrorStreamCaptureInvalidated:
-      return "cudaErrorStreamCaptureInvalidated";
-    default:
-      return "cudaErrorUnknown";
-  }
-}
-const char* cudaGetErrorString(cudaError_t e) {
-  if (e == cudaErrorLaunchFailure && !faultText.empty()) return faultText.c_str();
-  return e == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(e);
-}
-cudaError_t cudaGetLastError() {
-  const cudaError_t e = last;
-  last = cudaSuccess;
-  return e;
-}
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int index) {
-  if (index != 0) return report(cudaErrorInvalidDevice);
-  *p = {};
-  std::strcpy(p->name, "emulated device");
-  for (int i = 0; i < 16; ++i) p->uuid.bytes[i] = static_cast<char>(i);
-  p->totalGlobalMem = capacity();
-  p->major = 9;
-  p->minor = 0;
-  p->multiProcessorCount = kMultiprocessors;
-  p->sharedMemPerBlockOptin = 227 * 1024;
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? kMultiprocessors : 227 * 1024;
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int index) {
-  return index == 0 ? cudaSuccess : report(cudaErrorInvalidDevice);
-}
-cudaError_t cudaGetDevice(int* index) {
-  *index = 0;
-  return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  const std::lock_guard<std::recursive_mutex> lock(device);
-  *total = capacity();
-  *free = capacity() - std::min(capacity(), used);
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceSynchronize() {
-  return drainAll();
-}
+using deeprnn::emulator::drainAll;
+using deeprnn::emulator::note;
 
-cudaError_t cudaMalloc(void** at, size_t bytes) {
-  return allocate(at, bytes);
-}
-cudaError_t cudaFree(void* at) {
-  // Waits for the device, as the real one does.
-  drainAll();
-  const std::lock_guard<std::recursive_mutex> lock(device);
-  if (at) {
-    used -= allocated[at];
-    allocated.erase(at);
-  }
-  std::free(at);
-  return cudaSuccess;
-}
-cudaError_t cudaHostAlloc(void** at, size_t bytes, unsigned) {
-  *at = std::malloc(bytes ? bytes : 1);
-  return *at ? cudaSuccess : report(cudaErrorMemoryAllocation);
-}
-cudaError_t cudaFreeHost(void* at) {
-  drainAll();
-  std::free(at);
-  return cudaSuccess;
-}
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   return add(stream, [=] {
     std::memcpy(to, from, bytes);
@@ -255,6 +207,7 @@ cudaError_t cudaMemset(void* at, int value, size_t bytes) {
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (const cudaError_t e = deeprnn::emulator::countAllocation("stream", 0); e != cudaSuccess) return e;
   *stream = new EmulatedStream();
   return cudaSuccess;
 }
@@ -264,11 +217,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (stream->capture) return report(cudaErrorStreamCaptureInvalidated);
-  return drainAll();
+  std::vector<Node> wanted;
+  {
+    const Lock lock(device);
+    if (stream->capture) return report(cudaErrorStreamCaptureInvalidated);
+    wanted = stream->after;
+  }
+  deeprnn::emulator::inRun() = false;
+  note("wait");
+  return runUntil(wanted);
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  const std::lock_guard<std::recursive_mutex> lock(device);
+  const Lock lock(device);
   if (!event->node) return cudaSuccess;
   if (event->capture) {
     // A stream that waits for an event of a capture takes part in it.
@@ -282,6 +242,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   return cudaSuccess;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t e = deeprnn::emulator::countAllocation("event", 0); e != cudaSuccess) return e;
   *event = new EmulatedEvent();
   return cudaSuccess;
 }
@@ -290,17 +251,25 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Lock lock(device);
   if (const cudaError_t e = add(stream, nullptr); e != cudaSuccess) return e;
   event->node = stream->after.back();
   event->capture = stream->capture;
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return drainAll();
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  std::vector<Node> wanted;
+  {
+    const Lock lock(device);
+    if (event->node) wanted = {event->node};
+  }
+  note("wait");
+  return runUntil(wanted);
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return report(cudaErrorStreamCaptureInvalidated);
+  deeprnn::emulator::inRun() = true;
   stream->capture = std::make_shared<EmulatedGraph>();
   stream->capture->streams = {stream};
   stream->origin = true;
@@ -308,6 +277,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  deeprnn::emulator::inRun() = false;
   if (!stream->capture || !stream->origin) return report(cudaErrorStreamCaptureInvalidated);
   // Every branch must have come back to the stream that began: all nodes lie before its last ones.
   std::vector<Node> reached = stream->after;
@@ -342,7 +312,11 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
-  return add(stream, [graph] {
+  deeprnn::emulator::inRun() = true;
+  note("launch");
+  const bool fails = deeprnn::emulator::isFaultyLaunch();
+  return add(stream, [graph, fails] {
+    if (fails) return deeprnn::emulator::fault("a fault that was asked for");
     // A copy of the nodes: they are done once a launch.
     std::map<EmulatedNode*, Node> copies;
     std::vector<Node> nodes;
@@ -353,6 +327,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
       copies[n.get()] = copy;
       nodes.push_back(copy);
     }
-    return drain(std::move(nodes));
+    return runGraph(std::move(nodes));
   });
 }

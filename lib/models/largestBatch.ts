@@ -1,0 +1,33 @@
+import type { OutOfMemory } from '../engines/outOfMemory';
+import { elementBytes, planBuffers } from '../plan/buffers';
+import type { Plan } from '../plan/types';
+import { sizeOf } from '../tensors/tensor';
+import { lower, type PlanRequest, type Recipe } from './lower';
+
+/** What pools round up to, and what grows otherwise than the buffers of the plan. */
+const MARGIN = 0.98;
+
+/** The largest batch whose plan would have fitted where that of `request` did not; 0 when even one example is too many. */
+export function largestBatch(recipe: Recipe, request: PlanRequest, shortage: OutOfMemory): number {
+  const [asked, ...rest] = request.inputShape as [number, ...number[]];
+  const sizeFor = (batch: number) =>
+    sizeOfPlan(lower(recipe, { ...request, inputShape: [batch, ...rest] }).plan);
+  // What the device needs beside the buffers (scratch memory, copies of the inputs) is taken to grow as they do.
+  const limit = (MARGIN * shortage.available * sizeFor(asked)) / shortage.needed;
+  let [fits, tooMany] = [0, asked];
+  while (tooMany - fits > 1) {
+    const middle = Math.floor((fits + tooMany) / 2);
+    if (sizeFor(middle) <= limit) fits = middle;
+    else tooMany = middle;
+  }
+  return fits;
+}
+
+/** Bytes of a plan's buffers, inputs and outputs on an engine of float32. */
+function sizeOfPlan(plan: Plan): number {
+  const ends = plan.values.filter(({ role }) => role === 'input' || role === 'output');
+  return ends.reduce(
+    (sum, v) => sum + sizeOf(v.shape) * elementBytes(v.dtype, 4),
+    planBuffers(plan, 4).arenaBytes,
+  );
+}
