@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { refuse } from '../errors';
 import { cpuEngine, cpuInfo } from './cpu';
-import { cudaEngine, cudaInfo } from './cuda';
+import { type CudaDevice, cudaEngine, cudaInfo } from './cuda';
 import type { Engine, EngineName } from './engine';
 import { referenceEngine } from './reference';
 
@@ -48,13 +48,17 @@ function cpuDevice(): Device {
   };
 }
 
+/** A device that is there, though perhaps for a reason of no use. */
+type ListedDevice = CudaDevice & { readonly reason?: string };
+
 function cudaDevices(): Device[] {
   const info = cudaInfo();
   if ('reason' in info) return [{ device: 'cuda', engine: 'cuda', available: false, reason: info.reason }];
-  return info.devices.map(({ index, name, uuid, memory, computeCapability }) => ({
+  return info.devices.map(({ index, reason, name, uuid, memory, computeCapability }: ListedDevice) => ({
     device: `cuda:${index}`,
     engine: 'cuda',
-    available: true,
+    available: reason === undefined,
+    ...(reason === undefined ? {} : { reason }),
     name,
     uuid,
     memory,

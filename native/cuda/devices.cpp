@@ -32,6 +32,12 @@ Status unusable(const std::string& why) {
 
 }  // namespace
 
+std::string reasonAgainst(const DeviceInfo& device) {
+  if (device.major >= kOldestMajor) return "";
+  return "has compute capability " + std::to_string(device.major) + "." + std::to_string(device.minor) +
+         "; " + std::to_string(kOldestMajor) + ".0 or later is needed.";
+}
+
 std::string driverVersion() {
   int version = 0;
   cudaDriverGetVersion(&version);
@@ -76,18 +82,25 @@ Status findDevice(const std::string& wanted, DeviceInfo* device) {
   std::vector<DeviceInfo> devices;
   if (Status s = listDevices(&devices); !s.ok()) return s;
   std::string known;
+  const DeviceInfo* found = nullptr;
   for (const DeviceInfo& d : devices) {
     known += (known.empty() ? "" : ", ") + std::to_string(d.index) + " (" + d.name + ", " + d.uuid + ")";
     if (wanted != std::to_string(d.index) && (wanted.size() < 8 || d.uuid.rfind(wanted, 0) != 0)) continue;
-    if (d.major < kOldestMajor) {
-      return unusable("device " + std::to_string(d.index) + " (" + d.name + ") has compute capability " +
-                      std::to_string(d.major) + "." + std::to_string(d.minor) + "; " +
-                      std::to_string(kOldestMajor) + ".0 or later is needed.");
-    }
-    *device = d;
-    return {};
+    if (found)
+      return unusable("more than one CUDA device has a UUID that begins with '" + wanted +
+                      "'. Write it whole.");
+    found = &d;
   }
-  return unusable("there is no CUDA device '" + wanted + "'. There are: " + known + ".");
+  if (!found) {
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    return unusable(
+        "there is no CUDA device '" + wanted + "'. There are: " + known +
+        (visible ? "; CUDA_VISIBLE_DEVICES is '" + std::string(visible) + "', others are hidden." : "."));
+  }
+  if (const std::string why = reasonAgainst(*found); !why.empty())
+    return unusable("device " + std::to_string(found->index) + " (" + found->name + ") " + why);
+  *device = *found;
+  return {};
 }
 
 }  // namespace deeprnn::cuda

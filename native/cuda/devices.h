@@ -21,10 +21,14 @@ struct DeviceInfo {
 /** The oldest architecture that kernels are built for (Ampere). */
 constexpr int kOldestMajor = 8;
 
+/** Why a device that is there cannot be used, empty when it can. */
+std::string reasonAgainst(const DeviceInfo& device);
+
 /** The devices that this process sees. @returns why there is none: no driver, too old a driver, no device */
 core::Status listDevices(std::vector<DeviceInfo>* devices);
 
-/** The device with this index ("0") or UUID (whole, or its beginning). @returns why it cannot be used */
+/** The device with this index ("0") or UUID (whole, or a beginning of 8 letters or more that no other has).
+ * @returns why it cannot be used */
 core::Status findDevice(const std::string& wanted, DeviceInfo* device);
 
 /** Driver and runtime versions as in "13.0"; empty where there is none. */

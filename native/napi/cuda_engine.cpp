@@ -52,7 +52,8 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
   return session;
 }
 
-/** `{ devices: [{ index, name, uuid, memory, computeCapability, multiprocessors }], driver, runtime }`.
+/** `{ devices: [{ index, name, uuid, memory, computeCapability, multiprocessors, reason? }], driver, runtime
+ * }`.
  * @throws why there is none */
 Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
@@ -68,6 +69,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     device.Set("memory", static_cast<double>(d.memory));
     device.Set("computeCapability", std::to_string(d.major) + "." + std::to_string(d.minor));
     device.Set("multiprocessors", d.multiprocessors);
+    if (const std::string why = cuda::reasonAgainst(d); !why.empty()) device.Set("reason", "it " + why);
     list.Set(list.Length(), device);
   }
   result.Set("devices", list);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { devices, layers, sequential } from '../../lib';
 import { loadAddon } from '../../lib/engines/addon';
+import { createEngine, devices } from '../../lib/engines/devices';
 
 const platform = `${process.platform}-${process.arch}`;
 
@@ -68,6 +69,22 @@ describe('loadAddon', () => {
         "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
       ].join('\n'),
     });
+  });
+
+  test('devices() lists CUDA with the reason why it cannot be used, and asking for it fails with that reason', () => {
+    process.env.DEEPRNN_ADDON_DIR = folder;
+    const reason = (loadAddon('cuda') as { reason: string }).reason;
+    expect(devices().filter(({ engine }) => engine === 'cuda')).toEqual([
+      { device: 'cuda', engine: 'cuda', available: false, reason },
+    ]);
+    for (const device of ['cuda', 'cuda:1', 'cuda:GPU-00010203-0405-0607-0809-0a0b0c0d0e0f']) {
+      expect(() => createEngine(device).createSession()).toThrow(
+        expect.objectContaining({
+          code: 'ERR_DEVICE',
+          message: `device 'cuda' cannot be used: ${reason}`,
+        }),
+      );
+    }
   });
 
   test('a folder named by DEEPRNN_ADDON_DIR is the only one that counts', () => {
