@@ -17,22 +17,17 @@ size_t setOf(const Napi::CallbackInfo& call) {
 
 /** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise
  * is settled. */
-class ExecutableObject::Run : public Napi::AsyncWorker {
+class ExecutableObject::Run : public RunThread::Job {
  public:
   Run(Napi::Env env, ExecutableObject* owner, size_t set)
-      : AsyncWorker(env, "deeprnn.run"),
-        owner_(owner),
-        set_(set),
-        shared_(owner->shared_),
-        executable_(owner->executable_) {
+      : owner_(owner), set_(set), shared_(owner->shared_), executable_(owner->executable_) {
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
-    owner_->Ref();
   }
 
   /** Valid in the scope that made this. */
-  Napi::Value promise() const { return {Env(), promise_}; }
+  Napi::Value promise(Napi::Env env) const { return {env, promise_}; }
 
-  void Execute() override {
+  void execute() override {
     try {
       status_ = executable_->run(set_);
     } catch (const std::bad_alloc&) {
@@ -40,13 +35,12 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
     }
   }
 
-  /** In place of OnOK and OnError, whose wrappers throw, and so end the process, when a worker thread is
-   * ended during a run. */
-  void OnWorkComplete(Napi::Env env, napi_status) override {
+  /** Raw calls, whose statuses are not looked at: where JavaScript cannot run any more, because the worker
+   * thread is being ended, nobody waits. */
+  void complete(napi_env env) override {
     shared_->running = false;
     owner_->running_ = false;
     if (owner_->disposed_) owner_->release(env);
-    // Statuses are not looked at: where JavaScript cannot run any more, nobody waits.
     napi_value undefined = nullptr;
     if (!status_.ok()) {
       if (const napi_value error = errorValue(env, status_)) napi_reject_deferred(env, deferred_, error);
@@ -54,7 +48,6 @@ class ExecutableObject::Run : public Napi::AsyncWorker {
       napi_resolve_deferred(env, deferred_, undefined);
     }
     owner_->Unref();
-    Destroy();
   }
 
  private:
@@ -155,11 +148,14 @@ void ExecutableObject::checkArrays(Napi::Env env, const std::vector<Held>& array
 Napi::Value ExecutableObject::run(const Napi::CallbackInfo& call) {
   const size_t set = setOf(call);
   checkReady(call.Env(), set);
-  auto* worker = new Run(call.Env(), this, set);
-  const Napi::Value promise = worker->promise();
+  auto job = std::make_unique<Run>(call.Env(), this, set);
+  const Napi::Value promise = job->promise(call.Env());
+  if (!shared_->thread.start(call.Env(), job.get()))
+    throw stateError(call.Env(), "run: no thread can be had for it.");
+  (void)job.release();
+  Ref();
   shared_->running = running_ = true;
   runningSet_ = set;
-  worker->Queue();
   return promise;
 }
 

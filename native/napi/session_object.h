@@ -6,6 +6,7 @@
 
 #include "napi/engine.h"
 #include "napi/errors.h"
+#include "napi/run_thread.h"
 
 namespace deeprnn::napi {
 
@@ -19,6 +20,8 @@ struct Classes {
 struct SharedSession {
   explicit SharedSession(std::unique_ptr<engine::Session> made) : session(std::move(made)) {}
   std::unique_ptr<engine::Session> session;
+  /** Ends before the session does. */
+  RunThread thread;
   bool running = false;
   bool disposed = false;
 };

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <node_api.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace deeprnn::napi {
+
+/**
+ * The thread that does the runs of a session, one after another. Not one of libuv's: those are four for the
+ * whole process, and runs that wait for a device or compute for long would keep files, names and other models
+ * waiting. Used by the thread of its environment.
+ */
+class RunThread {
+ public:
+  class Job {
+   public:
+    virtual ~Job() = default;
+    /** On the thread. */
+    virtual void execute() = 0;
+    /** Afterwards, on the environment's thread; not called where the environment is being torn down. */
+    virtual void complete(napi_env env) = 0;
+
+   private:
+    friend class RunThread;
+    /** Keeps the event loop alive until the job is complete. */
+    napi_threadsafe_function done_ = nullptr;
+  };
+
+  RunThread() = default;
+  RunThread(const RunThread&) = delete;
+  RunThread& operator=(const RunThread&) = delete;
+  /** Waits for a job in flight. */
+  ~RunThread();
+
+  /** Takes the job over; there is none in flight. The event loop stays alive until it is complete.
+   * @returns false where no thread can be had */
+  bool start(napi_env env, Job* job);
+
+ private:
+  bool open(napi_env env);
+  void loop();
+  void stop();
+  static void endOfEnvironment(void* self);
+  static void completed(napi_env env, napi_value, void* context, void* job);
+
+  napi_env env_ = nullptr;
+  napi_threadsafe_function done_ = nullptr;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Job* next_ = nullptr;
+  bool stopping_ = false;
+};
+
+}  // namespace deeprnn::napi
