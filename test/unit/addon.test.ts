@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { devices, layers, sequential } from '../../lib';
 import { loadAddon } from '../../lib/engines/addon';
-import { createEngine, devices } from '../../lib/engines/devices';
 
 const platform = `${process.platform}-${process.arch}`;
 
