@@ -9,12 +9,18 @@ export { losses } from './losses';
 export { metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
 export type { CompileOptions } from './models/compiled';
+export type { Bound } from './models/estimate/cost';
+export type { PlanEstimate, Rung, RungEstimate, StackEstimate } from './models/estimate/cudaEstimate';
+export type { GpuFigures, GpuOptions } from './models/estimate/figures';
 export type { EvaluateOptions, PredictOptions } from './models/evaluate';
 export type { FitOptions } from './models/fitOptions';
 export { sequentialFromConfig } from './models/fromConfig';
 export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';
+export type { Measurement, OpNote } from './models/measure';
 export { loadWeights, type SaveOptions } from './models/modelFile';
+export type { CudaEstimate, EstimatedProfile, MeasuredProfile } from './models/profile';
+export type { EstimateOptions, ProfileOptions } from './models/profileOptions';
 export type { Scores } from './models/scores';
 export {
   Sequential,

@@ -18,6 +18,8 @@ import { growLayers, nameLayer } from './growth';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel } from './modelFile';
+import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
+import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Runner } from './runner';
 import type { Scores } from './scores';
 import { summarize } from './summary';
@@ -289,6 +291,18 @@ export class Sequential implements CallbackModel {
     return summarize(this);
   }
 
+  /**
+   * Times predicting a batch and, of a compiled model, a training step on one, with random data and off the event loop. The model
+   * stays as it is: copies of its variables are used. Milliseconds, bytes, floating-point operations, and how the engine runs each
+   * recurrent stack. With `estimate: true` nothing runs; the times on a GPU are predicted, on any machine (docs/profile.md).
+   * @throws ERR_ABORTED when the signal fires
+   */
+  profile(options: EstimateOptions): Promise<EstimatedProfile>;
+  profile(options?: ProfileOptions): Promise<MeasuredProfile>;
+  profile(options?: ProfileOptions | EstimateOptions): Promise<MeasuredProfile | EstimatedProfile> {
+    return this.whileBusy('profile', () => profile(this, options));
+  }
+
   /** Configuration from which `loadModel` and `sequentialFromConfig` make the same model. JSON values only. */
   getConfig(): SequentialConfig {
     this.requireAlive();
@@ -337,7 +351,8 @@ export class Sequential implements CallbackModel {
       this.build(inputs.shape.slice(1));
     }
     const { input } = this.requireBuilt(caller);
-    const loss = caller === 'predict' ? undefined : this.requireCompiled(caller).loss;
+    const needsLoss = caller !== 'predict' && caller !== 'profile';
+    const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
     return dataContract(caller, this.stack, input, loss);
   }
 
@@ -349,7 +364,8 @@ export class Sequential implements CallbackModel {
     return this.currentRunner;
   }
 
-  private recipe(): Recipe {
+  /** @internal What plans are made from, once the model is built. */
+  recipe(): Recipe {
     return {
       layers: this.stack,
       input: this.input as SymbolicShape,

@@ -4,11 +4,13 @@ import {
   callbacks,
   type Device,
   devices,
+  type EstimatedProfile,
   type History,
   initializers,
   layers,
   loadModel,
   losses,
+  type MeasuredProfile,
   metrics,
   optimizers,
   regularizers,
@@ -72,6 +74,14 @@ export async function accepted(): Promise<void> {
   holds<Same<[typeof loss, typeof accuracy], [number, number]>>();
   await model.fit(() => Promise.resolve([[x, y]] as const), { verbose: true });
   await model.save('model.deeprnn', { includeOptimizer: true });
+  const measured = await model.profile({ batchSize: 4, repeats: 3, device: 'cpu' });
+  holds<Same<typeof measured, MeasuredProfile>>();
+  const estimated = await model.profile({
+    estimate: true,
+    precision: 'bf16',
+    gpu: { tflops: { bf16: 500 } },
+  });
+  holds<Same<typeof estimated, EstimatedProfile>>();
   const again = await loadModel('model.deeprnn');
   again.dispose();
   const list = devices();
@@ -95,6 +105,8 @@ export async function refused(model: Sequential): Promise<void> {
   await model.fit([[1]], ['cat']);
   // @ts-expect-error no such verbosity
   await model.fit([[1]], [1], { verbose: 3 });
+  // @ts-expect-error an estimate runs nothing
+  await model.profile({ estimate: true, repeats: 3 });
   // @ts-expect-error a history cannot be replaced
   (await model.fit([[1]], [1])).history = {};
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { devices, layers, sequential } from '../../lib';
 import { loadAddon } from '../../lib/engines/addon';
+import { createEngine } from '../../lib/engines/devices';
 
 const platform = `${process.platform}-${process.arch}`;
 

@@ -1,0 +1,187 @@
+import { createEngine } from '../engines/devices';
+import type { EngineName } from '../engines/engine';
+import type { Loss } from '../losses/loss';
+import { planFlops } from '../plan/flops';
+import type { AnyPlanOp, Plan } from '../plan/types';
+import { Philox } from '../tensors/random';
+import { sizeOf, Tensor, tensor } from '../tensors/tensor';
+import type { Batch } from './batches';
+import { throwIfAborted } from './callOptions';
+import type { PlanMode } from './lower';
+import type { ProfileSettings } from './profileOptions';
+import { type LoadedPlan, Runner, setInput } from './runner';
+import type { Sequential } from './sequential';
+import { Variables } from './variables';
+
+/** How an op runs, in the engine's words. */
+export interface OpNote {
+  readonly op: string;
+  readonly layers: readonly string[];
+  readonly note: string;
+}
+
+/** Times of one plan: predicting a batch, or one training step on one. */
+export interface Measurement {
+  /** From the call to the finished result: median, shortest and longest of the runs. */
+  readonly milliseconds: number;
+  readonly min: number;
+  readonly max: number;
+  /** Bytes of buffers that the plan holds beside the weights. */
+  readonly bytes: number;
+  /** Floating-point operations of the matrix products. */
+  readonly flops: number;
+  /** 10⁹ of them a second, at the median. */
+  readonly gflopsPerSecond: number;
+  /** Of ops where the engine had a choice. */
+  readonly notes: readonly OpNote[];
+}
+
+export interface MeasuredPlan {
+  readonly measurement: Measurement;
+  readonly plan: Plan;
+}
+
+/** Runs before those that count: caches fill, threads and clocks wake up. */
+const WARM_UP = 3;
+
+/** Times predicting and, of a compiled model, training, in a session of its own with copies of the model's variables. */
+export async function measure(
+  model: Sequential,
+  settings: ProfileSettings,
+): Promise<{
+  engine: EngineName;
+  real: 'float32' | 'float64';
+  predict: MeasuredPlan;
+  train: MeasuredPlan | undefined;
+}> {
+  const { device, precision } = settings;
+  throwIfAborted('profile', settings.signal);
+  const engine = createEngine(device);
+  const values = await model.exclusive(() =>
+    model.variables.names().map((name) => [name, model.variables.read(name)] as const),
+  );
+  const copies = new Variables(model.name);
+  const runner = new Runner(model.recipe(), copies);
+  try {
+    for (const [name, { shape, data }] of values) copies.declare(name, shape, () => data);
+    const threads = model.compiled?.threads;
+    copies.moveTo(engine, { precision, ...(threads === undefined ? {} : { threads }) });
+    const batch = randomBatch(model, settings.inputShape);
+    const predict = await timePlan(model, runner, batch, 'predict', settings);
+    const train = model.compiled ? await timePlan(model, runner, batch, 'train', settings) : undefined;
+    return { engine: engine.name, real: copies.real, predict, train };
+  } finally {
+    runner.dispose();
+    copies.dispose();
+  }
+}
+
+async function timePlan(
+  model: Sequential,
+  runner: Runner,
+  batch: Batch,
+  mode: PlanMode,
+  { repeats, signal }: ProfileSettings,
+): Promise<MeasuredPlan> {
+  const taken: number[] = [];
+  let found: MeasuredPlan | undefined;
+  for (let run = 0; run < WARM_UP + repeats; run++) {
+    throwIfAborted('profile', signal);
+    // The runner calls `prepare` last before the engine, and the reader first after it.
+    let start = 0;
+    const prepare = (loaded: LoadedPlan): void => {
+      const step = model.step + run;
+      setInput(loaded, 'step', [step]);
+      if (mode === 'train') setInput(loaded, 'hyper', model.optimizer.hyper(step));
+      start = performance.now();
+    };
+    await runner.run(batch, { caller: 'profile', mode, prepare }, (loaded) => {
+      const milliseconds = performance.now() - start;
+      if (run >= WARM_UP) taken.push(milliseconds);
+      if (run === WARM_UP + repeats - 1) found = { measurement: summary(loaded, taken), plan: loaded.plan };
+    });
+  }
+  return found as MeasuredPlan;
+}
+
+function summary({ executable, plan }: LoadedPlan, taken: readonly number[]): Measurement {
+  const sorted = taken.toSorted((a, b) => a - b);
+  const at = (i: number) => sorted[i] as number;
+  const last = sorted.length - 1;
+  const milliseconds = (at(Math.floor(last / 2)) + at(Math.ceil(last / 2))) / 2;
+  const flops = planFlops(plan);
+  return {
+    milliseconds,
+    min: at(0),
+    max: at(last),
+    bytes: executable.bytes,
+    flops,
+    gflopsPerSecond: flops / (milliseconds * 1e6),
+    notes: plan.ops.flatMap((op, i) => {
+      const note = executable.notes[i];
+      return note ? [{ op: op.kind, layers: layersOf(op), note }] : [];
+    }),
+  };
+}
+
+function layersOf(op: AnyPlanOp): string[] {
+  return op.kind === 'rnnStack' || op.kind === 'rnnStackGrad'
+    ? op.attrs.layers.map(({ name }) => name)
+    : [op.label];
+}
+
+/** Inputs and targets that the model takes: always the same. */
+function randomBatch(model: Sequential, inputShape: readonly number[]): Batch {
+  const random = new Philox(1);
+  const contract = model.contract('profile');
+  const x =
+    contract.inputDType === 'int32'
+      ? ids(random, inputShape, model.layers.find(({ idLimit }) => idLimit !== undefined)?.idLimit ?? 1)
+      : numbers(random, inputShape);
+  const [count, ...shape] = inputShape as [number, ...number[]];
+  const loss = model.compiled?.loss;
+  const y = loss && targets(random, loss, [count, ...contract.outputShape(shape)]);
+  return {
+    examples: { x, y, weights: undefined, initialStates: new Map() },
+    indices: Uint32Array.from({ length: count }, (_, i) => i),
+  };
+}
+
+const POOL = 2 ** 16;
+
+/** Numbers in [−1, 1). They repeat: to draw each of some millions would hold up the event loop. */
+function numbers(random: Philox, shape: readonly number[]): Tensor {
+  const size = sizeOf(shape);
+  const pool = Float32Array.from({ length: Math.min(size, POOL) }, () => 2 * random.nextFloat() - 1);
+  const data = new Float32Array(size);
+  for (let at = 0; at < size; at += POOL) data.set(pool.subarray(0, size - at), at);
+  return new Tensor(data, shape);
+}
+
+function ids(random: Philox, shape: readonly number[], limit: number): Tensor {
+  return tensor(
+    Int32Array.from({ length: sizeOf(shape) }, () => random.nextInt(limit)),
+    shape,
+  );
+}
+
+/** What the loss can be computed of: class indices, one-hot rows, zeros and ones, or any numbers. */
+function targets(random: Philox, loss: Loss, shape: readonly number[]): Tensor {
+  const classes = shape[shape.length - 1] as number;
+  if (loss.sparse) return ids(random, shape.slice(0, -1), classes);
+  switch (loss.type) {
+    case 'categoricalCrossentropy':
+    case 'klDivergence': {
+      const data = new Float32Array(sizeOf(shape));
+      for (let row = 0; row < data.length; row += classes) data[row + random.nextInt(classes)] = 1;
+      return new Tensor(data, shape);
+    }
+    case 'binaryCrossentropy':
+      return new Tensor(
+        Float32Array.from({ length: sizeOf(shape) }, () => random.nextInt(2)),
+        shape,
+      );
+    default:
+      return numbers(random, shape);
+  }
+}
