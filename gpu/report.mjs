@@ -92,7 +92,13 @@ function variants(rows, key, nameOf) {
       nameOf(row),
       row.reason
         ? { reason: row.reason }
-        : { ms: row.medianMs, fastestMs: row.fastestMs, wallMs: row.wallMs, runs: row.runs },
+        : {
+            ms: row.medianMs,
+            fastestMs: row.fastestMs,
+            wallMs: row.wallMs,
+            estimateMs: row.estimateMs,
+            runs: row.runs,
+          },
     ]),
   );
 }

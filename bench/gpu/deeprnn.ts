@@ -11,7 +11,16 @@ import {
   sequential,
   tensor,
 } from 'deeprnn';
-import { LoadedWork, labels, type Mode, modes, numbers, type Precision, precisions } from './plans';
+import {
+  estimateOf,
+  LoadedWork,
+  labels,
+  type Mode,
+  modes,
+  numbers,
+  type Precision,
+  precisions,
+} from './plans';
 import { CLASSES, inside, readWorkloads, type Workload } from './workloads';
 
 const { cudaInfo } = inside<typeof import('../../dist/engines/cuda')>('engines/cuda');
@@ -47,6 +56,8 @@ interface Times {
   readonly fastestMs: number;
   readonly runs: number;
   readonly notes?: readonly string[];
+  /** What was to be expected on an H100; not where the rung that is forced cannot run. */
+  readonly estimateMs?: number;
 }
 
 const print = (line: object) => console.log(JSON.stringify({ side: 'deeprnn', ...line }));
@@ -75,14 +86,23 @@ async function time(refresh: () => void, work: () => unknown): Promise<Times> {
   };
 }
 
-async function timePlan(w: Workload, { mode, precision }: Row): Promise<Times> {
+/** What a row of a plan should take, in the words of its result. */
+function expected(w: Workload, { mode, precision, rung }: Row): { estimateMs?: number } {
+  const estimate = estimateOf(w, mode, precision);
+  const forced = Object.entries(estimate.rungs).find(([name]) => name === rung)?.[1];
+  if (!forced) return { estimateMs: estimate.milliseconds };
+  return forced.fits ? { estimateMs: forced.milliseconds } : {};
+}
+
+async function timePlan(w: Workload, row: Row): Promise<Times> {
+  const { mode, precision } = row;
   const work = new LoadedWork(device, w, mode, precision);
   try {
     const times = await time(
       () => work.refresh(),
       () => work.run(),
     );
-    return { ...times, notes: work.notes };
+    return { ...times, notes: work.notes, ...(device === 'cpu' ? {} : expected(w, row)) };
   } finally {
     work.dispose();
   }

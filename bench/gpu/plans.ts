@@ -1,6 +1,7 @@
 // The measured work as plans. Inputs, labels and results are variables of the session, so that a timed run moves no array between
 // host and device: what PyTorch is measured on, tensors that are on the device already.
 import type { EngineSession, Executable, SessionOptions } from '../../dist/engines/engine';
+import type { PlanEstimate } from '../../dist/models/estimate/cudaEstimate';
 import type { Optimizer } from '../../dist/optimizers/optimizer';
 import type { PlanBuilder } from '../../dist/plan/builder';
 import type { Plan, RnnStackAttrs, ValueId } from '../../dist/plan/types';
@@ -13,6 +14,9 @@ const { HYPER_SIZE } = inside<typeof import('../../dist/plan/ops/update')>('plan
 const { gateCounts } = inside<typeof import('../../dist/plan/codes')>('plan/codes');
 const { resolveOptimizer } = inside<typeof import('../../dist/optimizers/optimizer')>('optimizers/optimizer');
 const { ABSENT } = inside<typeof import('../../dist/plan/types')>('plan/types');
+const { estimatePlan } = inside<typeof import('../../dist/models/estimate/cudaEstimate')>(
+  'models/estimate/cudaEstimate',
+);
 const { Philox } = inside<typeof import('../../dist/tensors/random')>('tensors/random');
 
 /** `forwardBackward`: from given gradients of the outputs to those of all weights. `step`: with head, loss, clip and Adam. */
@@ -152,11 +156,17 @@ function planOf(w: Workload, mode: Mode, optimizer: Optimizer): Plan {
   return b.finish();
 }
 
+const adam = resolveOptimizer({ type: 'adam', globalClipNorm: 1 });
+
+/** What a plan is expected to take on an H100, from figures alone (docs/profile.md). */
+export function estimateOf(w: Workload, mode: Mode, precision: Precision): PlanEstimate {
+  return estimatePlan(planOf(w, mode, adam), { precision });
+}
+
 /** A plan loaded into a session of its own, its weights drawn. */
 export class LoadedWork {
   private readonly session: EngineSession;
   private readonly executable: Executable;
-  private readonly optimizer = resolveOptimizer({ type: 'adam', globalClipNorm: 1 });
   private runs = 0;
 
   constructor(
@@ -165,7 +175,7 @@ export class LoadedWork {
     private readonly mode: Mode,
     precision: Precision,
   ) {
-    const plan = planOf(workload, mode, this.optimizer);
+    const plan = planOf(workload, mode, adam);
     const options: SessionOptions & { precision: Precision } = { precision };
     this.session = createEngine(device).createSession(options);
     try {
@@ -197,7 +207,7 @@ export class LoadedWork {
     if (this.mode !== 'step') return;
     this.session.write('labels', labels(T * N, this.runs));
     this.executable.input('step')[0] = this.runs;
-    this.executable.input('hyper').set(this.optimizer.hyper(this.runs));
+    this.executable.input('hyper').set(adam.hyper(this.runs));
   }
 
   run(): void {
