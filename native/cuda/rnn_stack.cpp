@@ -82,7 +82,9 @@ Status stackStep(const Operands& o, const Session& session, Step* step) {
     }
     if (!stack) why = unfit;
   }
-  const size_t chunk = options.rung == Rung::steps ? spec.T : std::min(kDiagonalSteps, (spec.T + 1) / 2);
+  // One layer has nothing beside it, and its products are the better the larger they are.
+  const bool whole = options.rung == Rung::steps || spec.layers.size() == 1;
+  const size_t chunk = whole ? spec.T : std::min(kDiagonalSteps, (spec.T + 1) / 2);
   step->note = std::string(chunk < spec.T ? "rung b: layers side by side" : "rung a: layer by layer") + " (" +
                why + ")";
   const auto stack = std::make_shared<StackSteps>(std::move(spec), std::move(io), number, chunk);

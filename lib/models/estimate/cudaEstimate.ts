@@ -5,7 +5,7 @@ import { sizeOf } from '../../tensors/tensor';
 import { type Bound, bounds, type Cost, cost, largest, nothing, Prices, plus, total } from './cost';
 import { figures, type GpuFigures, h100 } from './figures';
 import { type Kernels, kernelALayer, type Refusal, wholeStack } from './persistent';
-import { type StackOp, stackOf } from './stack';
+import { type Stack, type StackOp, stackOf } from './stack';
 import { layerByLayer, sideBySide } from './steps';
 
 /** The ways to run a stack on a GPU: a layer by layer, b layers side by side, c a persistent kernel a layer, d one for the stack. */
@@ -68,6 +68,7 @@ export function estimatePlan(
     return (
       found.find(isRefusal) ?? {
         cost: plus(rest, ...run.map((way) => way.cost)),
+        clocks: run.reduce((sum, way) => sum + way.clocks, 0),
         kernels: run.flatMap((way) => way.kernels),
       }
     );
@@ -86,16 +87,34 @@ export function estimatePlan(
   };
 }
 
-/** One direction of a stack on every rung, and the one that native/cuda/rnn_stack.cpp takes: the highest that fits. */
+/** As native/cuda/rnn_stack.cpp chooses, with its own rough figures: the highest rung that fits and is not slower than b. */
+function chosenRung(
+  { precision }: Prices,
+  { layers, steps, batch }: Stack,
+  { c, d }: Record<Rung, Kernels | Refusal>,
+): Rung {
+  const clocksPerMicrosecond = 1700;
+  const flopsPerMicrosecond = { fp32: 4e7, tf32: 2.5e8, bf16: 5e8 }[precision];
+  const slowest = Math.max(
+    ...layers.map(({ width, units }) => 9 + (2 * batch * width * units) / flopsPerMicrosecond),
+  );
+  const bySteps = (steps + (layers.length - 1) * Math.min(8, steps)) * slowest;
+  const runs = (way: Kernels | Refusal) => !isRefusal(way) && way.clocks / clocksPerMicrosecond <= bySteps;
+  if (runs(d)) return 'd';
+  if (runs(c)) return 'c';
+  return layers.length === 1 || steps < 2 ? 'a' : 'b';
+}
+
+/** One direction of a stack on every rung, and the one that the engine takes. */
 function ladder(prices: Prices, op: StackOp): { ways: Record<Rung, Kernels | Refusal>; chosen: Rung } {
   const stack = stackOf(op);
   const ways = {
-    a: { cost: layerByLayer(prices, stack), kernels: [] },
-    b: { cost: sideBySide(prices, stack), kernels: [] },
+    a: { cost: layerByLayer(prices, stack), clocks: 0, kernels: [] },
+    b: { cost: sideBySide(prices, stack), clocks: 0, kernels: [] },
     c: kernelALayer(prices, stack),
     d: wholeStack(prices, stack),
   };
-  return { ways, chosen: !isRefusal(ways.d) ? 'd' : !isRefusal(ways.c) ? 'c' : 'b' };
+  return { ways, chosen: chosenRung(prices, stack, ways) };
 }
 
 function isRefusal(found: Kernels | Refusal): found is Refusal {

@@ -9,12 +9,15 @@ import {
   type PersistentShape,
   type StepClocks,
   shareOut,
+  sumOfClocks,
 } from './persistentShape';
 import { type Stack, type StackLayer, weightGradients } from './stack';
 
 /** What persistent kernels would take, and each one's blocks in the engine's words. */
 export interface Kernels {
   readonly cost: Cost;
+  /** Clocks of all steps of all kernels, as the engine counts them when it chooses a rung. */
+  readonly clocks: number;
   readonly kernels: readonly string[];
 }
 
@@ -40,6 +43,7 @@ export function kernelALayer(prices: Prices, stack: Stack): Kernels | Refusal {
   }
   return {
     cost: plus(...parts.map((part) => part.cost)),
+    clocks: parts.reduce((sum, part) => sum + part.clocks, 0),
     kernels: parts.flatMap((part) => part.kernels),
   };
 }
@@ -66,7 +70,8 @@ function oneKernel(prices: Prices, stack: Stack, fromAbove: boolean): Kernels | 
     for (const layer of layers) parts.push(weightGradients(prices, stack, layer));
   }
   if (bottom.inputDropout) parts.push(prices.pass(8 * rows * bottom.inputSize));
-  return { cost: plus(...parts), kernels: [describe(shape)] };
+  const clocks = (steps + layers.length - 1) * sumOfClocks(shape.step);
+  return { cost: plus(...parts), clocks, kernels: [describe(shape)] };
 }
 
 /** As `describe` of native/cuda/rnn_persistent.cpp. */

@@ -21,6 +21,7 @@ export function layerByLayer(prices: Prices, stack: Stack): Cost {
  */
 export function sideBySide(prices: Prices, stack: Stack): Cost {
   const { steps, layers } = stack;
+  if (layers.length === 1) return layerByLayer(prices, stack);
   const chunk = Math.max(1, Math.min(DIAGONAL_STEPS, Math.floor((steps + 1) / 2)));
   const chunks = Math.ceil(steps / chunk);
   const chains = layers.map((layer, l) => chain(prices, stack, layer, l, chunk));

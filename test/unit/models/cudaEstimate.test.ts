@@ -93,11 +93,11 @@ test('4×2048 in fp32 does not fit in persistent kernels', () => {
   expect([forward?.chosen, estimate.chosen]).toEqual(['b', 'b']);
 });
 
-test('4×1024 in bf16 fits a layer at a time', () => {
+test('4×1024 in bf16 fits a layer at a time, which is not expected to be faster than cuBLAS side by side', () => {
   const estimate = train({ H: [1024, 1024, 1024, 1024], D: 1024, T: 100, N: 64 }, { precision: 'bf16' });
   expect(estimate.rungs.c.fits).toBe(true);
   expect(estimate.rungs.d.fits).toBe(false);
-  expect(estimate.chosen).toBe('c');
+  expect(estimate.chosen).toBe('b');
 });
 
 test('a block that cannot hold one tile', () => {

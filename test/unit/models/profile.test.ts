@@ -146,7 +146,7 @@ onCuda('on a GPU, rungs and blocks are those of the estimate beside the times', 
         });
         const found = result[mode]?.notes.map((note) => ({
           ...note,
-          blocks: /\d+ blocks .*|$/.exec(note.note)?.[0],
+          blocks: /\d+ blocks .* each|$/.exec(note.note)?.[0],
         }));
         expect(found).toEqual(expected);
       }
