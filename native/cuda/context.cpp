@@ -179,7 +179,6 @@ Status Context::allocate(size_t bytes, const char* what, void** at) {
   }
   if (error != cudaSuccess)
     return statusOf(error, pool_ ? "cudaMallocFromPoolAsync" : "cudaMalloc", __FILE__, __LINE__);
-  DEEPRNN_TRY(cudaMemsetAsync(*at, 0, asked, stream_));
   // The memory is used on streams that do not wait for this one.
   DEEPRNN_TRY(cudaStreamSynchronize(stream_));
   return {};

@@ -30,7 +30,8 @@ class Context {
   /** The cause of the first failure is the one that counts. */
   void fail(const std::string& cause);
 
-  /** Zero-filled and 256-byte aligned. Waits until the memory is there for all streams, so not in a run.
+  /** 256-byte aligned; what it holds is undefined. Waits until the memory is there for all streams, so not in
+   * a run.
    * @returns outOfMemory with what was asked, named by `what`, and what is free */
   Status allocate(size_t bytes, const char* what, void** at);
   /** What was allocated here; work that uses it must be done. */

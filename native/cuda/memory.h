@@ -7,7 +7,7 @@
 
 namespace deeprnn::cuda {
 
-/** Device memory, 256-byte aligned and zero-filled; given back with the object. */
+/** Device memory, 256-byte aligned; given back with the object. */
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;

@@ -49,6 +49,7 @@ Status Session::createVariable(core::DType dtype, size_t elements, size_t* index
     if (s.code == core::Code::outOfMemory) s.message += " Fewer or smaller layers would fit.";
     return s;
   }
+  DEEPRNN_TRY(cudaMemsetAsync(v.memory.data(), 0, v.memory.bytes(), stream_));
   *index = variables_.size();
   variables_.push_back(std::move(v));
   return {};
@@ -56,13 +57,15 @@ Status Session::createVariable(core::DType dtype, size_t elements, size_t* index
 
 Status Session::write(Variable& v, const void* values) {
   if (Status s = enter(); !s.ok()) return s;
-  DEEPRNN_TRY(cudaMemcpy(v.memory.data(), values, v.memory.bytes(), cudaMemcpyHostToDevice));
+  DEEPRNN_TRY(cudaMemcpyAsync(v.memory.data(), values, v.memory.bytes(), cudaMemcpyHostToDevice, stream_));
+  DEEPRNN_TRY(cudaStreamSynchronize(stream_));
   return {};
 }
 
 Status Session::read(const Variable& v, void* values) {
   if (Status s = enter(); !s.ok()) return s;
-  DEEPRNN_TRY(cudaMemcpy(values, v.memory.data(), v.memory.bytes(), cudaMemcpyDeviceToHost));
+  DEEPRNN_TRY(cudaMemcpyAsync(values, v.memory.data(), v.memory.bytes(), cudaMemcpyDeviceToHost, stream_));
+  DEEPRNN_TRY(cudaStreamSynchronize(stream_));
   return {};
 }
 
