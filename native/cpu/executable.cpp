@@ -9,11 +9,11 @@ using core::Status;
 
 namespace {
 
-Step makeStep(const Operands& o, const KernelTable& k, int threads) {
+Step makeStep(const Operands& o, const Session& session) {
   switch (o.op().kind) {
     case OpKind::dense:
     case OpKind::denseGrad:
-      return denseStep(o, k);
+      return denseStep(o, session);
     case OpKind::activation:
     case OpKind::activationGrad:
     case OpKind::dropout:
@@ -22,7 +22,7 @@ Step makeStep(const Operands& o, const KernelTable& k, int threads) {
       return activationStep(o);
     case OpKind::rnnStack:
     case OpKind::rnnStackGrad:
-      return stackStep(o, k, threads);
+      return stackStep(o, session);
     case OpKind::loss:
     case OpKind::lossGrad:
       return lossStep(o);
@@ -47,6 +47,25 @@ Step makeStep(const Operands& o, const KernelTable& k, int threads) {
 }
 
 }  // namespace
+
+KeptWeights::KeptWeights(const Operands& o, const std::vector<size_t>& operands, const Session& session,
+                         size_t floats)
+    : session_(session), memory_(floats * sizeof(float)) {
+  for (size_t i : operands) {
+    if (o.op().inputs[i] == core::kAbsent) continue;
+    const core::Value& v = o.inValue(i);
+    watched_ = watched_ && v.role == Role::variable;
+    slots_.push_back(static_cast<size_t>(v.slot));
+  }
+}
+
+uint64_t KeptWeights::versions() const {
+  uint64_t sum = 0;
+  if (watched_) {
+    for (size_t slot : slots_) sum += session_.variables()[slot].version;
+  }
+  return sum;
+}
 
 Status Executable::load(Session& session, core::Plan plan, const core::InputSets& inputs,
                         const std::vector<void*>& outputs, std::unique_ptr<Executable>* result) {
@@ -99,12 +118,24 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
   size_t scratch = 0;
   for (const core::Op& op : p.ops) {
     const std::vector<void*> out = resolve(op.outputs, 0);
+    e->written_.emplace_back();
+    if (op.kind == OpKind::update || op.kind == OpKind::assign || op.kind == OpKind::constraint) {
+      for (const std::vector<int>* ids : {&op.inputs, &op.outputs}) {
+        for (int id : *ids) {
+          if (id == core::kAbsent) continue;
+          const core::Value& v = p.values[static_cast<size_t>(id)];
+          if (v.role == Role::variable) e->written_.back().push_back(static_cast<size_t>(v.slot));
+        }
+      }
+    }
     for (size_t set = 0; set < 2; ++set) {
       std::vector<void*> in = resolve(op.inputs, set);
       if (set == 0 || in != resolve(op.inputs, 0)) {
-        e->steps_.push_back(
-            makeStep(Operands(p, op, std::move(in), out), session.kernels(), session.pool().threads()));
+        e->steps_.push_back(makeStep(Operands(p, op, std::move(in), out), session));
+        if (!e->steps_.back().run)
+          return Status::error(Code::outOfMemory, "out of memory: the weights of an op, made ready for it.");
         scratch = std::max(scratch, e->steps_.back().scratch);
+        e->keptBytes_ += e->steps_.back().kept * sizeof(float);
       }
       e->order_[set].push_back(e->steps_.size() - 1);
     }
@@ -122,6 +153,7 @@ Status Executable::run(size_t set) {
   const RunContext context{session_.kernels(), session_.pool(), reinterpret_cast<float*>(scratch_.data())};
   for (size_t i = 0; i < order_[set].size(); ++i) {
     Status s = steps_[order_[set][i]].run(context);
+    for (size_t slot : written_[i]) ++session_.variables()[slot].version;
     if (!s.ok()) {
       s.op = static_cast<int>(i);
       return s;

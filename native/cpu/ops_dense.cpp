@@ -8,25 +8,27 @@ using core::Status;
 
 namespace {
 
-Step dense(const Operands& o, const KernelTable& k) {
+Step dense(const Operands& o, const Session& session) {
+  const KernelTable& k = session.kernels();
   const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()),
                U = static_cast<size_t>(o.outValue(0).last());
+  auto kept = std::make_shared<KeptWeights>(o, std::vector<size_t>{1}, session, packedSize(k, D, U));
+  if (!kept->allocated()) return {};
   return {[=](const RunContext& c) {
-            packAll(c.pool, c.k, c.scratch, o.in(1), U, 1, D, U);
             Gemm g;
             g.m = rows;
             g.n = U;
             g.a1 = o.in(0);
             g.a1Row = D;
             g.k1 = D;
-            g.b1 = c.scratch;
+            g.b1 = kept->get([&](float* to) { packAll(c.pool, c.k, to, o.in(1), U, 1, D, U); });
             g.c = o.out(0);
             g.cRow = U;
             g.bias = o.in(2);
             gemmAll(c.pool, c.k, g);
             return Status();
           },
-          packedSize(k, D, U)};
+          0, packedSize(k, D, U)};
 }
 
 Step denseGrad(const Operands& o, const KernelTable& k) {
@@ -60,8 +62,8 @@ Step denseGrad(const Operands& o, const KernelTable& k) {
 
 }  // namespace
 
-Step denseStep(const Operands& o, const KernelTable& k) {
-  return o.op().kind == OpKind::dense ? dense(o, k) : denseGrad(o, k);
+Step denseStep(const Operands& o, const Session& session) {
+  return o.op().kind == OpKind::dense ? dense(o, session) : denseGrad(o, session.kernels());
 }
 
 }  // namespace deeprnn::cpu

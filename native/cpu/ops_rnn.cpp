@@ -5,22 +5,33 @@ namespace deeprnn::cpu {
 
 using core::Status;
 
-Step stackStep(const Operands& o, const KernelTable& k, int threads) {
+Step stackStep(const Operands& o, const Session& session) {
   const bool backward = o.op().kind == core::OpKind::rnnStackGrad;
   StackSpec spec = core::stackSpecOf(o.op());
-  StackIo io = core::stackIoOf(o, spec.layers.size(), backward);
-  auto stack = std::make_shared<RnnStack>(std::move(spec), k, threads);
-  const size_t scratch = backward ? stack->backwardScratch() : stack->forwardScratch(io.reserve != nullptr);
+  const size_t layers = spec.layers.size();
+  StackIo io = core::stackIoOf(o, layers, backward);
+  auto stack = std::make_shared<RnnStack>(std::move(spec), session.kernels(), session.threads());
+  if (backward) {
+    return {[=](const RunContext& c) mutable {
+              io.step = *o.in<double>(0);
+              stack->backward(io, c.scratch, c.pool);
+              return Status();
+            },
+            stack->backwardScratch()};
+  }
+  std::vector<size_t> weights;
+  for (size_t l = 0; l < layers; ++l) {
+    for (size_t i = 0; i < 3; ++i) weights.push_back(2 + 5 * l + i);
+  }
+  auto kept = std::make_shared<KeptWeights>(o, weights, session, stack->packedFloats());
+  if (!kept->allocated()) return {};
   return {[=](const RunContext& c) mutable {
             io.step = *o.in<double>(0);
-            if (backward) {
-              stack->backward(io, c.scratch, c.pool);
-            } else {
-              stack->forward(io, c.scratch, c.pool);
-            }
+            float* packed = kept->get([&](float* to) { stack->pack(io, to, c.pool); });
+            stack->forward(io, packed, c.scratch, c.pool);
             return Status();
           },
-          scratch};
+          stack->forwardScratch(io.reserve != nullptr), stack->packedFloats()};
 }
 
 }  // namespace deeprnn::cpu

@@ -39,26 +39,53 @@ struct RnnStack::Packed {
 
 namespace {
 
-/** What one task needs beside the layer's arrays: masked inputs and states, masks, a row of values. */
-struct RowScratch {
-  float *x, *h, *inputMask, *recurrentMask, *row;
+/** Rows of a product worth making at once, where the rows of one step are few. */
+constexpr size_t kRowsAtOnce = 32;
+/** Bytes of packed weights from which on all threads share the product of one step. */
+constexpr size_t kSharedWeights = size_t{96} << 10;
 
-  RowScratch(Carver& carve, const StackSpec& spec, size_t block) {
+}  // namespace
+
+/**
+ * How a forward pass is cut: rows of the batch a task, steps whose products with the inputs are made at once,
+ * and whether there is one task alone, in which the threads share the products.
+ */
+struct RnnStack::ForwardCut {
+  size_t block, tasks, steps;
+  bool shared;
+
+  ForwardCut(const RnnStack& stack) {
+    const StackSpec& spec = stack.spec_;
+    block = stack.rowBlock();
+    tasks = (spec.N + block - 1) / block;
+    // Rows of several steps lie at one distance only where a task has all rows of a step.
+    const bool together = tasks == 1 && spec.N < kRowsAtOnce && !spec.goBackwards;
+    steps = together ? std::min(spec.T, (kRowsAtOnce + spec.N - 1) / spec.N) : 1;
+    shared = tasks == 1 && stack.threads_ > 1;
+  }
+};
+
+/** What one task needs beside the layer's arrays: masked inputs and states, masks, a row of values; gates and
+ * c of the steps under way, where nothing keeps them. */
+struct RnnStack::RowScratch {
+  float *x, *h, *inputMask, *recurrentMask, *row, *gates, *extra;
+
+  RowScratch(Carver& carve, const StackSpec& spec, const ForwardCut& cut, bool keeps) {
     size_t D = 0, H = 0, G = 0;
     for (const StackLayer& l : spec.layers) {
       D = std::max(D, l.D);
       H = std::max(H, l.H);
       G = std::max(G, l.G * l.H);
     }
-    x = carve.take(block * D);
-    h = carve.take(block * H);
-    inputMask = carve.take(block * D);
-    recurrentMask = carve.take(block * H);
+    x = carve.take(cut.steps * cut.block * D);
+    h = carve.take(cut.block * H);
+    inputMask = carve.take(cut.block * D);
+    recurrentMask = carve.take(cut.block * H);
     row = carve.take(2 * G);
+    gates = keeps ? nullptr : carve.take(cut.steps * cut.block * G);
+    extra = keeps ? nullptr : carve.take(2 * cut.block * H);
   }
 };
-
-}  // namespace
 
 /** The forward pass of rows [first, first + count) of the batch through one layer. */
 struct RnnStack::ForwardRows {
@@ -67,16 +94,37 @@ struct RnnStack::ForwardRows {
   const StackLayerIo& io;
   const Packed& packed;
   const KernelTable& k;
+  ThreadPool& pool;
   const LayerMasks masks;
   const RowScratch& tmp;
+  const ForwardCut& cut;
+  /** Gates and c of all steps, or null where nothing keeps them; h [T, N, H]. */
+  float *keptGates, *keptExtra, *h;
   size_t first, count;
 
-  /** Rows of x̃_t: x itself, or its masked copy. */
-  const float* maskedInput(const float* x, size_t t) const {
+  float* gatesAt(size_t s) const {
+    const size_t width = l.G * l.H;
+    return keptGates ? keptGates + (s * spec.N + first) * width : tmp.gates + s % cut.steps * count * width;
+  }
+  /** LSTM: c. GRU: the recurrent factor of the candidate. */
+  float* extraAt(size_t s) const {
+    return keptExtra ? keptExtra + (s * spec.N + first) * l.H : tmp.extra + s % 2 * count * l.H;
+  }
+
+  void multiply(const Gemm& g) const {
+    const size_t all = panels(k, g.n), parts = std::min(all, static_cast<size_t>(pool.threads()));
+    if (!cut.shared || (g.k1 + g.k2) * g.n * sizeof(float) < kSharedWeights) return k.gemm(g, 0, all);
+    pool.parallelFor(parts, [&](size_t p) { k.gemm(g, all * p / parts, all * (p + 1) / parts); });
+  }
+
+  /** Rows of x̃ from step t on, for `steps` steps: x itself, or its masked copy. */
+  const float* maskedInput(const float* x, size_t t, size_t steps) const {
     const float* rows = x + (t * spec.N + first) * l.D;
     if (l.inputRate == 0) return rows;
-    if (l.maskPerElement) masks.input.factors((t * spec.N + first) * l.D, count * l.D, tmp.inputMask);
-    k.multiply(rows, tmp.inputMask, tmp.x, count * l.D);
+    for (size_t i = 0; i < steps; ++i) {
+      if (l.maskPerElement) masks.input.factors(((t + i) * spec.N + first) * l.D, count * l.D, tmp.inputMask);
+      k.multiply(rows + i * spec.N * l.D, tmp.inputMask, tmp.x + i * count * l.D, count * l.D);
+    }
     return tmp.x;
   }
 
@@ -85,7 +133,7 @@ struct RnnStack::ForwardRows {
     if (l.recurrentRate > 0) masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
   }
 
-  Gemm product(const float* x, const float* W, const float* h, const float* R, size_t n, float* c,
+  Gemm product(const float* x, const float* W, const float* hPrev, const float* R, size_t n, float* c,
                size_t cRow) const {
     Gemm g;
     g.m = count;
@@ -94,61 +142,100 @@ struct RnnStack::ForwardRows {
     g.a1Row = l.D;
     g.k1 = x ? l.D : 0;
     g.b1 = W;
-    g.a2 = h;
+    g.a2 = hPrev;
     g.a2Row = l.H;
-    g.k2 = h ? l.H : 0;
+    g.k2 = hPrev ? l.H : 0;
     g.b2 = R;
     g.c = c;
     g.cRow = cRow;
     return g;
   }
 
-  void run(const float* x, float* reserve) const {
-    const ReserveView r(reserve, l, spec.T * spec.N);
+  /** x̃W + b of all gates, of the steps from s on that are made at once. */
+  void projectAhead(const float* x, size_t s) const {
     const size_t width = l.G * l.H, joint = l.cell == Cell::gru ? 2 * l.H : width;
+    const size_t steps = std::min(cut.steps, spec.T - s);
+    const float* rows = maskedInput(x, s, steps);
+    Gemm g = product(rows, packed.W, nullptr, nullptr, joint, gatesAt(s), width);
+    g.m = steps * count;
+    g.bias = io.bias ? packed.bias : nullptr;
+    multiply(g);
+    if (l.cell != Cell::gru) return;
+    g = product(rows, packed.Wn, nullptr, nullptr, l.H, gatesAt(s) + joint, width);
+    g.m = steps * count;
+    g.bias = io.bias ? io.bias + joint : nullptr;
+    multiply(g);
+  }
+
+  void run(const float* x) const {
+    const size_t H = l.H, width = l.G * H, joint = l.cell == Cell::gru ? 2 * H : width;
     drawShared();
     for (size_t s = 0; s < spec.T; ++s) {
       const size_t t = spec.goBackwards && &l == spec.layers.data() ? spec.T - 1 - s : s;
-      const size_t at = s * spec.N + first;
-      const float* hPrev = s > 0 ? r.h + (at - spec.N) * l.H : io.h0 ? io.h0 + first * l.H : nullptr;
+      float* now = h + (s * spec.N + first) * H;
+      const float* hPrev = s > 0 ? now - spec.N * H : io.h0 ? io.h0 + first * H : nullptr;
       const float* hMasked = hPrev;
       if (hPrev && l.recurrentRate > 0) {
-        k.multiply(hPrev, tmp.recurrentMask, tmp.h, count * l.H);
+        k.multiply(hPrev, tmp.recurrentMask, tmp.h, count * H);
         hMasked = tmp.h;
       }
-      const float* xt = maskedInput(x, t);
-      float* gates = r.gates + at * width;
-      Gemm g = product(xt, packed.W, hMasked, packed.R, joint, gates, width);
-      g.bias = io.bias ? packed.bias : nullptr;
-      k.gemm(g, 0, panels(k, joint));
-      float* h = r.h + at * l.H;
+      float* gates = gatesAt(s);
+      // Rows of one step only: both products in one, which spares the gates a way to memory and back.
+      const float* xt = nullptr;
+      if (cut.steps == 1) {
+        xt = maskedInput(x, t, 1);
+        Gemm g = product(xt, packed.W, hMasked, packed.R, joint, gates, width);
+        g.bias = io.bias ? packed.bias : nullptr;
+        multiply(g);
+      } else {
+        if (s % cut.steps == 0) projectAhead(x, s);
+        if (hMasked) addProduct(hMasked, packed.R, joint, gates, width);
+      }
       switch (l.cell) {
         case Cell::simpleRnn:
-          simple(gates, h);
+          activateKeeping(k, l.activation, l.alpha, gates, now, count * H);
           break;
-        case Cell::lstm: {
-          const float* cPrev = s > 0 ? r.extra + (at - spec.N) * l.H : io.c0 ? io.c0 + first * l.H : nullptr;
-          lstm(gates, cPrev, r.extra + at * l.H, h);
+        case Cell::lstm:
+          lstm(gates, s > 0 ? extraAt(s - 1) : io.c0 ? io.c0 + first * H : nullptr, extraAt(s), now);
           break;
-        }
         case Cell::gru:
-          gru(xt, gates, hPrev, hMasked, r.extra + at * l.H, h);
+          gru(xt, gates, hPrev, hMasked, extraAt(s), now);
           break;
       }
     }
+    finish();
   }
 
-  void simple(float* gates, float* h) const {
-    activateKeeping(k, l.activation, l.alpha, gates, h, count * l.H);
+  /** Copies what the caller wants of the layer. */
+  void finish() const {
+    const size_t bytes = count * l.H * sizeof(float);
+    const float* last = h + ((spec.T - 1) * spec.N + first) * l.H;
+    if (io.y && &l == &spec.layers.back() && !spec.returnSequences) {
+      std::memcpy(io.y + first * l.H, last, bytes);
+    } else if (io.y && io.y != h) {
+      for (size_t t = 0; t < spec.T; ++t) {
+        const size_t row = (t * spec.N + first) * l.H;
+        std::memcpy(io.y + row, h + row, bytes);
+      }
+    }
+    if (io.hT) std::memcpy(io.hT + first * l.H, last, bytes);
+    if (io.cT) std::memcpy(io.cT + first * l.H, extraAt(spec.T - 1), bytes);
   }
 
-  void lstm(float* gates, const float* cPrev, float* c, float* h) const {
+  /** c += hPrev·R */
+  void addProduct(const float* hPrev, const float* R, size_t n, float* c, size_t cRow) const {
+    Gemm g = product(nullptr, nullptr, hPrev, R, n, c, cRow);
+    g.accumulate = true;
+    multiply(g);
+  }
+
+  void lstm(float* gates, const float* cPrev, float* c, float* out) const {
     const size_t H = l.H;
     float* value = tmp.row;
+    const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
+    const bool inPlaceInput = !core::derivativeFromInput(l.activation);
     for (size_t n = 0; n < count; ++n) {
       float* row = gates + n * 4 * H;
-      const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
-      const bool inPlaceInput = !core::derivativeFromInput(l.activation);
       float* i = inPlaceGates ? row : value;
       float* g = inPlaceInput ? row + 2 * H : value + 2 * H;
       float* o = inPlaceGates ? row + 3 * H : value + 3 * H;
@@ -160,26 +247,26 @@ struct RnnStack::ForwardRows {
       } else {
         k.multiply(i, g, c + n * H, H);
       }
-      float* out = h + n * H;
-      k.activate(l.activation, l.alpha, c + n * H, out, H);
-      k.multiply(o, out, out, H);
+      k.activate(l.activation, l.alpha, c + n * H, out + n * H, H);
+      k.multiply(o, out + n * H, out + n * H, H);
     }
   }
 
+  /** `xt` is null where the gates hold the inputs' part of the candidate already. */
   void gru(const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q,
-           float* h) const {
+           float* out) const {
     const size_t H = l.H, width = 3 * H;
-    const float* biasN = io.bias ? io.bias + 2 * H : nullptr;
     float* candidates = gates + 2 * H;
-    Gemm input = product(xt, packed.Wn, nullptr, nullptr, H, candidates, width);
-    input.bias = biasN;
-    k.gemm(input, 0, panels(k, H));
+    if (xt) {
+      Gemm input = product(xt, packed.Wn, nullptr, nullptr, H, candidates, width);
+      input.bias = io.bias ? io.bias + 2 * H : nullptr;
+      multiply(input);
+    }
     const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
     if (l.resetAfter) {
-      const float* recurrentBias = io.bias ? io.bias + width + 2 * H : nullptr;
       Gemm g = product(nullptr, nullptr, hMasked, packed.Rn, H, q, H);
-      g.bias = recurrentBias;
-      k.gemm(g, 0, panels(k, H));
+      g.bias = io.bias ? io.bias + width + 2 * H : nullptr;
+      multiply(g);
     }
     float* value = tmp.row;
     for (size_t n = 0; n < count; ++n) {
@@ -194,11 +281,7 @@ struct RnnStack::ForwardRows {
         std::memset(q + n * H, 0, H * sizeof(float));
       }
     }
-    if (!l.resetAfter && hMasked) {
-      Gemm g = product(nullptr, nullptr, q, packed.Rn, H, candidates, width);
-      g.accumulate = true;
-      k.gemm(g, 0, panels(k, H));
-    }
+    if (!l.resetAfter && hMasked) addProduct(q, packed.Rn, H, candidates, width);
     for (size_t n = 0; n < count; ++n) {
       float* row = gates + n * width;
       const float* z = row + H;
@@ -210,64 +293,81 @@ struct RnnStack::ForwardRows {
       k.activate(l.activation, l.alpha, row + 2 * H, candidate, H);
       float* zeros = value + 2 * H;
       if (!hPrev) std::memset(zeros, 0, H * sizeof(float));
-      k.gruMix(z, candidate, hPrev ? hPrev + n * H : zeros, h + n * H, H);
+      k.gruMix(z, candidate, hPrev ? hPrev + n * H : zeros, out + n * H, H);
     }
   }
 };
 
-size_t RnnStack::rowScratch() const {
+size_t RnnStack::packedFloats() const {
   Carver carve(nullptr);
-  RowScratch(carve, spec_, rowBlock());
+  for (const StackLayer& l : spec_.layers) Packed(carve, k_, l);
   return carve.used();
 }
 
-size_t RnnStack::forwardScratch(bool withReserve) const {
-  Carver carve(nullptr);
-  for (const StackLayer& l : spec_.layers) Packed(carve, k_, l);
-  const size_t tasks = (spec_.N + rowBlock() - 1) / rowBlock();
-  return carve.used() + tasks * rowScratch() + (withReserve ? 0 : roundUp(reserveSize(), 16));
+void RnnStack::pack(const StackIo& io, float* packed, ThreadPool& pool) const {
+  Carver carve(packed);
+  for (size_t i = 0; i < spec_.layers.size(); ++i)
+    Packed(carve, k_, spec_.layers[i]).fill(pool, k_, spec_.layers[i], io.layers[i]);
 }
 
-void RnnStack::forward(const StackIo& io, float* scratch, ThreadPool& pool) const {
-  Carver carve(scratch);
-  std::vector<Packed> packed;
-  packed.reserve(spec_.layers.size());
-  for (size_t i = 0; i < spec_.layers.size(); ++i) {
-    packed.emplace_back(carve, k_, spec_.layers[i]);
-    packed[i].fill(pool, k_, spec_.layers[i], io.layers[i]);
+/** h [T, N, H] of two neighbouring layers, where no reserve keeps them. */
+size_t RnnStack::stateFloats() const {
+  size_t H = 0;
+  for (const StackLayer& l : spec_.layers) H = std::max(H, l.H);
+  return spec_.T * spec_.N * H;
+}
+
+size_t RnnStack::forwardScratch(bool withReserve) const {
+  const ForwardCut cut(*this);
+  Carver task(nullptr);
+  RowScratch(task, spec_, cut, withReserve);
+  return cut.tasks * task.used() + (withReserve ? 0 : 2 * roundUp(stateFloats(), 16));
+}
+
+void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, ThreadPool& pool) const {
+  const ForwardCut cut(*this);
+  Carver carve(scratch), weights(packedWeights), counted(nullptr);
+  const bool keeps = io.reserve != nullptr;
+  RowScratch(counted, spec_, cut, keeps);
+  const size_t each = counted.used(), rows = spec_.T * spec_.N;
+  float* own = carve.take(cut.tasks * each);
+  float* states[2] = {nullptr, nullptr};
+  if (!keeps) {
+    for (float*& h : states) h = carve.take(stateFloats());
   }
-  float* reserve = io.reserve ? io.reserve : carve.take(reserveSize());
-  const size_t block = rowBlock(), tasks = (spec_.N + block - 1) / block, rows = spec_.T * spec_.N;
-  float* own = carve.take(tasks * rowScratch());
-  pool.parallelFor(tasks, [&](size_t task) {
-    Carver mine(own + task * rowScratch());
-    const RowScratch tmp(mine, spec_, block);
-    const size_t first = task * block, count = std::min(block, spec_.N - first);
-    const float* x = io.x;
-    float* at = reserve;
-    for (size_t i = 0; i < spec_.layers.size(); ++i) {
-      const StackLayer& l = spec_.layers[i];
-      const StackLayerIo& layer = io.layers[i];
-      ForwardRows{spec_, l, layer, packed[i], k_, LayerMasks(spec_, l, io.step), tmp, first, count}.run(x,
-                                                                                                        at);
-      const ReserveView view(at, l, rows);
-      const float* last = view.h + ((spec_.T - 1) * spec_.N + first) * l.H;
-      const size_t bytes = count * l.H * sizeof(float);
-      if (layer.y && i + 1 == spec_.layers.size() && !spec_.returnSequences) {
-        std::memcpy(layer.y + first * l.H, last, bytes);
-      } else if (layer.y) {
-        for (size_t t = 0; t < spec_.T; ++t) {
-          const size_t row = (t * spec_.N + first) * l.H;
-          std::memcpy(layer.y + row, view.h + row, bytes);
-        }
-      }
-      if (layer.hT) std::memcpy(layer.hT + first * l.H, last, bytes);
-      if (layer.cT)
-        std::memcpy(layer.cT + first * l.H, view.extra + ((spec_.T - 1) * spec_.N + first) * l.H, bytes);
-      x = view.h;
-      at += ReserveView::size(l, rows);
-    }
-  });
+  const float* x = io.x;
+  float* reserve = io.reserve;
+  for (size_t i = 0; i < spec_.layers.size(); ++i) {
+    const StackLayer& l = spec_.layers[i];
+    const StackLayerIo& layer = io.layers[i];
+    const Packed packed(weights, k_, l);
+    const ReserveView view(reserve, l, rows);
+    // Where the caller wants all of h, it is made there.
+    const bool whole = layer.y && (i + 1 < spec_.layers.size() || spec_.returnSequences);
+    float* h = keeps ? view.h : whole ? layer.y : states[i % 2];
+    pool.parallelFor(cut.tasks, [&](size_t task) {
+      Carver mine(own + task * each);
+      const RowScratch tmp(mine, spec_, cut, keeps);
+      const size_t first = task * cut.block, count = std::min(cut.block, spec_.N - first);
+      ForwardRows{spec_,
+                  l,
+                  layer,
+                  packed,
+                  k_,
+                  pool,
+                  LayerMasks(spec_, l, io.step),
+                  tmp,
+                  cut,
+                  keeps ? view.gates : nullptr,
+                  keeps ? view.extra : nullptr,
+                  h,
+                  first,
+                  count}
+          .run(x);
+    });
+    x = h;
+    if (keeps) reserve += ReserveView::size(l, rows);
+  }
 }
 
 }  // namespace deeprnn::cpu

@@ -7,12 +7,6 @@ namespace deeprnn::cpu {
 RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads)
     : spec_(std::move(spec)), k_(kernels), threads_(threads) {}
 
-size_t RnnStack::reserveSize() const {
-  size_t total = 0;
-  for (const StackLayer& layer : spec_.layers) total += ReserveView::size(layer, spec_.T * spec_.N);
-  return total;
-}
-
 /** Rows of the batch per task: one share a thread, at most 64 so that a step's arrays stay in the first
  * caches. */
 size_t RnnStack::rowBlock() const {

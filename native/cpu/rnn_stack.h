@@ -14,11 +14,12 @@ using core::StackLayerIo;
 using core::StackSpec;
 
 /**
- * Runs stacks of recurrent layers of one shape. Work is shared out by rows of the batch: a thread takes its
- * rows through all steps, so that no thread waits for another between steps, and through one layer after
- * another, so that a layer's weights stay in the cache. What is kept for the backward pass, per layer in
- * `reserve`: gates [T, N, G·H] (after their activation, or before it where the derivative needs that), then
- * c [T, N, H] (LSTM) or the recurrent factor of the candidate [T, N, H] (GRU), then h [T, N, H].
+ * Runs stacks of recurrent layers of one shape, one layer after another, so that a layer's weights stay in
+ * the cache. The products with the inputs of all steps are one; then work is shared out by rows of the batch:
+ * a thread takes its rows through all steps, so that no thread waits for another between steps. What is kept
+ * for the backward pass, per layer in `reserve`: gates [T, N, G·H] (after their activation, or before it
+ * where the derivative needs that), then c [T, N, H] (LSTM) or the recurrent factor of the candidate [T, N,
+ * H] (GRU), then h [T, N, H].
  */
 class RnnStack {
  public:
@@ -28,16 +29,22 @@ class RnnStack {
   size_t forwardScratch(bool withReserve) const;
   size_t backwardScratch() const;
 
-  void forward(const StackIo& io, float* scratch, ThreadPool& pool) const;
+  /** Floats of the weights as a forward pass reads them, and those weights made ready. They hold until a
+   * weight changes. */
+  size_t packedFloats() const;
+  void pack(const StackIo& io, float* packed, ThreadPool& pool) const;
+
+  void forward(const StackIo& io, float* packed, float* scratch, ThreadPool& pool) const;
   void backward(const StackIo& io, float* scratch, ThreadPool& pool) const;
 
  private:
   struct Packed;
+  struct ForwardCut;
+  struct RowScratch;
   struct ForwardRows;
   struct BackwardRows;
 
-  size_t reserveSize() const;
-  size_t rowScratch() const;
+  size_t stateFloats() const;
   size_t rowBlock() const;
   /** Gradients of one layer's weights, from its inputs, states and gate gradients over all steps. */
   void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,

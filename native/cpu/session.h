@@ -52,6 +52,8 @@ struct Variable {
   core::DType dtype = core::DType::real;
   size_t elements = 0;
   Buffer memory;
+  /** Raised whenever the values may have changed. */
+  uint64_t version = 0;
 };
 
 struct SessionOptions {
@@ -87,6 +89,7 @@ class Session {
   /** Copies all numbers of a variable in or out. */
   core::Status write(Variable& v, const void* values) {
     std::memcpy(v.memory.data(), values, v.memory.bytes());
+    ++v.version;
     return {};
   }
   core::Status read(const Variable& v, void* values) {
@@ -95,8 +98,10 @@ class Session {
   }
 
   std::vector<Variable>& variables() { return variables_; }
+  const std::vector<Variable>& variables() const { return variables_; }
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return pool_; }
+  int threads() const { return pool_.threads(); }
 
  private:
   const KernelTable& kernels_;

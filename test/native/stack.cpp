@@ -115,8 +115,11 @@ struct Arrays {
   void forward(const StackSpec& spec, const KernelTable& k, int threads, bool withReserve) {
     cpu::ThreadPool pool(threads);
     const cpu::RnnStack stack(spec, k, threads);
-    const Buffer scratch(stack.forwardScratch(withReserve) * sizeof(float));
-    stack.forward(io(withReserve), reinterpret_cast<float*>(scratch.data()), pool);
+    const Buffer scratch(stack.forwardScratch(withReserve) * sizeof(float)),
+        packed(stack.packedFloats() * sizeof(float));
+    auto* weights = reinterpret_cast<float*>(packed.data());
+    stack.pack(io(withReserve), weights, pool);
+    stack.forward(io(withReserve), weights, reinterpret_cast<float*>(scratch.data()), pool);
   }
 
   void backward(const StackSpec& spec, const KernelTable& k, int threads) {
