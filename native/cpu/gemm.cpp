@@ -39,42 +39,45 @@ size_t transposedScratch(const KernelTable& k, size_t rows, size_t n) {
   return packedSize(k, std::min(rows, kDepthBlock), n);
 }
 
-void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m,
-                    const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
-                    bool accumulate, float* scratch) {
-  const size_t count = panels(k, n);
-  if (rows == 0 && !accumulate) {
-    for (size_t i = 0; i < m; ++i) std::memset(c + i * cRow, 0, n * sizeof(float));
+void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFactor* factors, size_t count,
+                    const float* b, size_t bRow, size_t n, size_t rows, float* scratch) {
+  for (size_t f = 0; f < count && rows == 0; ++f) {
+    for (size_t i = 0; i < factors[f].m && !factors[f].accumulate; ++i)
+      std::memset(factors[f].c + i * factors[f].cRow, 0, factors[f].n * sizeof(float));
   }
+  const auto threads = static_cast<size_t>(pool.threads());
   for (size_t first = 0; first < rows; first += kDepthBlock) {
     const size_t depth = std::min(kDepthBlock, rows - first);
     packAll(pool, k, scratch, b + first * bRow, bRow, 1, depth, n);
-    Gemm g;
-    g.m = m;
-    g.n = n;
-    g.a1 = a + first * aRow;
-    g.a1Row = 1;
-    g.a1Step = aRow;
-    g.k1 = depth;
-    g.b1 = scratch;
-    g.c = c;
-    g.cRow = cRow;
-    g.accumulate = accumulate || first > 0;
-    if (m * n * depth < kSerialWork) {
-      k.gemm(g, 0, count);
-      continue;
+    for (size_t f = 0; f < count; ++f) {
+      const TransposedFactor& own = factors[f];
+      Gemm g;
+      g.m = own.m;
+      g.n = own.n;
+      g.a1 = own.a + first * own.aRow;
+      g.a1Row = 1;
+      g.a1Step = own.aRow;
+      g.k1 = depth;
+      g.b1 = scratch;
+      g.c = own.c;
+      g.cRow = own.cRow;
+      g.accumulate = own.accumulate || first > 0;
+      const size_t all = panels(k, own.n);
+      if (own.m * own.n * depth < kSerialWork) {
+        k.gemm(g, 0, all);
+        continue;
+      }
+      const size_t split = all >= threads ? 1 : std::min(own.m, threads);
+      pool.parallelFor(all * split, [&](size_t task) {
+        const size_t panel = task / split, part = task % split;
+        const size_t begin = own.m * part / split, end = own.m * (part + 1) / split;
+        Gemm piece = g;
+        piece.m = end - begin;
+        piece.a1 = g.a1 + begin;
+        piece.c = own.c + begin * own.cRow;
+        k.gemm(piece, panel, panel + 1);
+      });
     }
-    const size_t threads = static_cast<size_t>(pool.threads());
-    const size_t split = count >= threads ? 1 : std::min(m, threads);
-    pool.parallelFor(count * split, [&](size_t task) {
-      const size_t panel = task / split, part = task % split;
-      const size_t begin = m * part / split, end = m * (part + 1) / split;
-      Gemm own = g;
-      own.m = end - begin;
-      own.a1 = g.a1 + begin;
-      own.c = g.c + begin * cRow;
-      k.gemm(own, panel, panel + 1);
-    });
   }
 }
 

@@ -31,13 +31,22 @@ void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g);
 /** Floats of scratch that `gemmTransposed` needs for these sizes. */
 size_t transposedScratch(const KernelTable& k, size_t rows, size_t n);
 
+/** One of the products that `gemmTransposed` makes with the same B: C[m, n] += or = Aᵀ·B, A [R, m], of B's
+ * first n columns. */
+struct TransposedFactor {
+  const float* a;
+  size_t aRow, m, n;
+  float* c;
+  size_t cRow;
+  bool accumulate;
+};
+
 /**
- * C[M, N] += or = Aᵀ·B with A [R, M] and B [R, N] row-major, R large: the gradient of a weight. Runs over R
- * in fixed blocks, each packed once, so that a panel of B stays in the cache, and sums in rising r whatever
- * the number of threads.
+ * Products Aᵀ·B with B [R, N] row-major, R large: the gradients of weights. Runs over R in fixed blocks, each
+ * packed once for all factors, so that a panel of B stays in the cache, and sums in rising r whatever the
+ * number of threads.
  */
-void gemmTransposed(ThreadPool& pool, const KernelTable& k, const float* a, size_t aRow, size_t m,
-                    const float* b, size_t bRow, size_t n, size_t rows, float* c, size_t cRow,
-                    bool accumulate, float* scratch);
+void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFactor* factors, size_t count,
+                    const float* b, size_t bRow, size_t n, size_t rows, float* scratch);
 
 }  // namespace deeprnn::cpu

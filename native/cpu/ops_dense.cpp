@@ -49,8 +49,10 @@ Step denseGrad(const Operands& o, const KernelTable& k) {
               g.cRow = D;
               gemmAll(c.pool, c.k, g);
             }
-            if (float* dKernel = o.out(1))
-              gemmTransposed(c.pool, c.k, o.in(0), D, D, dy, U, U, rows, dKernel, U, false, c.scratch);
+            if (float* dKernel = o.out(1)) {
+              const TransposedFactor x = {o.in(0), D, D, U, dKernel, U, false};
+              gemmTransposed(c.pool, c.k, &x, 1, dy, U, U, rows, c.scratch);
+            }
             if (float* dBias = o.out(2)) {
               std::memset(dBias, 0, U * sizeof(float));
               c.k.addColumnSums(dy, dBias, rows, U, 0, U);

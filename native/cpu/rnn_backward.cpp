@@ -46,7 +46,7 @@ struct BackwardScratch {
 
 /** Arrays over all steps that the layers share one after another. */
 struct SharedScratch {
-  float *dGates, *dq, *dInput[2], *masked, *transposed;
+  float *dGates, *dq, *dInput[2], *maskedX, *maskedH, *transposed;
   double* squares;
 
   SharedScratch(Carver& carve, const StackSpec& spec, const KernelTable& k) {
@@ -62,7 +62,8 @@ struct SharedScratch {
     dq = carve.take(rows * H);
     // Layer 0's input gradient goes to the caller, so two buffers of the inner widths are enough.
     for (float*& d : dInput) d = spec.layers.size() > 1 ? carve.take(rows * H) : nullptr;
-    masked = carve.take(rows * std::max(D, H));
+    maskedX = carve.take(rows * D);
+    maskedH = carve.take(rows * H);
     transposed = carve.take(packed);
     squares = reinterpret_cast<double*>(carve.take(2 * rows));
   }
@@ -349,70 +350,66 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
       const StackLayer& lower = spec_.layers[i - 1];
       input = ReserveView(io.reserve + offset - ReserveView::size(lower, rows), lower, rows).h;
     }
-    float* work[2] = {shared.masked, shared.transposed};
+    float* work[3] = {shared.maskedX, shared.maskedH, shared.transposed};
     weightGradients(io, i, input, io.reserve + offset, shared.dGates, shared.dq, work, pool);
     above = below;
   }
 }
 
 void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
-                               const float* dGates, const float* dq, float* const work[2],
+                               const float* dGates, const float* dq, float* const work[3],
                                ThreadPool& pool) const {
   const StackLayer& l = spec_.layers[index];
   const StackLayerIo& layer = io.layers[index];
   const size_t T = spec_.T, N = spec_.N, rows = T * N, H = l.H, width = l.G * H;
   const LayerMasks masks(spec_, l, io.step);
   const ReserveView r(reserve, l, rows);
-  const bool reversed = index == 0 && spec_.goBackwards;
+  const bool reversed = index == 0 && spec_.goBackwards, gru = l.cell == Cell::gru;
 
-  if (layer.dKernel) {
-    const float* x = input;
-    if (l.inputRate > 0 || reversed) {
-      // x̃ in processing order.
-      pool.parallelFor(T, [&](size_t s) {
-        const size_t t = reversed ? T - 1 - s : s;
-        float* to = work[0] + s * N * l.D;
-        if (l.inputRate == 0) {
-          std::memcpy(to, input + t * N * l.D, N * l.D * sizeof(float));
-          return;
-        }
-        masks.input.factors(l.maskPerElement ? t * N * l.D : 0, N * l.D, to);
-        k_.multiply(to, input + t * N * l.D, to, N * l.D);
-      });
-      x = work[0];
-    }
-    gemmTransposed(pool, k_, x, l.D, l.D, dGates, width, width, rows, layer.dKernel, width, false, work[1]);
+  const float* x = input;
+  if (layer.dKernel && (l.inputRate > 0 || reversed)) {
+    // x̃ in processing order.
+    pool.parallelFor(T, [&](size_t s) {
+      const size_t t = reversed ? T - 1 - s : s;
+      float* to = work[0] + s * N * l.D;
+      if (l.inputRate == 0) {
+        std::memcpy(to, input + t * N * l.D, N * l.D * sizeof(float));
+        return;
+      }
+      masks.input.factors(l.maskPerElement ? t * N * l.D : 0, N * l.D, to);
+      k_.multiply(to, input + t * N * l.D, to, N * l.D);
+    });
+    x = work[0];
   }
-
-  if (layer.dRecurrentKernel) {
+  // h̃ before step 0, then before steps 1 … T−1.
+  const float* before[2] = {layer.h0, r.h};
+  if (layer.dRecurrentKernel) std::memset(layer.dRecurrentKernel, 0, H * width * sizeof(float));
+  for (size_t part = 0; part < 2; ++part) {
+    const size_t first = part == 0 ? 0 : N, count = part == 0 ? N : rows - N;
+    const float* h = layer.dRecurrentKernel ? before[part] : nullptr;
+    if (h && l.recurrentRate > 0) {
+      pool.parallelFor(count / N, [&](size_t s) {
+        float* to = work[1] + s * N * H;
+        masks.recurrent.factors(0, N * H, to);
+        k_.multiply(to, before[part] + s * N * H, to, N * H);
+      });
+      h = work[1];
+    }
     float* dR = layer.dRecurrentKernel;
-    std::memset(dR, 0, H * width * sizeof(float));
-    // h̃ before steps 1 … T−1, then before step 0.
-    const float* before[2] = {r.h, layer.h0};
-    const size_t counts[2] = {(T - 1) * N, layer.h0 ? N : 0};
-    const size_t firsts[2] = {N, 0};
-    for (int part = 0; part < 2; ++part) {
-      if (counts[part] == 0) continue;
-      const float* h = before[part];
-      if (l.recurrentRate > 0) {
-        pool.parallelFor(counts[part] / N, [&](size_t s) {
-          float* to = work[0] + s * N * H;
-          masks.recurrent.factors(0, N * H, to);
-          k_.multiply(to, before[part] + s * N * H, to, N * H);
-        });
-        h = work[0];
-      }
-      const float* dG = dGates + firsts[part] * width;
-      const bool gru = l.cell == Cell::gru;
-      gemmTransposed(pool, k_, h, H, H, dG, width, gru ? 2 * H : width, counts[part], dR, width, true,
-                     work[1]);
-      if (gru && l.resetAfter) {
-        gemmTransposed(pool, k_, h, H, H, dq + firsts[part] * H, H, H, counts[part], dR + 2 * H, width, true,
-                       work[1]);
-      } else if (gru) {
-        gemmTransposed(pool, k_, r.extra + firsts[part] * H, H, H, dG + 2 * H, width, H, counts[part],
-                       dR + 2 * H, width, true, work[1]);
-      }
+    const float* dG = dGates + first * width;
+    TransposedFactor factors[2];
+    size_t wanted = 0;
+    if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, part > 0};
+    if (h) factors[wanted++] = {h, H, H, gru ? 2 * H : width, dR, width, true};
+    if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, work[2]);
+    if (!h || !gru) continue;
+    // The recurrent kernel's candidate columns have factors of their own.
+    const float* by = l.resetAfter ? h : r.extra + first * H;
+    const TransposedFactor candidate = {by, H, H, H, dR + 2 * H, width, true};
+    if (l.resetAfter) {
+      gemmTransposed(pool, k_, &candidate, 1, dq + first * H, H, H, count, work[2]);
+    } else {
+      gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, work[2]);
     }
   }
 

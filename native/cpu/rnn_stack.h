@@ -48,7 +48,7 @@ class RnnStack {
   size_t rowBlock() const;
   /** Gradients of one layer's weights, from its inputs, states and gate gradients over all steps. */
   void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
-                       const float* dGates, const float* dq, float* const work[2], ThreadPool& pool) const;
+                       const float* dGates, const float* dq, float* const work[3], ThreadPool& pool) const;
 
   StackSpec spec_;
   const KernelTable& k_;

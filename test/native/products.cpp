@@ -133,8 +133,8 @@ void testThreaded(const KernelTable& k, Random& random) {
     g.cRow = n;
     cpu::gemmAll(pool, k, g);
     const Buffer scratch(cpu::transposedScratch(k, depth, n) * sizeof(float));
-    cpu::gemmTransposed(pool, k, a.data(), m, m, b.data(), n, n, depth, c.data() + m * n, n, false,
-                        reinterpret_cast<float*>(scratch.data()));
+    const cpu::TransposedFactor factor = {a.data(), m, m, n, c.data() + m * n, n, false};
+    cpu::gemmTransposed(pool, k, &factor, 1, b.data(), n, n, depth, reinterpret_cast<float*>(scratch.data()));
     double worst = 0;
     for (size_t i = 0; i < m * n; ++i)
       worst = std::max(worst, std::fabs(static_cast<double>(c[i]) - c[m * n + i]));

@@ -67,12 +67,33 @@ constexpr size_t kPanel = kWidth * kVectors;
 
 // ── Products ──
 
+/** A panel of a transposed matrix: reads along its columns, a cache line at a time, where steps of
+ * columnStride would touch a page each. */
+void packColumns(float* out, const float* b, size_t columnStride, size_t k, size_t width) {
+  constexpr size_t kLine = 16;
+  for (size_t i = 0; i < k; i += kLine) {
+    const size_t depth = k - i < kLine ? k - i : kLine;
+    float* to = out + i * kPanel;
+    for (size_t j = 0; j < width; ++j) {
+      const float* column = b + j * columnStride + i;
+      for (size_t d = 0; d < depth; ++d) to[d * kPanel + j] = column[d];
+    }
+    for (size_t d = 0; d < depth; ++d) {
+      for (size_t j = width; j < kPanel; ++j) to[d * kPanel + j] = 0.0f;
+    }
+  }
+}
+
 void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first,
           size_t last) {
   for (size_t p = first; p < last; ++p) {
     float* out = dst + p * k * kPanel;
     const size_t begin = p * kPanel;
     const size_t width = n - begin < kPanel ? n - begin : kPanel;
+    if (rowStride == 1 && columnStride != 1) {
+      packColumns(out, b + begin * columnStride, columnStride, k, width);
+      continue;
+    }
     for (size_t i = 0; i < k; ++i) {
       const float* row = b + i * rowStride + begin * columnStride;
       float* to = out + i * kPanel;
