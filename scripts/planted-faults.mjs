@@ -31,6 +31,14 @@ const faults = [
     tests: 'reset after the product',
   },
   {
+    name: 'a wrong distance between the tiles of rows of a warp',
+    file: 'native/cuda/rnn_persistent_device.h',
+    find: 'static_cast<size_t>(m) * kTileRows * s.rowBytes',
+    replace: 'static_cast<size_t>(m) * 8 * s.rowBytes',
+    tests: 'reset after the product',
+    environment: { DEEPRNN_CUDA_ROW_TILES: '2' },
+  },
+  {
     name: 'an off-by-one at the edge of a row tile',
     file: 'native/cuda/rnn_persistent_forward.cu',
     find: 'const int rows = min(kPass, b.rows - first);',
@@ -127,7 +135,7 @@ function build() {
 }
 
 /** Whether the tests pass, and what they printed. */
-function test({ suite = 'test/parity/rnnStack', tests, rung = 'd' }) {
+function test({ suite = 'test/parity/rnnStack', tests, rung = 'd', environment = {} }) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [path.join(root, 'node_modules/jest/bin/jest.js'), suite, '-t', tests],
@@ -140,6 +148,7 @@ function test({ suite = 'test/parity/rnnStack', tests, rung = 'd' }) {
         DEEPRNN_DEVICE: 'cuda',
         DEEPRNN_CUDA_RUNG: rung,
         DEEPRNN_ADDON_DIR: release,
+        ...environment,
       },
     },
   );

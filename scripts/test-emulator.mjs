@@ -56,6 +56,8 @@ if (sanitize) {
   // Two hundred steps show the same on every rung; they take most of the time.
   const short = ['test/parity/rnnStack', '-t', '^((?!T = 200).)*$'];
   for (const rung of ['a', 'b', 'c']) jest(short, { ...device, DEEPRNN_CUDA_RUNG: rung });
+  for (const tiles of ['2', '4'])
+    jest(short, { ...device, DEEPRNN_CUDA_RUNG: 'd', DEEPRNN_CUDA_ROW_TILES: tiles });
   for (const precision of ['tf32', 'bf16']) {
     for (const rung of ['a', 'c'])
       jest(short, { ...device, DEEPRNN_CUDA_RUNG: rung, DEEPRNN_TEST_PRECISION: precision });

@@ -21,12 +21,12 @@ namespace {
 using Handle = void*;
 
 // Numbers of cuBLAS's public interface (cublas_api.h, library_types.h), the same in CUDA 11 to 13.
-constexpr int kSuccess = 0, kNoTranspose = 0, kTranspose = 1, kReal32 = 0, kCompute32 = 68, kComputeBf16 = 75,
-              kComputeTf32 = 77, kDefaultAlgorithm = -1;
+constexpr int kSuccess = 0, kAllocationFailed = 3, kNoTranspose = 0, kTranspose = 1, kReal32 = 0,
+              kCompute32 = 68, kComputeBf16 = 75, kComputeTf32 = 77, kDefaultAlgorithm = -1;
 
 /** Enough for the split products of every architecture; fixed, because the choice of algorithm depends on it.
- */
-constexpr size_t kWorkspaceBytes = size_t{8} << 20;
+ * The main stream has what NVIDIA advises for the newest ones. */
+constexpr size_t kWorkspaceBytes = size_t{8} << 20, kMainWorkspaceBytes = size_t{32} << 20;
 
 struct Library {
   int (*create)(Handle*);
@@ -116,31 +116,32 @@ Status load(const Library** result) {
   return {};
 }
 
-/** A handle and its workspace: products on different streams must share neither. */
-struct Bound {
-  Handle handle = nullptr;
-  DeviceBuffer workspace;
-};
-
 class CuBlas : public Blas {
  public:
   explicit CuBlas(const Library& library) : library_(library) {}
   ~CuBlas() override {
-    for (auto& entry : bound_) library_.destroy(entry.second.handle);
+    if (handle_) library_.destroy(handle_);
   }
 
-  Status bind(cudaStream_t stream) {
-    Bound& b = bound_[stream];
-    if (Status s = DeviceBuffer::allocate(kWorkspaceBytes, "the workspace of cuBLAS", &b.workspace); !s.ok())
-      return s;
-    if (Status s = checked(library_.create(&b.handle), "cublasCreate"); !s.ok()) return s;
-    if (Status s = checked(library_.setStream(b.handle, stream), "cublasSetStream"); !s.ok()) return s;
-    return checked(library_.setWorkspace(b.handle, b.workspace.data(), kWorkspaceBytes),
-                   "cublasSetWorkspace");
+  Status open(const std::vector<cudaStream_t>& streams) {
+    if (Status s = checked(library_.create(&handle_), "cublasCreate"); !s.ok()) return s;
+    for (cudaStream_t stream : streams) {
+      const size_t bytes = stream == streams.front() ? kMainWorkspaceBytes : kWorkspaceBytes;
+      if (Status s = DeviceBuffer::allocate(bytes, "the workspace of cuBLAS", &workspaces_[stream]); !s.ok())
+        return s;
+    }
+    return {};
   }
 
   Status multiply(const Product& p, Precision precision, cudaStream_t stream) override {
     if (p.m == 0 || p.n == 0) return {};
+    // In this order: a new stream takes the workspace away. Products on different streams must not share one.
+    DeviceBuffer& workspace = workspaces_.at(stream);
+    if (Status s = checked(library_.setStream(handle_, stream), "cublasSetStream"); !s.ok()) return s;
+    if (Status s = checked(library_.setWorkspace(handle_, workspace.data(), workspace.bytes()),
+                           "cublasSetWorkspace");
+        !s.ok())
+      return s;
     const float one = 1;
     const int compute = precision == Precision::float32 ? kCompute32
                         : precision == Precision::tf32  ? kComputeTf32
@@ -148,7 +149,7 @@ class CuBlas : public Blas {
     const auto number = [](size_t n) { return static_cast<int>(n); };
     // cuBLAS stores by columns: C read so is Cᵀ = op(B)ᵀ · op(A)ᵀ.
     return checked(
-        library_.gemm(bound_.at(stream).handle, p.bTransposed ? kTranspose : kNoTranspose,
+        library_.gemm(handle_, p.bTransposed ? kTranspose : kNoTranspose,
                       p.aTransposed ? kTranspose : kNoTranspose, number(p.n), number(p.m), number(p.k), &one,
                       p.b, kReal32, number(p.bRow), p.a, kReal32, number(p.aRow), &p.beta, p.c, kReal32,
                       number(p.cRow), compute, kDefaultAlgorithm),
@@ -158,12 +159,13 @@ class CuBlas : public Blas {
  private:
   Status checked(int status, const char* call) const {
     if (status == kSuccess) return {};
-    return Status::error(core::Code::device,
+    return Status::error(status == kAllocationFailed ? core::Code::outOfMemory : core::Code::device,
                          std::string(call) + " failed: " + library_.statusName(status) + ".");
   }
 
   const Library& library_;
-  std::map<cudaStream_t, Bound> bound_;
+  Handle handle_ = nullptr;
+  std::map<cudaStream_t, DeviceBuffer> workspaces_;
 };
 
 }  // namespace
@@ -172,9 +174,7 @@ Status Blas::create(const std::vector<cudaStream_t>& streams, std::unique_ptr<Bl
   const Library* library = nullptr;
   if (Status s = load(&library); !s.ok()) return s;
   auto blas = std::make_unique<CuBlas>(*library);
-  for (cudaStream_t stream : streams) {
-    if (Status s = blas->bind(stream); !s.ok()) return s;
-  }
+  if (Status s = blas->open(streams); !s.ok()) return s;
   *result = std::move(blas);
   return {};
 }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 
+#include "cuda/reductions.h"
+
 namespace deeprnn::cuda {
 namespace {
 
@@ -39,7 +41,10 @@ bool isFatal(cudaError_t error) {
     case cudaErrorLaunchFailure:
       return true;
     default:
-      return false;
+      // By number, because not every toolkit names them: an uncorrectable fault of NVLink, a contained one,
+      // an unknown one.
+      return error == static_cast<cudaError_t>(220) || error == static_cast<cudaError_t>(721) ||
+             error == static_cast<cudaError_t>(999);
   }
 }
 
@@ -110,6 +115,7 @@ Status Context::prepare() {
   if (Status s = enter(); !s.ok()) return s;
   // Calls nothing but what shows whether the context can be used at all.
   DEEPRNN_TRY(cudaFree(nullptr));
+  if (Status s = kernelsFit(); !s.ok()) return s;
   DEEPRNN_TRY(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   int supported = 0;
   DEEPRNN_TRY(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device_));

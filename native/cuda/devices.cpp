@@ -72,8 +72,10 @@ Status listDevices(std::vector<DeviceInfo>* devices) {
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp p;
     DEEPRNN_TRY(cudaGetDeviceProperties(&p, i));
+    int cooperative = 0;
+    DEEPRNN_TRY(cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, i));
     devices->push_back({i, p.name, uuidText(p.uuid.bytes), p.totalGlobalMem, p.major, p.minor,
-                        p.multiProcessorCount, p.sharedMemPerBlockOptin});
+                        p.multiProcessorCount, p.sharedMemPerBlockOptin, cooperative != 0});
   }
   return {};
 }

@@ -16,6 +16,8 @@ struct DeviceInfo {
   int major = 0, minor = 0, multiprocessors = 0;
   /** Shared memory that a block may ask for, bytes. */
   size_t sharedPerBlock = 0;
+  /** Whether a launch can have all its blocks run at once. */
+  bool cooperative = false;
 };
 
 /** The oldest architecture that kernels are built for (Ampere). */

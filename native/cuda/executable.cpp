@@ -94,8 +94,9 @@ Status Executable::whole(const Status& shortage) {
 
 Executable::~Executable() {
   (void)session_.enter();
-  // What was staged and never run may still be on its way.
+  // What was staged and never run, or a run that failed on its way, may still use the memory.
   cudaStreamSynchronize(session_.copyStream());
+  cudaStreamSynchronize(session_.stream());
   for (const cudaEvent_t event : arrived_) {
     if (event) cudaEventDestroy(event);
   }
@@ -230,7 +231,11 @@ Status Executable::uploadTables() {
     all.resize(aligned(all.size()));
   }
   if (Status s = DeviceBuffer::allocate(all.size(), "the tables of a plan", &tables_); !s.ok()) return s;
-  if (!all.empty()) DEEPRNN_TRY(cudaMemcpy(tables_.data(), all.data(), all.size(), cudaMemcpyHostToDevice));
+  if (!all.empty()) {
+    const cudaStream_t stream = session_.stream();
+    DEEPRNN_TRY(cudaMemcpyAsync(tables_.data(), all.data(), all.size(), cudaMemcpyHostToDevice, stream));
+    DEEPRNN_TRY(cudaStreamSynchronize(stream));
+  }
   auto* faults = reinterpret_cast<Fault*>(deviceOutputs_.data() + faultOffset_);
   for (size_t i = 0; i < steps_.size(); ++i) opMemory_.push_back({faults + i, tables_.data() + offsets[i]});
   return {};
@@ -269,6 +274,9 @@ Status Executable::capture() {
   const cudaError_t made = cudaGraphInstantiate(&graph_, graph, 0);
   cudaGraphDestroy(graph);
   if (made != cudaSuccess) return statusOf(made, "cudaGraphInstantiate", __FILE__, __LINE__);
+  // Now and not with the first run, which is to allocate nothing.
+  DEEPRNN_TRY(cudaGraphUpload(graph_, session_.stream()));
+  DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));
   return {};
 }
 

@@ -120,10 +120,12 @@ __device__ __forceinline__ void waitFor(const uint32_t* counter, uint32_t value)
 #ifdef DEEPRNN_EMULATED
   while (static_cast<int32_t>(*counter - value) < 0) emulator::spin();
 #else
+  // Relaxed while it waits, and one fence after: an acquire empties the first-level cache at every look.
   uint32_t seen;
   do {
-    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
+    asm volatile("ld.relaxed.gpu.u32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
   } while (static_cast<int32_t>(seen - value) < 0);
+  asm volatile("fence.acq_rel.gpu;" ::: "memory");
 #endif
 }
 
@@ -148,7 +150,8 @@ __device__ __forceinline__ void copiesDone() {
 #endif
 }
 
-/** Raises a counter by one after all that this thread wrote. */
+/** Raises a counter by one after all that this thread wrote, and what others wrote before a barrier that it
+ * shared with them. */
 __device__ __forceinline__ void signal(uint32_t* counter) {
 #ifdef DEEPRNN_EMULATED
   ++*counter;

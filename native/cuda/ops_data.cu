@@ -178,8 +178,10 @@ Step dataStep(const Operands& o) {
     case OpKind::sumRows: {
       const size_t rows = o.inValue(0).rows(), width = static_cast<size_t>(o.inValue(0).last());
       return {[=](const RunContext& c, const OpMemory&) {
-        return columnSums(o.in(0), width, o.out(0), rows, width, false, c.stream);
-      }};
+                auto* scratch = reinterpret_cast<float*>(c.scratch);
+                return columnSums(o.in(0), width, o.out(0), rows, width, false, scratch, c.stream);
+              },
+              columnSumsScratch(rows, width) * sizeof(float)};
     }
     case OpKind::sumScalars: {
       const size_t count = o.op().inputs.size();

@@ -28,38 +28,40 @@ Step denseGrad(const Operands& o) {
   const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()),
                U = static_cast<size_t>(o.inValue(2).last());
   return {[=](const RunContext& c, const OpMemory&) {
-    const float* dy = o.in(2);
-    if (float* dx = o.out(0)) {
-      Product p;
-      p.m = rows;
-      p.n = D;
-      p.k = U;
-      p.a = dy;
-      p.aRow = U;
-      p.b = o.in(1);
-      p.bRow = U;
-      p.bTransposed = true;
-      p.c = dx;
-      p.cRow = D;
-      if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
-    }
-    if (float* dKernel = o.out(1)) {
-      Product p;
-      p.m = D;
-      p.n = U;
-      p.k = rows;
-      p.a = o.in(0);
-      p.aRow = D;
-      p.aTransposed = true;
-      p.b = dy;
-      p.bRow = U;
-      p.c = dKernel;
-      p.cRow = U;
-      if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
-    }
-    float* dBias = o.out(2);
-    return dBias ? columnSums(dy, U, dBias, rows, U, false, c.stream) : Status();
-  }};
+            const float* dy = o.in(2);
+            if (float* dx = o.out(0)) {
+              Product p;
+              p.m = rows;
+              p.n = D;
+              p.k = U;
+              p.a = dy;
+              p.aRow = U;
+              p.b = o.in(1);
+              p.bRow = U;
+              p.bTransposed = true;
+              p.c = dx;
+              p.cRow = D;
+              if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
+            }
+            if (float* dKernel = o.out(1)) {
+              Product p;
+              p.m = D;
+              p.n = U;
+              p.k = rows;
+              p.a = o.in(0);
+              p.aRow = D;
+              p.aTransposed = true;
+              p.b = dy;
+              p.bRow = U;
+              p.c = dKernel;
+              p.cRow = U;
+              if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
+            }
+            float* dBias = o.out(2);
+            auto* scratch = reinterpret_cast<float*>(c.scratch);
+            return dBias ? columnSums(dy, U, dBias, rows, U, false, scratch, c.stream) : Status();
+          },
+          columnSumsScratch(rows, U) * sizeof(float)};
 }
 
 }  // namespace

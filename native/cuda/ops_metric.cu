@@ -172,11 +172,15 @@ __global__ void histogram(MetricRows m, const int32_t* bin, double* sums) {
 }
 
 __global__ void addPairs(const double* partial, size_t count, double* sums) {
+  double* tmp = sharedMemory<double>();
   double a = 0, b = 0;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = threadIdx.x; i < count; i += blockDim.x) {
     a += partial[2 * i];
     b += partial[2 * i + 1];
   }
+  a = blockSum(a, tmp);
+  b = blockSum(b, tmp);
+  if (threadIdx.x > 0) return;
   sums[0] = a;
   sums[1] = b;
 }
@@ -253,7 +257,8 @@ Step metricStep(const Operands& o) {
   step.run = [=](const RunContext& c, const OpMemory&) {
     auto* partial = reinterpret_cast<double*>(c.scratch);
     if (Status s = launch(perWarp("metric", c.stream), means, m, partial); !s.ok()) return s;
-    return launch(Launch{"metric sums", dim3(1), dim3(1), c.stream}, addPairs, partial, blocks, sums);
+    const Launch l = {"metric sums", dim3(1), dim3(kThreads), c.stream, 33 * sizeof(double)};
+    return launch(l, addPairs, partial, blocks, sums);
   };
   return step;
 }

@@ -18,6 +18,8 @@ struct Parameter {
   float* slots[3];
   size_t n;
   bool decays;
+  /** Its chunks lie side by side from here. */
+  size_t firstChunk;
 };
 
 /** Elements a block; norms are summed over these, in order. */
@@ -49,17 +51,29 @@ __global__ void squares(const Parameter* parameters, const Chunk* chunks, double
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-/** From the chunks' sums the norm of each gradient, and behind them that of all. Also to `out` where it is
- * there. */
-__global__ void finishNorms(const double* partial, const Chunk* chunks, size_t chunkCount, size_t count,
-                            double* norms, double* out) {
-  for (size_t p = 0; p <= count; ++p) norms[p] = 0;
-  for (size_t i = 0; i < chunkCount; ++i) norms[chunks[i].parameter] += partial[i];
-  for (size_t p = 0; p < count; ++p) norms[count] += norms[p];
-  for (size_t p = 0; p <= count; ++p) {
-    norms[p] = sqrt(norms[p]);
-    if (out) out[p] = norms[p];
-  }
+/** From the sums of a parameter's chunks, which lie side by side, the norm of its gradient; a block a
+ * parameter. */
+__global__ void finishNorms(const double* partial, const Parameter* parameters, double* norms, double* out) {
+  double* tmp = sharedMemory<double>();
+  const Parameter p = parameters[blockIdx.x];
+  const size_t chunks = (p.n + kChunk - 1) / kChunk;
+  double sum = 0;
+  for (size_t i = threadIdx.x; i < chunks; i += blockDim.x) sum += partial[p.firstChunk + i];
+  sum = blockSum(sum, tmp);
+  if (threadIdx.x > 0) return;
+  norms[blockIdx.x] = sqrt(sum);
+  if (out) out[blockIdx.x] = sqrt(sum);
+}
+
+/** Behind them the norm of all; one block. */
+__global__ void finishGlobalNorm(size_t count, double* norms, double* out) {
+  double* tmp = sharedMemory<double>();
+  double sum = 0;
+  for (size_t p = threadIdx.x; p < count; p += blockDim.x) sum += norms[p] * norms[p];
+  sum = blockSum(sum, tmp);
+  if (threadIdx.x > 0) return;
+  norms[count] = sqrt(sum);
+  if (out) out[count] = norms[count];
 }
 
 __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, size_t count, Rule rule,
@@ -185,7 +199,8 @@ Step update(const Operands& o) {
                           o.in(at + 1),
                           {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
                           n,
-                          op.ints[4 + p] == 1});
+                          op.ints[4 + p] == 1,
+                          chunks.size()});
     for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first});
   }
   Step step;
@@ -207,13 +222,17 @@ Step update(const Operands& o) {
     double* found = partial + chunkCount;
     const Launch all = {"update", dim3(static_cast<unsigned>(chunkCount)), dim3(kThreads), c.stream,
                         33 * sizeof(double)};
-    const Launch one = {"norms", dim3(1), dim3(1), c.stream};
+    const Launch each = {"norms", dim3(static_cast<unsigned>(count)), dim3(kThreads), c.stream,
+                         33 * sizeof(double)};
+    const Launch one = {"global norm", dim3(1), dim3(kThreads), c.stream, 33 * sizeof(double)};
     if (norms && chunkCount > 0) {
       if (Status s = launch(all, squares, rows, parts, partial); !s.ok()) return s;
     }
     if (norms) {
-      if (Status s = launch(one, finishNorms, partial, parts, chunkCount, count, found, out); !s.ok())
-        return s;
+      if (count > 0) {
+        if (Status s = launch(each, finishNorms, partial, rows, found, out); !s.ok()) return s;
+      }
+      if (Status s = launch(one, finishGlobalNorm, count, found, out); !s.ok()) return s;
     }
     return chunkCount == 0 ? Status()
                            : launch(all, updateChunks, rows, parts, count, rule, hyper, found, c.failed);

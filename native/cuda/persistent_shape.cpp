@@ -13,7 +13,7 @@ namespace {
  * tiles multiplied, the rest of a step.
  */
 constexpr double kL2BytesOne = 64, kL2BytesAll = 3200, kSharedBytes = 128, kTileProducts = 0.5,
-                 kExchangeClocks = 2500, kPerWriter = 8, kUnitClocks = 150;
+                 kExchangeClocks = 2500, kPerWriter = 8, kPassClocks = 1200, kUnitClocks = 150;
 
 size_t aligned(size_t bytes) {
   return (bytes + 15) / 16 * 16;
@@ -29,17 +29,20 @@ LayerShape shapeOf(const LayerWork& work, int tiles) {
 }
 
 /** A step of one layer in clocks. */
-double stepClocks(const LayerWork& work, const LayerShape& shape, int storedRows, Precision precision) {
+double stepClocks(const LayerWork& work, const LayerShape& shape, int storedRows, int rowTiles,
+                  Precision precision) {
   const WarpSplit split(shape.tiles);
   const double rowBytes = static_cast<double>(work.chunks) * kChunkBytes, rows = storedRows;
-  const double passes = rows / kTileRows;
+  const double tiles = rows / kTileRows, passes = tiles / rowTiles;
   const int products = precision == Precision::float32 ? 3 : 1;
   const double fetched = rows * rowBytes * split.columnGroups / kL2BytesOne;
-  const double weights = work.chunks * static_cast<double>(shape.tiles) * kFragmentBytes / kSharedBytes;
-  const double multiplied = passes * shape.tiles * work.chunks * 2.0 * products / kTileProducts;
+  const double weights =
+      passes * work.chunks * static_cast<double>(shape.tiles) * kFragmentBytes / kSharedBytes;
+  const double multiplied = tiles * shape.tiles * work.chunks * 2.0 * products / kTileProducts;
   const double partials = 2.0 * split.parts * rows * shape.tiles * kTileColumns * 4 / kSharedBytes;
   const double units = rows * shape.units / (kWarps * 32) * kUnitClocks;
-  return fetched + weights + multiplied + partials + units + kExchangeClocks + kPerWriter * shape.blocks;
+  return fetched + weights + multiplied + partials + units + kExchangeClocks + kPerWriter * shape.blocks +
+         kPassClocks * (passes - 1);
 }
 
 /** The layers' blocks for one group of rows on `budget` multiprocessors: empty where they do not fit. */
@@ -64,7 +67,7 @@ std::vector<LayerShape> spread(const std::vector<LayerWork>& layers, int rows, i
     size_t slowest = layers.size();
     double most = 0;
     for (size_t i = 0; i < layers.size(); ++i) {
-      const double clocks = stepClocks(layers[i], shapes[i], storedRows, precision);
+      const double clocks = stepClocks(layers[i], shapes[i], storedRows, rowTiles, precision);
       if (clocks > most) {
         most = clocks;
         slowest = i;
@@ -76,7 +79,7 @@ std::vector<LayerShape> spread(const std::vector<LayerWork>& layers, int rows, i
     if (tiles < 1) return shapes;
     const LayerShape next = shapeOf(layers[slowest], tiles);
     if (used - shapes[slowest].blocks + next.blocks > budget ||
-        stepClocks(layers[slowest], next, storedRows, precision) >= most) {
+        stepClocks(layers[slowest], next, storedRows, rowTiles, precision) >= most) {
       settled[slowest] = true;
       continue;
     }
@@ -113,6 +116,7 @@ PersistentShape shareOut(const std::vector<LayerWork>& layers, size_t batch, Pre
     if (groups == known) continue;
     known = groups;
     for (const int rowTiles : {1, 2, 4}) {
+      if (device.rowTiles != 0 && rowTiles != device.rowTiles) continue;
       const int pass = rowTiles * kTileRows, storedRows = (rows + pass - 1) / pass * pass;
       PersistentShape shape;
       shape.layers =
@@ -127,7 +131,7 @@ PersistentShape shareOut(const std::vector<LayerWork>& layers, size_t batch, Pre
         const LayerShape& own = shape.layers[i];
         shape.blocks += own.blocks;
         shape.sharedBytes = std::max(shape.sharedBytes, SharedPlan(layers[i], own, rows, rowTiles).bytes);
-        shape.clocks = std::max(shape.clocks, stepClocks(layers[i], own, storedRows, precision));
+        shape.clocks = std::max(shape.clocks, stepClocks(layers[i], own, storedRows, rowTiles, precision));
         fetched += static_cast<double>(groups) * own.blocks * storedRows * layers[i].chunks * kChunkBytes;
       }
       shape.clocks += fetched / kL2BytesAll;

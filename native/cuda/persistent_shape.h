@@ -23,6 +23,8 @@ struct DeviceLimits {
   int multiprocessors = 0;
   /** Shared memory that a block may ask for, bytes. */
   size_t sharedPerBlock = 0;
+  /** Tiles of rows that a warp works on at once, for tests: 1, 2 or 4; 0 leaves the choice. */
+  int rowTiles = 0;
 };
 
 /** A layer's work in one step. */

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda/mma.h"
+#include "cuda/reductions.h"
 #include "cuda/rnn_weights.h"
 
 namespace deeprnn::cuda {
@@ -86,7 +87,7 @@ struct LayerScratch {
   unsigned char *own = nullptr, *up = nullptr, *h0 = nullptr;
   size_t ownBytes = 0, upBytes = 0;
   int ownRowBytes = 0;
-  float *dG = nullptr, *dq = nullptr, *total = nullptr, *masked = nullptr;
+  float *dG = nullptr, *dq = nullptr, *total = nullptr, *masked = nullptr, *sums = nullptr;
   uint32_t* done = nullptr;
 };
 
@@ -128,6 +129,7 @@ struct StackScratch {
         if (l.cell == Cell::gru) s.dq = carve.take(rows * l.H);
         if (io.stepNorms) s.total = carve.take(rows * l.H);
         if (l.recurrentRate > 0) s.masked = carve.take(rows * l.H);
+        s.sums = carve.take(columnSumsScratch(rows, l.G * l.H));
       }
       layers.push_back(s);
     }
@@ -451,8 +453,8 @@ Status PersistentStack::backward(const RunContext& c, unsigned char* scratch,
           !s.ok())
         return s;
     }
-    const WeightGradients gradients{spec_, l,       io_.layers[i], step_,        i == 0,     input,
-                                    view,  mine.dG, mine.dq,       mine.ordered, mine.masked};
+    const WeightGradients gradients{spec_, l,       io_.layers[i], step_,        i == 0,      input,
+                                    view,  mine.dG, mine.dq,       mine.ordered, mine.masked, mine.sums};
     if (Status s = gradients.queue(c, c.stream); !s.ok()) return s;
     input = view.h;
     reserve += ReserveView::size(l, rows);

@@ -226,10 +226,7 @@ __device__ __forceinline__ float staged(const PersistentLayer& p, int place, int
 /** All that the block wrote in step t is there for others. */
 __device__ __forceinline__ void announce(const PersistentLayer& p, int group, int t) {
   __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence();
-    signal(p.done + group * p.T + t);
-  }
+  if (threadIdx.x == 0) signal(p.done + group * p.T + t);
 }
 
 /** Stores a number for products in a row that others read. */

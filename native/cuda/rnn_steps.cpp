@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/reductions.h"
 #include "cuda/rnn_weights.h"
 
 namespace deeprnn::cuda {
@@ -221,7 +222,7 @@ struct StackSteps::Backward {
   double* norms;
   /** dh, dc and products of one step [N, H]; over all steps dG [T, N, G·H], dq, the totals, and x̃ or its
    * gradient, h̃. */
-  float *dh, *dc, *product, *dG, *dq, *total, *ordered, *masked;
+  float *dh, *dc, *product, *dG, *dq, *total, *ordered, *masked, *sums;
 
   void take(Carver* carve) {
     const size_t state = spec.N * l.H, rows = spec.T * spec.N;
@@ -234,6 +235,7 @@ struct StackSteps::Backward {
     total = norms ? carve->take(rows * l.H) : nullptr;
     ordered = reordersInput(spec, l, bottom) ? carve->take(rows * l.D) : nullptr;
     masked = l.recurrentRate > 0 ? carve->take(rows * l.H) : nullptr;
+    sums = carve->take(columnSumsScratch(rows, l.G * l.H));
   }
 
   Status begin(cudaStream_t stream) const {
@@ -340,7 +342,8 @@ struct StackSteps::Backward {
     if (norms) {
       if (Status s = stepNorms(total, norms, spec.T, spec.N * l.H, stream); !s.ok()) return s;
     }
-    return WeightGradients{spec, l, io, step, bottom, input, r, dG, dq, ordered, masked}.queue(c, stream);
+    return WeightGradients{spec, l, io, step, bottom, input, r, dG, dq, ordered, masked, sums}.queue(c,
+                                                                                                     stream);
   }
 };
 
@@ -359,6 +362,7 @@ size_t StackSteps::backwardScratch() const {
                  nullptr,
                  nullptr,
                  io_.stepNorms,
+                 {},
                  {},
                  {},
                  {},
@@ -393,6 +397,7 @@ Status StackSteps::backward(const RunContext& c) const {
                  io_.dx,
                  nullptr,
                  io_.stepNorms ? io_.stepNorms + i * spec_.T : nullptr,
+                 {},
                  {},
                  {},
                  {},

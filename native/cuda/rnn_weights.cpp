@@ -80,12 +80,12 @@ Status WeightGradients::recurrentKernel(const RunContext& c, cudaStream_t stream
 Status WeightGradients::bias(cudaStream_t stream) const {
   if (!io.dBias) return {};
   const size_t H = l.H, width = l.G * H, rows = spec.T * spec.N;
-  if (Status s = columnSums(dG, width, io.dBias, rows, width, false, stream); !s.ok()) return s;
+  if (Status s = columnSums(dG, width, io.dBias, rows, width, false, sums, stream); !s.ok()) return s;
   if (!dq) return {};
   // The recurrent row: as the first for gates r and z, the sums of dq for the candidate.
   DEEPRNN_TRY(
       cudaMemcpyAsync(io.dBias + width, io.dBias, 2 * H * sizeof(float), cudaMemcpyDeviceToDevice, stream));
-  return columnSums(dq, H, io.dBias + width + 2 * H, rows, H, false, stream);
+  return columnSums(dq, H, io.dBias + width + 2 * H, rows, H, false, sums, stream);
 }
 
 }  // namespace deeprnn::cuda

@@ -60,6 +60,8 @@ struct WeightGradients {
   const float *dG, *dq;
   /** Scratch: x̃ [T, N, D] where `reordersInput`, h̃ [T, N, H] under recurrent dropout. */
   float *ordered, *masked;
+  /** Scratch of `columnSumsScratch(T·N, G·H)` floats. */
+  float* sums;
 
   Status queue(const RunContext& c, cudaStream_t stream) const;
 

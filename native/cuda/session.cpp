@@ -29,6 +29,8 @@ Status Session::create(const SessionOptions& options, std::unique_ptr<Session>* 
 Session::~Session() {
   // Nothing to say when this fails: the memory goes with the process.
   (void)enter();
+  // Memory goes back to a pool that waits for no stream of ours.
+  if (stream_) cudaStreamSynchronize(stream_);
   blas_.reset();
   for (const Branch& b : branches_) {
     if (b.event) cudaEventDestroy(b.event);

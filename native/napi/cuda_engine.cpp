@@ -34,6 +34,16 @@ cuda::Rung forcedRung(Napi::Env env) {
                                     "DEEPRNN_CUDA_RUNG: expected 'a', 'b', 'c' or 'd', got '" + name + "'."));
 }
 
+/** DEEPRNN_CUDA_ROW_TILES forces how many tiles of rows a warp of a persistent kernel works on. */
+int forcedRowTiles(Napi::Env env) {
+  const char* set = std::getenv("DEEPRNN_CUDA_ROW_TILES");
+  const std::string name = set ? set : "";
+  if (name.empty()) return 0;
+  if (name == "1" || name == "2" || name == "4") return name[0] - '0';
+  throw errorOf(env, core::Status::error(core::Code::device,
+                                         "DEEPRNN_CUDA_ROW_TILES: expected 1, 2 or 4, got '" + name + "'."));
+}
+
 }  // namespace
 
 /** `{ device?, precision? }` */
@@ -43,7 +53,10 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
     throw errorOf(env, s);
   cuda::SessionOptions chosen;
   chosen.device = device.index;
-  chosen.limits = {device.multiprocessors, device.sharedPerBlock};
+  // Without cooperative launches nothing promises that the blocks of a persistent kernel run at once: none
+  // fits then.
+  if (device.cooperative)
+    chosen.limits = {device.multiprocessors, device.sharedPerBlock, forcedRowTiles(env)};
   chosen.precision = precisionOf(env, textOf(option(options, "precision"), "fp32"));
   chosen.forced = std::getenv("DEEPRNN_CUDA_RUNG") != nullptr;
   chosen.rung = forcedRung(env);

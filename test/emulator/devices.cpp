@@ -9,8 +9,6 @@
 namespace deeprnn::emulator {
 namespace {
 
-/** Enough for three layers in several blocks each, few enough to be quick. */
-constexpr int kMultiprocessors = 12;
 constexpr int kRuntime = 13000;
 
 thread_local int chosen = 0;
@@ -151,17 +149,20 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int index) {
   const double capability = setting("DEEPRNN_EMULATOR_CAPABILITY", 9.0);
   p->major = static_cast<int>(capability);
   p->minor = static_cast<int>(capability * 10 + 0.5) % 10;
-  p->multiProcessorCount = kMultiprocessors;
-  p->sharedMemPerBlockOptin = 227 * 1024;
+  p->multiProcessorCount = deeprnn::emulator::kMultiprocessors;
+  p->sharedMemPerBlockOptin = deeprnn::emulator::kSharedPerBlock;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
-      *value = kMultiprocessors;
+      *value = deeprnn::emulator::kMultiprocessors;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = 227 * 1024;
+      *value = static_cast<int>(deeprnn::emulator::kSharedPerBlock);
+      break;
+    case cudaDevAttrCooperativeLaunch:
+      *value = static_cast<int>(setting("DEEPRNN_EMULATOR_COOPERATIVE", 1));
       break;
     case cudaDevAttrMemoryPoolsSupported:
       *value = static_cast<int>(setting("DEEPRNN_EMULATOR_POOLS", 1));

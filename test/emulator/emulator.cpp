@@ -320,6 +320,10 @@ std::string runGrid(const LaunchShape& shape, const std::function<void()>& body)
     fail("a launch of " + std::to_string(blocks) + " blocks of " + std::to_string(shape.block.count()) +
          " threads");
   }
+  if (shape.sharedBytes > kSharedPerBlock)
+    fail("a launch of blocks with " + std::to_string(shape.sharedBytes) + " bytes of shared memory");
+  if (shape.cooperative && blocks > static_cast<size_t>(kMultiprocessors))
+    fail("a cooperative launch of " + std::to_string(blocks) + " blocks");
   std::vector<size_t> order(blocks);
   for (size_t i = 0; i < blocks; ++i) order[i] = i;
   std::shuffle(order.begin(), order.end(), generator());

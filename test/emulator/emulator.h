@@ -47,6 +47,10 @@ void finishCopies();
 /** In a loop that waits for another thread: lets the others run. */
 void spin();
 
+/** What the emulated device has: enough for three layers in several blocks each, few enough to be quick. */
+constexpr int kMultiprocessors = 12;
+constexpr size_t kSharedPerBlock = 227 * 1024;
+
 struct LaunchShape {
   Extent3 grid, block;
   size_t sharedBytes = 0;

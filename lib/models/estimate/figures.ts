@@ -38,6 +38,7 @@ export const figures = {
   tileProductsPerClock: { value: 0.5, unit: 'mma.sync a clock and multiprocessor', source: shape },
   exchangeClocks: { value: 2500, unit: 'clocks a step: states out, flags, states in', source: shape },
   writerClocks: { value: 8, unit: 'clocks a step and block that is waited for', source: shape },
+  passClocks: { value: 1200, unit: 'clocks a step for each further pass over rows', source: shape },
   unitClocks: { value: 150, unit: 'clocks for the cell of one row and unit', source: shape },
 } as const satisfies Record<string, Figure>;
 

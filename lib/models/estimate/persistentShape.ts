@@ -93,18 +93,22 @@ export function sharedBytes(work: LayerWork, shape: LayerShape, rows: number, ro
   return HEAD_BYTES + partials + weights + aligned(columns * 4) + carried + staged;
 }
 
+/** Rows of a group, tiles of them that a warp works on at once, and rows as stored: whole passes. */
+type Cut = Pick<PersistentShape, 'rows' | 'rowTiles' | 'storedRows'>;
+
 /** A step of one layer. */
 function stepClocks(
   work: LayerWork,
   shape: LayerShape,
-  rows: number,
+  { storedRows: rows, rowTiles }: Cut,
   precision: Precision,
   gpu: GpuFigures,
 ): StepClocks {
   const { columnGroups, parts } = warpSplit(shape.tiles);
   // float32 is made of three products of TF32.
   const products = precision === 'fp32' ? 3 : 1;
-  const weights = work.chunks * shape.tiles * FRAGMENT_BYTES;
+  const passes = rows / TILE_ROWS / rowTiles;
+  const weights = passes * work.chunks * shape.tiles * FRAGMENT_BYTES;
   const partials = 2 * parts * rows * shape.tiles * TILE_COLUMNS * 4;
   const tileProducts = (rows / TILE_ROWS) * shape.tiles * work.chunks * 2 * products;
   return {
@@ -112,7 +116,10 @@ function stepClocks(
     shared: (weights + partials) / figures.sharedBytesPerClock.value,
     tensor: tileProducts / figures.tileProductsPerClock.value,
     cell: ((rows * shape.units) / (WARPS * 32)) * figures.unitClocks.value,
-    exchange: figures.exchangeClocks.value + figures.writerClocks.value * shape.blocks,
+    exchange:
+      figures.exchangeClocks.value +
+      figures.writerClocks.value * shape.blocks +
+      figures.passClocks.value * (passes - 1),
   };
 }
 
@@ -139,7 +146,7 @@ function narrower(work: LayerWork, shape: LayerShape): LayerShape | undefined {
 /** The layers' blocks for one group of rows on `budget` multiprocessors. */
 function spread(
   layers: readonly LayerWork[],
-  cut: { readonly rows: number; readonly rowTiles: number; readonly storedRows: number },
+  cut: Cut,
   budget: number,
   precision: Precision,
   gpu: GpuFigures,
@@ -152,7 +159,7 @@ function spread(
   let used = shapes.reduce((sum, { blocks }) => sum + blocks, 0);
   if (used > budget) return { blocks: used };
   const clocksOf = (i: number, shape: LayerShape) =>
-    sumOfClocks(stepClocks(layers[i] as LayerWork, shape, cut.storedRows, precision, gpu));
+    sumOfClocks(stepClocks(layers[i] as LayerWork, shape, cut, precision, gpu));
   const settled = new Set<number>();
   // The slowest layer gets more blocks as long as there are some and they help.
   for (;;) {
@@ -213,7 +220,7 @@ function measure(
   gpu: GpuFigures,
 ): PersistentShape {
   const own = layers.map((work, i) => ({ work, shape: shapes[i] as LayerShape }));
-  const steps = own.map(({ work, shape }) => stepClocks(work, shape, cut.storedRows, precision, gpu));
+  const steps = own.map(({ work, shape }) => stepClocks(work, shape, cut, precision, gpu));
   const slowest = steps.reduce((a, b) => (sumOfClocks(b) > sumOfClocks(a) ? b : a));
   const fetched = own.reduce(
     (sum, { work, shape }) => sum + cut.groups * shape.blocks * cut.storedRows * work.chunks * CHUNK_BYTES,

@@ -56,7 +56,7 @@ describe('the search agrees with native/cuda/persistent_shape.cpp', () => {
       layers: [{ units: 1024, perUnit: 4, chunks: 64, carried: 1, staged: 4 }],
       precision: 'fp32' as const,
       batch: 64,
-      expected: { groups: 1, rows: 64, rowTiles: 1, storedRows: 64, blocks: 128, sharedBytes: 157312 },
+      expected: { groups: 1, rows: 64, rowTiles: 4, storedRows: 64, blocks: 128, sharedBytes: 224896 },
       blocks: [128],
       clocks: 32741.76,
     },
