@@ -68,5 +68,8 @@ export interface Callback {
   readonly stateKey?: string;
   /** JSON values that a checkpoint holds, so that a resumed run goes on as if never stopped. */
   getState?(): unknown;
-  setState?(state: unknown): void;
+  /** Arrays that belong to the state, by name. A checkpoint holds them beside the weights. */
+  getArrays?(): ReadonlyMap<string, WeightValues>;
+  /** What a checkpoint held of `getState` and `getArrays`. */
+  setState?(state: unknown, arrays: ReadonlyMap<string, WeightValues>): void;
 }

@@ -13,16 +13,9 @@ export interface EarlyStoppingOptions extends MonitorOptions {
   startFromEpoch?: number;
 }
 
-interface SavedWeight {
-  dtype: 'float32' | 'float64';
-  shape: readonly number[];
-  base64: string;
-}
-
 interface State {
   wait: number;
   best: number | null;
-  weights: Record<string, SavedWeight> | null;
 }
 
 const SUBJECT = 'callbacks.earlyStopping';
@@ -38,7 +31,7 @@ class EarlyStopping implements Callback {
   private model: CallbackModel | undefined;
   private wait = 0;
   private best: number | undefined;
-  private bestWeights: Map<string, WeightValues> | undefined;
+  private bestWeights: ReadonlyMap<string, WeightValues> | undefined;
 
   constructor(options: EarlyStoppingOptions) {
     const known = [
@@ -70,11 +63,11 @@ class EarlyStopping implements Callback {
     const value = this.monitor.read(SUBJECT, logs);
     const model = this.model as CallbackModel;
     if (epoch < this.startFromEpoch) return;
-    if (this.restore && !this.bestWeights) this.bestWeights = await model.getWeights();
+    const improved = this.monitor.improves(value, this.best);
+    if (this.restore && (improved || !this.bestWeights)) this.bestWeights = await model.getWeights();
     this.wait++;
-    if (this.monitor.improves(value, this.best)) {
+    if (improved) {
       this.best = value;
-      if (this.restore) this.bestWeights = await model.getWeights();
       if (this.baseline === undefined || this.monitor.improves(value, this.baseline)) this.wait = 0;
       return;
     }
@@ -86,44 +79,19 @@ class EarlyStopping implements Callback {
   }
 
   getState(): State {
-    return {
-      wait: this.wait,
-      best: this.best ?? null,
-      weights: this.bestWeights ? packWeights(this.bestWeights) : null,
-    };
+    return { wait: this.wait, best: this.best ?? null };
   }
 
-  setState(state: unknown): void {
-    const { wait, best, weights } = state as State;
+  getArrays(): ReadonlyMap<string, WeightValues> {
+    return this.bestWeights ?? new Map();
+  }
+
+  setState(state: unknown, arrays: ReadonlyMap<string, WeightValues>): void {
+    const { wait, best } = state as State;
     this.wait = wait;
     this.best = best ?? undefined;
-    this.bestWeights = weights ? unpackWeights(weights) : undefined;
+    this.bestWeights = this.restore && arrays.size > 0 ? arrays : undefined;
   }
-}
-
-function packWeights(weights: ReadonlyMap<string, WeightValues>): Record<string, SavedWeight> {
-  return Object.fromEntries(
-    [...weights].map(([name, { shape, data }]) => [
-      name,
-      {
-        dtype: data instanceof Float64Array ? 'float64' : 'float32',
-        shape,
-        base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
-      },
-    ]),
-  );
-}
-
-function unpackWeights(saved: Readonly<Record<string, SavedWeight>>): Map<string, WeightValues> {
-  return new Map(
-    Object.entries(saved).map(([name, { dtype, shape, base64 }]) => {
-      const { buffer } = Uint8Array.from(Buffer.from(base64, 'base64'));
-      return [
-        name,
-        { shape, data: dtype === 'float32' ? new Float32Array(buffer) : new Float64Array(buffer) },
-      ];
-    }),
-  );
 }
 
 export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {

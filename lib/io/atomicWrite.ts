@@ -43,9 +43,12 @@ async function behindLinks(file: string): Promise<string> {
   }
 }
 
+/** Systems take no more than 2 GiB at once. */
+const MOST_AT_ONCE = 2 ** 26;
+
 async function writeWhole(handle: Awaited<ReturnType<typeof open>>, piece: Uint8Array): Promise<void> {
   for (let at = 0; at < piece.byteLength; ) {
-    const { bytesWritten } = await handle.write(piece, at, piece.byteLength - at);
+    const { bytesWritten } = await handle.write(piece, at, Math.min(MOST_AT_ONCE, piece.byteLength - at));
     at += bytesWritten;
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { DeepRnnError, reasonOf } from '../errors';
 import type { Tensor } from '../tensors/tensor';
 import { atomicWrite } from './atomicWrite';
@@ -81,12 +81,30 @@ export async function readModelFile(path: string): Promise<ModelFile> {
 
 async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    if (!(await stat(path)).isFile()) throw new Error('it is not a file');
-    // A plain Uint8Array, because a Buffer's slice() is a view where a copy is meant.
-    const { buffer, byteOffset, byteLength } = await readFile(path);
-    return new Uint8Array(buffer, byteOffset, byteLength);
+    const handle = await open(path, 'r');
+    try {
+      return await readWhole(handle);
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
     const reason = reasonOf(error);
     throw new DeepRnnError('ERR_FILE', `'${path}' could not be read: ${reason}.`, { cause: error });
   }
+}
+
+/** In pieces: `readFile` gives up at 2 GiB. */
+const MOST_AT_ONCE = 2 ** 26;
+
+async function readWhole(handle: FileHandle): Promise<Uint8Array> {
+  const about = await handle.stat();
+  if (!about.isFile()) throw new Error('it is not a file');
+  const bytes = new Uint8Array(about.size);
+  let at = 0;
+  while (at < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, at, Math.min(MOST_AT_ONCE, bytes.length - at), at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
 }

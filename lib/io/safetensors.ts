@@ -1,4 +1,4 @@
-import { DeepRnnError } from '../errors';
+import { DeepRnnError, refuse } from '../errors';
 import { sizeOf, Tensor, type TensorData, type TensorDType } from '../tensors/tensor';
 
 /*
@@ -20,7 +20,10 @@ const MAX_HEADER = 100_000_000;
 const codes: Readonly<Record<TensorDType, string>> = { float32: 'F32', float64: 'F64', int32: 'I32' };
 const bytesOf: Readonly<Record<string, number>> = { F64: 8, F32: 4, I32: 4, F16: 2, BF16: 2 };
 
-/** The file as pieces to be written one after another: header first, then the arrays by rising name. */
+/**
+ * The file as pieces to be written one after another: header first, then the arrays by rising name.
+ * @throws ERR_VALUE for a header that `decodeTensors` would not read
+ */
 export function encodeTensors({ tensors, metadata }: TensorFile): Uint8Array[] {
   const names = [...tensors.keys()].sort();
   const header: Record<string, unknown> = { [METADATA]: metadata };
@@ -34,6 +37,13 @@ export function encodeTensors({ tensors, metadata }: TensorFile): Uint8Array[] {
   }
   const json = Buffer.from(JSON.stringify(header), 'utf8');
   const length = Math.ceil(json.length / ALIGNMENT) * ALIGNMENT;
+  if (length > MAX_HEADER)
+    refuse(
+      'ERR_VALUE',
+      'safetensors',
+      `a header (metadata, names and shapes) of at most ${MAX_HEADER} bytes`,
+      `${length} bytes, of which the metadata are ${JSON.stringify(metadata).length}`,
+    );
   const head = Buffer.alloc(8 + length, ' ');
   head.writeBigUInt64LE(BigInt(length), 0);
   json.copy(head, 8);

@@ -2,7 +2,7 @@ import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
-import type { TensorLike } from '../tensors/tensor';
+import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
@@ -20,7 +20,7 @@ import type { Data } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs } from './generated';
 import { History } from './history';
-import { restoreCheckpoint } from './modelFile';
+import { arraysOfCallback, callbackArray, restoreCheckpoint, type TrainingState } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
 import { gradientReport, trainStep } from './trainStep';
@@ -197,7 +197,9 @@ class Fit {
       };
       for (const c of callbacks) await c.onTrainBegin?.(model, params);
       for (const c of callbacks) {
-        if (resumed && c.stateKey !== undefined && c.stateKey in resumed) c.setState?.(resumed[c.stateKey]);
+        const key = c.stateKey;
+        if (resumed && key !== undefined && key in resumed.callbacks)
+          c.setState?.(resumed.callbacks[key], arraysOfCallback(resumed.arrays, key));
       }
       while (this.epoch < this.epochs && !model.stopTraining) logs = await this.runEpoch(this.epoch);
     } catch (error) {
@@ -380,9 +382,9 @@ class Fit {
     }
   }
 
-  private state(): FitState {
+  private state(): TrainingState {
     const states = this.callbacks.filter((c) => c.stateKey !== undefined && c.getState);
-    return {
+    const state: FitState = {
       epoch: this.epoch,
       batch: this.batch,
       scores: this.keeper.state,
@@ -390,11 +392,19 @@ class Fit {
       callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.()])),
       order: this.order,
     };
+    const arrays = states.flatMap((c) =>
+      [...(c.getArrays?.() ?? [])].map(
+        ([name, { data, shape }]) =>
+          [callbackArray(c.stateKey as string, name), new Tensor(data, shape)] as const,
+      ),
+    );
+    return { state, arrays: new Map(arrays) };
   }
 
   /** Takes the model and the counters to where the checkpoint was; gives the states of its callbacks. */
-  private async resume(path: string): Promise<FitState['callbacks']> {
-    const state = (await restoreCheckpoint(this.model, path)) as FitState | undefined;
+  private async resume(path: string): Promise<Pick<FitState, 'callbacks'> & Pick<TrainingState, 'arrays'>> {
+    const { state: saved, arrays } = await restoreCheckpoint(this.model, path);
+    const state = saved as FitState | undefined;
     if (!state)
       throw new DeepRnnError(
         'ERR_FILE',
@@ -405,6 +415,6 @@ class Fit {
     this.batch = state.batch;
     this.keeper = new ScoreKeeper(this.model.metrics, state.scores);
     this.history = History.fromJSON(state.history);
-    return state.callbacks;
+    return { callbacks: state.callbacks, arrays };
   }
 }

@@ -24,6 +24,32 @@ export interface ModelConfig {
   readonly preprocessing: Record<string, unknown>;
 }
 
+/** What a checkpoint holds of a running fit. */
+export interface TrainingState {
+  /** JSON values. */
+  readonly state: unknown;
+  /** Arrays of callbacks, by {@link callbackArray}. */
+  readonly arrays: ReadonlyMap<string, Tensor>;
+}
+
+/** In the name of no weight: layers have no spaces in theirs. */
+const CALLBACK = 'callback ';
+
+/** A file's name of an array that belongs to the state of a callback. */
+export function callbackArray(stateKey: string, name: string): string {
+  return `${CALLBACK}${encodeURIComponent(stateKey)}/${name}`;
+}
+
+/** The arrays of one callback, by its own names. */
+export function arraysOfCallback(arrays: ReadonlyMap<string, Tensor>, stateKey: string): Map<string, Tensor> {
+  const prefix = callbackArray(stateKey, '');
+  return new Map(
+    [...arrays]
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, array]) => [name.slice(prefix.length), array]),
+  );
+}
+
 export async function saveModel(model: Sequential, path: string, given: SaveOptions): Promise<void> {
   const o = readConfig(given, ['includeOptimizer', 'checkpoint'], 'save');
   const checkpoint = flagOption(o.checkpoint, false, 'save: checkpoint');
@@ -37,11 +63,13 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
     const isSlot = (name: string) => withOptimizer && name.includes(slotName('', ''));
     const isState = (name: string) => checkpoint && name.includes(stateName('', ''));
     const others = model.variables.names().filter((name) => isSlot(name) || isState(name));
+    const training = checkpoint ? model.trainingState?.() : undefined;
     return {
-      config: configOf(model, structure, withOptimizer, checkpoint),
-      tensors: new Map<string, Tensor>(
-        [...weights, ...others].map((name) => [name, model.variables.read(name)]),
-      ),
+      config: configOf(model, structure, withOptimizer, training?.state),
+      tensors: new Map<string, Tensor>([
+        ...[...weights, ...others].map((name) => [name, model.variables.read(name)] as const),
+        ...(training?.arrays ?? []),
+      ]),
     };
   });
   await writeModelFile(path, { config, tensors });
@@ -51,7 +79,7 @@ function configOf(
   model: Sequential,
   structure: SequentialConfig,
   withOptimizer: boolean,
-  checkpoint: boolean,
+  training: unknown,
 ): ModelConfig {
   const { compiled } = model;
   return {
@@ -68,7 +96,7 @@ function configOf(
         }
       : {}),
     ...(withOptimizer ? { step: model.step } : {}),
-    ...(checkpoint && model.trainingState ? { training: model.trainingState() } : {}),
+    ...(training === undefined ? {} : { training }),
     preprocessing: Object.fromEntries(
       Object.entries(model.preprocessing).map(([name, p]) => [name, preprocessorConfig(name, p)]),
     ),
@@ -106,7 +134,7 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
 }
 
 /** Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one. */
-export async function restoreCheckpoint(model: Sequential, path: string): Promise<unknown> {
+export async function restoreCheckpoint(model: Sequential, path: string): Promise<TrainingState> {
   const { config, tensors } = await readModel(path);
   for (const part of ['loss', 'optimizer'] as const) {
     const [saved, own] = [config.compile?.[part], model.compiled?.[part].getConfig()].map(withoutRate);
@@ -120,7 +148,7 @@ export async function restoreCheckpoint(model: Sequential, path: string): Promis
   const rate = (config.compile?.optimizer as { learningRate?: unknown } | undefined)?.learningRate;
   // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
   if (typeof rate === 'number') model.learningRate = rate;
-  return config.training;
+  return { state: config.training, arrays: tensors };
 }
 
 /** A configuration as text. The rate is left out: callbacks change it, and the checkpoint's is taken over. */
@@ -142,6 +170,7 @@ export function restoreArrays(
     tensors,
   );
   for (const [name, { shape, data }] of tensors) {
+    if (name.startsWith(CALLBACK)) continue;
     model.variables.declare(name, shape, () => data);
     model.variables.write(name, data);
   }
@@ -163,7 +192,11 @@ function matchWeights(
   }
   const known = new Set(wanted.map(([name]) => name));
   const stranger = [...tensors.keys()].find(
-    (name) => name.includes('/') && !name.includes(slotName('', '')) && !known.has(name),
+    (name) =>
+      name.includes('/') &&
+      !name.includes(slotName('', '')) &&
+      !name.startsWith(CALLBACK) &&
+      !known.has(name),
   );
   if (stranger) {
     throw new DeepRnnError(

@@ -17,7 +17,7 @@ import type { FitOptions } from './fitOptions';
 import { growLayers, nameLayer } from './growth';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
-import { type SaveOptions, saveModel } from './modelFile';
+import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Runner } from './runner';
@@ -46,7 +46,7 @@ export class Sequential implements CallbackModel {
   /** @internal */ compiled: Compiled | undefined;
   /** @internal */ metrics: readonly Metric[] = [];
   /** @internal What a checkpoint must hold of a running fit; set by it. */
-  trainingState: (() => unknown) | undefined;
+  trainingState: (() => TrainingState) | undefined;
   private currentSeed: number;
   private readonly stack: Layer[] = [];
   private input: SymbolicShape | undefined;

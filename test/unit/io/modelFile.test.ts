@@ -93,6 +93,17 @@ test('a symbolic link stays, and what it stands for is written', async () => {
   expect((await readModelFile(path.join(folder, 'later'))).config).toEqual(config);
 });
 
+test('a header longer than readers take is refused before the file is touched', async () => {
+  const file = path.join(folder, 'heavy');
+  await writeModelFile(file, { config, tensors: arrays() });
+  const before = readFileSync(file);
+  const metadata = { notes: 'x'.repeat(100_000_000) };
+  await expect(writeSafetensors(file, { tensors: arrays(), metadata })).rejects.toThrow(
+    /^safetensors: expected a header \(metadata, names and shapes\) of at most 100000000 bytes, got 1000\d+ bytes, of which the metadata are 100000012\.$/,
+  );
+  expect(readFileSync(file).equals(before)).toBe(true);
+});
+
 describe('refused, with the reason', () => {
   const file = path.join(folder, 'bad');
   const save = async () => {

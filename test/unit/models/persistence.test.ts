@@ -2,6 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
+  type Callback,
+  callbacks,
   DeepRnnError,
   layers,
   loadModel,
@@ -12,6 +14,7 @@ import {
   type Tensor,
   wordVectorizer,
 } from '../../../lib';
+import { readSafetensors } from '../../../lib/io/modelFile';
 import { randomSequences, smallModel, whichThird } from './data';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-models-'));
@@ -157,6 +160,47 @@ test('what could not be loaded again is not saved', async () => {
       `save: preprocessing['s']: expected a scaler or vectorizer, got ${shown}.`,
     );
   }
+});
+
+test('best weights lie in a checkpoint as arrays, beside those of the model', async () => {
+  const options = { epochs: 5, validationSplit: 0.25, verbose: 0 } as const;
+  // Worse in every epoch: the best weights are those of the first.
+  const rising = (): Callback => ({
+    onEpochEnd: (epoch, logs) => {
+      logs['watched'] = epoch;
+    },
+  });
+  const stopping = () =>
+    callbacks.earlyStopping({ monitor: 'watched', mode: 'min', patience: 4, restoreBestWeights: true });
+  const whole = smallModel(2).compile(compile);
+  await whole.fit(x, y, { ...options, callbacks: [rising(), stopping()] });
+
+  const first = smallModel(2).compile(compile);
+  const saving = callbacks.modelCheckpoint({ path: file });
+  const cut: Callback = {
+    onEpochBegin: (epoch) => {
+      if (epoch === 3) throw new Error('power cut');
+    },
+  };
+  await expect(
+    first.fit(x, y, { ...options, callbacks: [rising(), stopping(), saving, cut] }),
+  ).rejects.toThrow('power cut');
+  const { tensors, metadata } = await readSafetensors(file);
+  const saved = tensors.get('callback earlyStopping%20watched/lstm/kernel') as Tensor;
+  expect(saved.shape).toEqual([4, 36]);
+  expect(bits(saved)).not.toBe(bits(tensors.get('lstm/kernel') as Tensor));
+  expect(JSON.parse(metadata['config'] as string).training.callbacks['earlyStopping watched']).toEqual({
+    wait: 2,
+    best: 0,
+  });
+
+  const second = smallModel(9).compile(compile);
+  await second.fit(x, y, { ...options, resumeFrom: file, callbacks: [rising(), stopping()] });
+  expect(bits(await second.predict(x))).toBe(bits(await whole.predict(x)));
+  // A checkpoint is a model too; what belongs to callbacks is no weight of it.
+  const loaded = await loadModel(file);
+  expect(loaded.variables.names().filter((name) => name.startsWith('callback'))).toEqual([]);
+  await loadWeights(loaded, file);
 });
 
 test('a failed save leaves the old file whole', async () => {
