@@ -28,10 +28,11 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
   const { padding = 'pre', truncating = 'pre', value = 0 } = o as PadOptions;
   if (!Array.isArray(sequences) || sequences.length === 0)
     refuse('ERR_VALUE', 'padSequences', 'at least one sequence', quoted(sequences));
-  sequences.forEach((sequence: unknown, n) => {
+  for (let n = 0; n < sequences.length; n++) {
+    const sequence: unknown = sequences[n];
     if (!Array.isArray(sequence) && !ArrayBuffer.isView(sequence))
       refuse('ERR_VALUE', 'padSequences', `a sequence (an array) at [${n}]`, quoted(sequence));
-  });
+  }
   if (!sides.includes(padding))
     refuse('ERR_VALUE', 'padSequences: padding', "'pre' or 'post'", quoted(padding));
   if (!sides.includes(truncating))

@@ -140,9 +140,11 @@ export function namedTensor(subject: string, values: TensorLike, shape?: Shape, 
   }
   const nested = values as NestedArray;
   const found = shapeOfNested(nested, subject);
-  const flat = new Float64Array(sizeOf(found));
+  const wanted = dtype ?? 'float32';
+  // Whole numbers are proven before they are narrowed.
+  const flat = wanted === 'float32' ? new Float32Array(sizeOf(found)) : new Float64Array(sizeOf(found));
   fillFromNested(nested, found, flat, subject);
-  return new Tensor(convert(flat, dtype ?? 'float32', subject, found), shape ?? found);
+  return new Tensor(convert(flat, wanted, subject, found), shape ?? found);
 }
 
 /** A typed array of numbers: no DataView, and no BigInts. */
@@ -183,32 +185,61 @@ function shapeOfNested(values: NestedArray, subject: string): number[] {
   return shape;
 }
 
-function fillFromNested(values: NestedArray, shape: Shape, out: Float64Array, subject: string): void {
+/** Copies a row up to the first entry that is no number; gives how many there were. */
+function copyNumbers(row: ArrayLike<NestedArray>, out: Float32Array | Float64Array, at: number): number {
+  for (let i = 0; i < row.length; i++) {
+    const v = row[i];
+    if (typeof v !== 'number') return i;
+    out[at + i] = v;
+  }
+  return row.length;
+}
+
+/** Fills `out` in order. Rows of numbers are copied in a plain loop: that is where the time goes. */
+function fillFromNested(
+  values: NestedArray,
+  shape: Shape,
+  out: Float32Array | Float64Array,
+  subject: string,
+): void {
   let at = 0;
   const path: number[] = [];
   const where = () => (path.length ? `[${path.join('][')}]` : 'the top');
-  const walk = (v: NestedArray, axis: number): void => {
+  const ragged = (wanted: string, got: string): never => {
+    const hint = wanted === 'a number' ? '' : ' Pad sequences to one length with padSequences.';
+    throw new DeepRnnError(
+      'ERR_SHAPE',
+      `${subject}: ragged input: expected ${wanted} at ${where()}, got ${got}.${hint}`,
+    );
+  };
+  const refuseLeaf = (v: unknown, isHole: boolean): never => {
+    if (isArray(v)) return ragged('a number', `an array of length ${v.length}`);
+    if (isHole) return ragged('a number', 'nothing (a hole in the array)');
+    return refuse('ERR_VALUE', subject, `a number at ${where()}`, quoted(v));
+  };
+  const walk = (v: NestedArray | undefined, axis: number): void => {
     if (axis === shape.length) {
-      if (isArray(v)) {
-        throw new DeepRnnError(
-          'ERR_SHAPE',
-          `${subject}: ragged input: expected a number at ${where()}, got an array of length ${v.length}.`,
-        );
-      }
-      if (typeof v !== 'number') refuse('ERR_VALUE', subject, `a number at ${where()}`, quoted(v));
+      if (typeof v !== 'number') refuseLeaf(v, false);
       out[at++] = v as number;
       return;
     }
     if (!isArray(v) || v.length !== shape[axis]) {
-      const got = isArray(v) ? `length ${v.length}` : show(quoted(v));
-      throw new DeepRnnError(
-        'ERR_SHAPE',
-        `${subject}: ragged input: expected an array of length ${shape[axis]} at ${where()}, got ${got}. Pad sequences to one length with padSequences.`,
-      );
+      const got = isArray(v)
+        ? `length ${v.length}`
+        : v === undefined
+          ? 'nothing (a hole in the array)'
+          : show(quoted(v));
+      ragged(`an array of length ${shape[axis]}`, got);
     }
-    for (let i = 0; i < v.length; i++) {
+    const row = v as ArrayLike<NestedArray>;
+    const isLast = axis === shape.length - 1;
+    const numbers = isLast ? copyNumbers(row, out, at) : 0;
+    at += numbers;
+    // Not forEach, which skips holes: what stands behind one would move up.
+    for (let i = numbers; i < row.length; i++) {
       path.push(i);
-      walk(v[i] as NestedArray, axis + 1);
+      if (isLast) refuseLeaf(row[i], !(i in row));
+      walk(row[i], axis + 1);
       path.pop();
     }
   };

@@ -61,6 +61,10 @@ describe('padSequences', () => {
 
   test('refusals', () => {
     expect(() => padSequences([])).toThrow('padSequences: expected at least one sequence, got [].');
+    // biome-ignore lint/suspicious/noSparseArray: the subject of the test
+    expect(() => padSequences([[1], , [2]] as number[][])).toThrow(
+      'padSequences: expected a sequence (an array) at [1], got undefined.',
+    );
     expect(() => padSequences([[[1, 2], [3]]])).toThrow(
       'padSequences: expected 2 features at [0][1], as before, got 1 features.',
     );

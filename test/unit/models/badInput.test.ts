@@ -22,6 +22,47 @@ describe('bad data', () => {
     );
   });
 
+  test('holes in nested arrays, which would move what stands behind them', async () => {
+    const hole = 'nothing (a hole in the array)';
+    // biome-ignore lint/suspicious/noSparseArray: the subject of the test
+    const inRow = [[1, , 3] as number[], [4, 5, 6]];
+    expect(await message(() => tensor(inRow))).toBe(
+      `tensor: ragged input: expected a number at [0][1], got ${hole}.`,
+    );
+    // biome-ignore lint/suspicious/noSparseArray: the subject of the test
+    expect(await message(() => tensor([, 2] as number[]))).toBe(
+      `tensor: ragged input: expected a number at [0], got ${hole}.`,
+    );
+    // biome-ignore lint/suspicious/noSparseArray: the subject of the test
+    const missingRow = [[1, 2], , [3, 4]] as number[][];
+    expect(await message(() => tensor(missingRow))).toBe(
+      `tensor: ragged input: expected an array of length 2 at [1], got ${hole}. Pad sequences to one length with padSequences.`,
+    );
+    expect(await message(() => tensor([[1, undefined as never]]))).toBe(
+      'tensor: expected a number at [0][1], got undefined.',
+    );
+    expect(
+      await message(() =>
+        tensor([
+          [1, 2],
+          [3, [4]],
+        ]),
+      ),
+    ).toBe('tensor: ragged input: expected a number at [1][1], got an array of length 1.');
+    expect(
+      Array.from(
+        tensor(
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          undefined,
+          'float64',
+        ).data,
+      ),
+    ).toEqual([1, 2, 3, 4]);
+  });
+
   test('wrong rank', async () => {
     expect(await message(() => compiled().fit(x.reshape([20, 24]), y))).toBe(
       "fit: x: expected shape [N, 6, 4] (input of layer 'lstm'), got [20, 24].",
