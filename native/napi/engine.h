@@ -15,10 +15,14 @@
 
 namespace deeprnn::napi {
 
+/** Whether what is loaded may be freed on any thread at any time. Freeing device memory would break the
+ * capture of a graph that goes on elsewhere. */
 #ifdef DEEPRNN_CUDA
 namespace engine = ::deeprnn::cuda;
+constexpr bool kFreedOnAnyThread = false;
 #else
 namespace engine = ::deeprnn::cpu;
+constexpr bool kFreedOnAnyThread = true;
 #endif
 
 /** From the options of `new Session(options)`. @throws what is wrong with them, or why the engine cannot run

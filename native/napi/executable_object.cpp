@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "napi/freeing.h"
+
 namespace deeprnn::napi {
 namespace {
 
@@ -40,6 +42,9 @@ class ExecutableObject::Run : public RunThread::Job {
   void complete(napi_env env) override {
     shared_->running = false;
     owner_->running_ = false;
+    // The owner holds them, or they are not needed any more: the last share is not to go here.
+    executable_.reset();
+    shared_.reset();
     if (owner_->disposed_) owner_->release(env);
     napi_value undefined = nullptr;
     if (!status_.ok()) {
@@ -76,6 +81,9 @@ Napi::Function ExecutableObject::define(Napi::Env env) {
 ExecutableObject::ExecutableObject(const Napi::CallbackInfo& call) : ObjectWrap(call) {}
 
 ExecutableObject::~ExecutableObject() {
+  // Finalizers may run while the environment ends, when nothing can be queued.
+  executable_.reset();
+  shared_.reset();
   release(Env());
 }
 
@@ -179,9 +187,9 @@ void ExecutableObject::stage(const Napi::CallbackInfo& call) {
   executable_->stage(set);
 }
 
+/** The session goes with the last object that holds it, whether or not JavaScript still has this one. */
 void ExecutableObject::release(Napi::Env env) {
-  executable_.reset();
-  shared_.reset();
+  if (executable_ || shared_) freeLater(env, std::move(executable_), std::move(shared_));
   for (std::vector<Held>& arrays : inputs_) arrays.clear();
   outputs_.clear();
   forgetBytes(env, reported_);

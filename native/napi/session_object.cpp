@@ -5,6 +5,7 @@
 
 #include "core/plan.h"
 #include "napi/executable_object.h"
+#include "napi/freeing.h"
 
 namespace deeprnn::napi {
 namespace {
@@ -60,6 +61,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& call)
       shared_(std::make_shared<SharedSession>(createSession(call.Env(), argument(call, 0)))) {}
 
 SessionObject::~SessionObject() {
+  shared_.reset();
   release(Env());
 }
 
@@ -131,7 +133,7 @@ Napi::Value SessionObject::load(const Napi::CallbackInfo& call) {
 }
 
 void SessionObject::release(Napi::Env env) {
-  shared_.reset();
+  if (shared_) freeLater(env, nullptr, std::move(shared_));
   forgetBytes(env, reported_);
   reported_ = 0;
 }

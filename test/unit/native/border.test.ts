@@ -303,8 +303,8 @@ function inProcess(script: string, flags: string[] = [], plan = densePlan(20_000
     const addon = require(${JSON.stringify(native().path)});
     const words = Int32Array.from(${JSON.stringify(Array.from(words))});
     const floats = Float64Array.from(${JSON.stringify(Array.from(floats))});
-    function loaded() {
-      const session = new addon.Session({ threads: 2 });
+    function loaded(threads = 2) {
+      const session = new addon.Session({ threads });
       session.createVariable(0, 960);
       const x = new Float32Array(20000 * 24), y = new Float32Array(20000 * 40);
       return { session, executable: session.load(words, floats, [x], [y]) };
@@ -367,6 +367,34 @@ describe('threads and the garbage collector', () => {
       })();
     `);
     expect(out.trim()).toBe('all workers ended');
+  });
+
+  test('disposal ends the threads of a session while JavaScript still holds the objects', () => {
+    if (process.platform !== 'linux') return;
+    const out = inProcess(`
+      const { readdirSync, promises: { readFile } } = require('node:fs');
+      const threads = () => readdirSync('/proc/self/task').length;
+      (async () => {
+        // The pool of the event loop has to be there before threads are counted.
+        await Promise.all([1, 2, 3, 4].map(() => readFile('/proc/self/stat')));
+        const before = threads();
+        const kept = [];
+        for (const when of ['at rest', 'in flight']) {
+          // 23 share the work with the one that runs.
+          const { session, executable } = loaded(24);
+          kept.push(session, executable);
+          const run = executable.run();
+          if (when === 'at rest') await run;
+          const during = threads();
+          executable.dispose();
+          session.dispose();
+          await run;
+          for (let i = 0; threads() > before && i < 200; i++) await new Promise((r) => setTimeout(r, 10));
+          console.log(during - before, threads() - before, kept.length);
+        }
+      })();
+    `);
+    expect(out.trim().split('\n')).toEqual(['24 0 2', '24 0 4']);
   });
 
   test('memory of sessions that nobody disposes comes back', () => {
