@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { type CompileOptions, losses } from '../../lib';
+import { type CompileOptions, layers, losses, sequential } from '../../lib';
 import { type Loss, resolveLoss } from '../../lib/losses/loss';
 import { refusal } from './refusal';
 import { devices, expectNear, mean, oneHot, Rows, type Scoring, score, sigmoid, softmax } from './scoring';
@@ -333,4 +333,28 @@ describe('names and configurations', () => {
       'ERR_VALUE evaluate: classWeight: expected finite weights, 0 or more, got -1.',
     );
   });
+});
+
+/** Probabilities that round to 0 and 1: from them, the loss would be −log 1e-7 ≈ 16.1 at most, and the gradient zero. */
+test.each(
+  devices.flatMap(([device]) =>
+    (['categoricalCrossentropy', 'sparseCategoricalCrossentropy', 'binaryCrossentropy'] as const).map(
+      (loss) => [loss, device] as const,
+    ),
+  ),
+)('%s behind softmax or sigmoid is computed from the logits on %s', async (loss, device) => {
+  const binary = loss === 'binaryCrossentropy';
+  const model = sequential([
+    layers.dense({
+      units: binary ? 1 : 2,
+      inputShape: [1],
+      activation: binary ? 'sigmoid' : 'softmax',
+      useBias: false,
+    }),
+  ]).compile({ loss, optimizer: 'sgd', device });
+  await model.setWeights({ 'dense/kernel': binary ? [[200]] : [[200, 0]] });
+  const y = binary ? [[0]] : loss === 'categoricalCrossentropy' ? [[0, 1]] : [1];
+  expect((await model.evaluate([[1]], y))['loss']).toBeCloseTo(200, 4);
+  const { gradients } = await model.computeGradients([[1]], y);
+  expect(Array.from(gradients.get('dense/kernel')?.data ?? [])).toEqual(binary ? [1] : [1, -1]);
 });

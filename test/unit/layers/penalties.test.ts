@@ -87,6 +87,21 @@ describe.each([
     }
   });
 
+  test('on the output of a dense layer too', async () => {
+    const make = (activityRegularizer: string | null) =>
+      compile(
+        sequential([layers.dense({ units: 2, inputShape: [3], activityRegularizer })], { seed: 2 }),
+        device,
+      );
+    const [plain, penalized] = [make(null), make('l2')];
+    const output = await plain.predict(x);
+    const expected = (0.01 * sum(output.data, (v) => v * v)) / 2;
+    for (const batchSize of [1, 2]) {
+      const [with_, without] = [await penalized.evaluate(x, y, { batchSize }), await plain.evaluate(x, y)];
+      close((with_['loss'] as number) - (without['loss'] as number), expected);
+    }
+  });
+
   test('of a frozen layer say nothing', async () => {
     const frozen = sequential(
       [layers.dense({ units: 2, inputShape: [3], kernelRegularizer: 'l2', trainable: false })],

@@ -154,6 +154,88 @@ describe('fit', () => {
     expect(byClass).toEqual(bySample);
   });
 
+  /** The order in which examples 1 … 8 were trained on, by epoch: example k costs k². */
+  async function orders(options: {
+    stateful?: boolean;
+    shuffle?: boolean;
+    seed?: number;
+  }): Promise<number[][]> {
+    const { stateful = false, ...rest } = options;
+    const model = sequential(
+      [
+        layers.simpleRNN({
+          units: 1,
+          activation: 'linear',
+          kernelInitializer: 'ones',
+          recurrentInitializer: 'zeros',
+          batchInputShape: [1, 1, 1],
+          stateful,
+        }),
+      ],
+      { seed: 1 },
+    );
+    model.compile({ loss: 'mse', optimizer: { type: 'sgd', learningRate: 0 } });
+    const found: number[][] = [];
+    let sum = 0;
+    const watch: Callback = {
+      onEpochBegin: () => {
+        found.push([]);
+        sum = 0;
+      },
+      onBatchEnd: (batch, logs) => {
+        const cost = (logs['loss'] as number) * (batch + 1) - sum;
+        sum += cost;
+        found.at(-1)?.push(Math.round(Math.sqrt(cost)));
+      },
+    };
+    const examples = tensor(Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8), [8, 1, 1]);
+    const targets = tensor(new Float32Array(8), [8, 1]);
+    await model.fit(examples, targets, { ...rest, epochs: 3, batchSize: 1, callbacks: [watch] });
+    return found;
+  }
+  const inOrder = [1, 2, 3, 4, 5, 6, 7, 8];
+
+  test('every epoch has an order of its own, drawn from the seed; stateful models keep theirs', async () => {
+    const shuffled = await orders({});
+    expect(shuffled.map((order) => [...order].sort())).toEqual([inOrder, inOrder, inOrder]);
+    expect(new Set(shuffled.map((order) => order.join())).size).toBe(3);
+    expect(shuffled[0]).not.toEqual(inOrder);
+    expect(await orders({})).toEqual(shuffled);
+    expect(await orders({ seed: 2 })).not.toEqual(shuffled);
+    expect(await orders({ shuffle: false })).toEqual([inOrder, inOrder, inOrder]);
+    expect(await orders({ stateful: true, shuffle: true })).toEqual([inOrder, inOrder, inOrder]);
+  });
+
+  test('a resumed generator goes on behind the batches that were done', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-'));
+    try {
+      const file = path.join(folder, 'run.safetensors');
+      const options = { epochs: 2, verbose: 0 } as const;
+      const batches = function* () {
+        for (let i = 0; i < 90; i += 15) yield [x.rows(i, i + 15), y.rows(i, i + 15)] as const;
+      };
+      const whole = smallModel(9).compile(compile);
+      const full = await whole.fit(batches, options);
+      const first = smallModel(9).compile(compile);
+      const stop: Callback = {
+        onBatchEnd: async (batch) => {
+          if (first.step !== 9) return;
+          expect(batch).toBe(2);
+          await first.save(file, { checkpoint: true });
+          throw new Error('power cut');
+        },
+      };
+      await expect(first.fit(batches, { ...options, callbacks: [stop] })).rejects.toThrow('power cut');
+      const second = smallModel(1).compile(compile);
+      const rest = await second.fit(batches, { ...options, resumeFrom: file });
+      expect(rest.toJSON()).toEqual(full.toJSON());
+      expect(second.step).toBe(12);
+      expect(bits(await second.getWeights())).toEqual(bits(await whole.getWeights()));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   test('a checkpoint resumes bit for bit, at the end of an epoch and in the middle of one', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-'));
     try {

@@ -44,6 +44,19 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
     expect(Math.abs((carried.data[0] as number) - (expected.data[0] as number))).toBeGreaterThan(1e-4);
   });
 
+  test('asking for gradients leaves the carried state alone', async () => {
+    const x = randomSequences(2, 5, 4, 1);
+    const model = sequential(stack({ stateful: true }, { batchInputShape: [2, null, 4] }), {
+      seed: 3,
+    }).compile({ loss: 'mse', device });
+    const first = await model.predict(x);
+    const second = await model.predict(x);
+    await model.resetStates();
+    await model.predict(x);
+    await model.computeGradients(x, first);
+    near(await model.predict(x), second);
+  });
+
   test('initial states are used, one row per example, over several batches', async () => {
     const x = randomSequences(5, 4, 4, 2);
     const model = sequential(stack({}, { inputShape: [null, 4] }), { seed: 3 }).compile({
