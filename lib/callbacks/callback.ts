@@ -11,6 +11,13 @@ export interface GradientReport {
   readonly weights: Readonly<Record<string, number>>;
   /** ‖∂loss/∂h_t‖₂ for every recurrent layer (by name), one number per time step in processing order. */
   readonly steps: Readonly<Record<string, readonly number[]>>;
+  /**
+   * The same for the loss of the last step that counts, alone, up to that step: what the recurrence carries back. Where the loss
+   * reads only the last step it is `steps`. Layers below one that reads backwards are left out.
+   */
+  readonly carried: Readonly<Record<string, readonly number[]>>;
+  /** Whether the optimizer clips gradients. */
+  readonly clipped: boolean;
 }
 
 /** A weight's values: a Tensor, or any object like it. */

@@ -22,6 +22,10 @@ export interface GradientSummary {
   readonly weights: Readonly<Record<string, number>>;
   /** Per recurrent layer, bottom first, the typical norm at every step. */
   readonly steps: Readonly<Record<string, readonly number[]>>;
+  /** The same for the loss of the last step alone: what the recurrence carries back. */
+  readonly carried: Readonly<Record<string, readonly number[]>>;
+  /** Whether the optimizer clips. */
+  readonly clipped: boolean;
 }
 
 export interface Finding {
@@ -52,17 +56,22 @@ export function summarizeReports(reports: readonly GradientReport[]): GradientSu
     name,
     geometricMean(reports.map((r) => r.weights[name] ?? Number.NaN)),
   ]);
-  const steps = Object.entries(newest?.steps ?? {}).map(([layer, own]) => {
-    // Sequences may differ in length from batch to batch; those as long as the newest are compared.
-    const same = reports.map((r) => r.steps[layer] ?? []).filter((s) => s.length === own.length);
-    return [layer, own.map((_, t) => geometricMean(same.map((s) => s[t] as number)))];
-  });
+  const alongSteps = (of: 'steps' | 'carried') =>
+    Object.fromEntries(
+      Object.entries(newest?.[of] ?? {}).map(([layer, own]) => {
+        // Sequences may differ in length from batch to batch; those as long as the newest are compared.
+        const same = reports.map((r) => r[of][layer] ?? []).filter((s) => s.length === own.length);
+        return [layer, own.map((_, t) => geometricMean(same.map((s) => s[t] as number)))];
+      }),
+    );
   return {
     reports: reports.length,
     notFinite: norms.length - finite.length,
     globalNorm: { typical: geometricMean(norms), largest: finite.reduce((a, b) => Math.max(a, b), 0) },
     weights: Object.fromEntries(weights),
-    steps: Object.fromEntries(steps),
+    steps: alongSteps('steps'),
+    carried: alongSteps('carried'),
+    clipped: newest?.clipped ?? false,
   };
 }
 
@@ -70,7 +79,7 @@ export function summarizeReports(reports: readonly GradientReport[]): GradientSu
 export function diagnose(summary: GradientSummary, limits: Thresholds): Finding[] {
   const found = [
     ...overall(summary, limits),
-    ...Object.entries(summary.steps).flatMap(([layer, steps]) => alongTime(layer, steps, limits)),
+    ...Object.entries(summary.carried).flatMap(([layer, steps]) => alongTime(layer, steps, summary, limits)),
     ...acrossDepth(summary, limits),
     ...deadWeights(summary),
   ];
@@ -89,7 +98,8 @@ export function diagnose(summary: GradientSummary, limits: Thresholds): Finding[
 
 const format = (v: number) => (v >= 0.01 && v < 1e4 ? v.toPrecision(3) : v.toExponential(1));
 
-function clipAdvice({ globalNorm }: GradientSummary): string {
+function clipAdvice({ globalNorm, clipped }: GradientSummary): string {
+  if (clipped) return 'lower the limit to which the optimizer clips';
   const limit =
     Number.isFinite(globalNorm.typical) && globalNorm.typical > 0
       ? Number((2 * globalNorm.typical).toPrecision(1))
@@ -105,10 +115,13 @@ function overall(summary: GradientSummary, { largest }: Thresholds): Finding[] {
         where: 'overall',
         value: Number.NaN,
         message: `Gradients explode: ${summary.notFinite} of ${summary.reports} were NaN or infinite.`,
+        // Clipping leaves such gradients as they are: it can only keep a later run from getting there.
         advice: [
-          clipAdvice(summary),
+          'start again from weights saved before; a step with such a gradient has made them NaN',
           'lower the learning rate',
+          ...(summary.clipped ? [] : [`in the new run, ${clipAdvice(summary)}`]),
           'look for extreme values in the inputs; scale them with standardScaler',
+          'end such a run at once: callbacks.terminateOnNaN()',
         ],
       },
     ];
@@ -126,11 +139,16 @@ function overall(summary: GradientSummary, { largest }: Thresholds): Finding[] {
 }
 
 /**
- * Compares the first steps with the last. Each end is the mean over a tenth of the sequence, so that one step decides nothing. Where the
- * loss reads every step, gradients grow towards the first step by adding up; only orders of magnitude count.
+ * Compares the first steps with the last. Each end is the mean over a tenth of the sequence, so that one step of many decides nothing.
+ * Only orders of magnitude count.
  */
-function alongTime(layer: string, steps: readonly number[], limits: Thresholds): Finding[] {
-  if (steps.length < 4) return [];
+function alongTime(
+  layer: string,
+  steps: readonly number[],
+  summary: GradientSummary,
+  limits: Thresholds,
+): Finding[] {
+  if (steps.length < 2) return [];
   const tenth = Math.max(1, Math.floor(steps.length / 10));
   const first = geometricMean(steps.slice(0, tenth));
   const last = geometricMean(steps.slice(-tenth));
@@ -164,7 +182,7 @@ function alongTime(layer: string, steps: readonly number[], limits: Thresholds):
         value: ratio,
         message: `Gradients explode through time in layer '${layer}': ${numbers}.`,
         advice: [
-          'clip the gradient: globalClipNorm: 1 on the optimizer',
+          clipAdvice(summary),
           "use recurrentInitializer: 'orthogonal', and tanh rather than relu in the recurrent layers",
           "add recurrentConstraint: 'unitNorm' or an l2 recurrentRegularizer",
         ],
@@ -207,10 +225,7 @@ function acrossDepth(summary: GradientSummary, limits: Thresholds): Finding[] {
         layer: bottom.name,
         value: ratio,
         message: `Gradients explode from layer to layer: ${numbers}.`,
-        advice: [
-          'clip the gradient: globalClipNorm: 1 on the optimizer',
-          "start from smaller kernels: kernelInitializer: 'lecunNormal'",
-        ],
+        advice: [clipAdvice(summary), "start from smaller kernels: kernelInitializer: 'lecunNormal'"],
       },
     ];
   }

@@ -19,11 +19,12 @@ import { positiveInteger, throwIfAborted } from './callOptions';
 import type { Data } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs } from './generated';
+import { carriedNorms, gradientReport } from './gradientReport';
 import { History } from './history';
 import { arraysOfCallback, callbackArray, restoreCheckpoint, type TrainingState } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
-import { gradientReport, trainStep } from './trainStep';
+import { trainStep } from './trainStep';
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
 export interface FitState {
@@ -245,6 +246,7 @@ class Fit {
     const askingAt = (step: number) =>
       callbacks.filter((c) => c.gradientsEvery && step % c.gradientsEvery === 0);
     const asking = askingAt(model.step);
+    const carried = asking.length > 0 ? await carriedNorms(model, batch) : undefined;
     const report = await trainStep(
       model,
       batch,
@@ -255,7 +257,7 @@ class Fit {
       },
       (loaded) => {
         this.keeper.add(loaded, batch.indices.length);
-        return asking.length > 0 ? gradientReport(loaded) : undefined;
+        return asking.length > 0 ? gradientReport(model, loaded, carried) : undefined;
       },
     );
     this.batch = index + 1;

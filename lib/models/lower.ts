@@ -28,7 +28,7 @@ export interface PlanRequest {
   readonly weighted: boolean;
   /** `layer/h` or `layer/c` of every initial state that is handed in. */
   readonly initialStates: readonly string[];
-  /** Also give gradient norms. */
+  /** Also give gradient norms; of mode `gradients`, those of the data's loss alone in place of the gradients. */
   readonly gradientNorms: boolean;
 }
 
@@ -311,9 +311,10 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
     const terms = context.measure(prediction);
     if (request.mode !== 'evaluate') {
       const wanted = context.trainable();
+      const normsOnly = request.mode === 'gradients' && request.gradientNorms;
       const found = gradients(
         context.builder,
-        terms,
+        normsOnly ? terms.slice(0, 1) : terms,
         wanted.map(({ id }) => id),
         { stepNorms: request.gradientNorms },
       );
@@ -323,7 +324,7 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
       });
       if (request.mode === 'train') {
         updated = context.update(found);
-      } else {
+      } else if (!normsOnly) {
         for (const { name, id } of wanted) {
           const grad = found.of.get(id);
           if (grad !== undefined) context.builder.output(gradientOutput(name), grad);

@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly gradientNorms?: boolean;
   /** What `gradientNorms` will probably be for the next batch. Default: what it is for this one. */
   readonly nextGradientNorms?: boolean;
+  /** A weight for every scored row in place of the batch's own, batch-major. */
+  readonly weights?: Float32Array;
   /** Sets inputs other than the batch's own (step, optimizer numbers). */
   readonly prepare?: (loaded: LoadedPlan) => void;
 }
@@ -52,6 +54,7 @@ export class Runner {
       options.prepare?.(loaded);
       // Last, so that nothing can fail between the data and their run.
       const set = loaded.inputs.take(batch, options.mode);
+      if (options.weights) loaded.executable.input('weights', set).set(options.weights);
       const running = loaded.executable.run(set);
       this.gatherNext(batch, options);
       try {
@@ -160,7 +163,7 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
   return {
     mode: options.mode,
     inputShape: [indices.length, ...examples.x.shape.slice(1)],
-    weighted: options.mode !== 'predict' && examples.weights !== undefined,
+    weighted: options.mode !== 'predict' && (options.weights ?? examples.weights) !== undefined,
     initialStates: [...examples.initialStates.keys()],
     gradientNorms: options.gradientNorms ?? false,
   };

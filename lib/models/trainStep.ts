@@ -1,4 +1,3 @@
-import type { GradientReport } from '../callbacks/callback';
 import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { Tensor, TensorLike } from '../tensors/tensor';
@@ -73,23 +72,4 @@ export async function computeGradients(
       ),
     };
   });
-}
-
-/** The gradient norms of the step that has just run. */
-export function gradientReport(loaded: LoadedPlan): GradientReport {
-  const { executable, updated, stepNorms, plan } = loaded;
-  const norms = executable.output('norms');
-  const steps: Record<string, number[]> = {};
-  stepNorms.forEach((names, i) => {
-    const output = `stepNorms.${i}`;
-    const count = plan.values.find((v) => v.name === output)?.shape[1] as number;
-    names.forEach((name, l) => {
-      steps[name] = Array.from(executable.output(output).subarray(l * count, (l + 1) * count));
-    });
-  });
-  return {
-    globalNorm: norms[updated.length] as number,
-    weights: Object.fromEntries(updated.map((name, i) => [name, norms[i] as number])),
-    steps,
-  };
 }

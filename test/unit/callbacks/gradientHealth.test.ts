@@ -7,10 +7,14 @@ const report = (
   steps: Record<string, number[]>,
   globalNorm = 1,
   weights: Record<string, number> = { 'rnn/kernel': 0.5 },
+  more: Partial<GradientReport> = {},
 ): GradientReport => ({
   globalNorm,
   weights,
   steps,
+  carried: steps,
+  clipped: false,
+  ...more,
 });
 const series = (from: number, to: number, length = 40) =>
   Array.from({ length }, (_, t) => from * (to / from) ** (t / (length - 1)));
@@ -85,6 +89,32 @@ test('one huge step, and a step that is not finite', async () => {
   expect(huge.findings()[0]?.advice[0]).toBe('clip the gradient: globalClipNorm: 3 on the optimizer');
   const broken = await watch([...calm, report({ rnn: series(1, 1) }, Number.NaN)]);
   expect(broken.findings()[0]?.message).toBe('Gradients explode: 1 of 20 were NaN or infinite.');
+});
+
+test('clipping is not advised to those who clip, nor as a way out of NaN', async () => {
+  const clipping = { clipped: true };
+  const huge = await watch([report({ rnn: series(1e5, 1) }, 5e4, { 'rnn/kernel': 1 }, clipping)]);
+  const lower = 'lower the limit to which the optimizer clips';
+  expect(huge.findings().map((f) => f.advice[0])).toEqual([lower, lower]);
+  for (const clipped of [false, true]) {
+    const broken = await watch([report({ rnn: [1, 1] }, Number.NaN, { 'rnn/kernel': 1 }, { clipped })]);
+    const [finding] = broken.findings();
+    expect(finding?.advice[0]).toMatch(/^start again from weights saved before/);
+    expect(finding?.advice.filter((line) => line.includes('clip'))).toEqual(
+      clipped ? [] : ['in the new run, clip the gradient: globalClipNorm: 1 on the optimizer'],
+    );
+  }
+});
+
+test('time is judged by what is carried, not by what each step gets of its own error', async () => {
+  const own = { rnn: series(1, 1) };
+  const vanishing = await watch([report(own, 1, undefined, { carried: { rnn: series(1e-20, 1) } })]);
+  expect(vanishing.findings()[0]).toMatchObject({ kind: 'vanishing', where: 'time', layer: 'rnn' });
+  expect(vanishing.summary().carried['rnn']).toHaveLength(40);
+  const two = await watch([report({ rnn: [1e-6, 1] })]);
+  expect(two.findings()[0]?.message).toBe(
+    "Gradients vanish through time in layer 'rnn': from 1.00 at the last of 2 steps to 1.0e-6 at the first (a factor of 0.0000010 a step). It learns little from the early steps.",
+  );
 });
 
 test('a weight without any gradient is dead', async () => {

@@ -1,4 +1,13 @@
-import { callbacks, layers, sequential, type Tensor, tensor } from '../../../lib';
+import {
+  callbacks,
+  type GradientReport,
+  initializers,
+  layers,
+  type Sequential,
+  sequential,
+  type Tensor,
+  tensor,
+} from '../../../lib';
 import { randomSequences } from './data';
 
 const stack = (options: object, shape: object) => [
@@ -140,4 +149,86 @@ test('gradient health says in words that a deep sigmoid stack forgets', async ()
   const other = callbacks.gradientHealth({ every: 1, report: 'none' });
   await gated.fit(x, y, { epochs: 1, callbacks: [other] });
   expect(Object.keys(other.summary().steps)).toEqual(['lstm']);
+});
+
+describe('gradient health of a loss on every step', () => {
+  const [N, T] = [16, 100];
+  const x = randomSequences(N, T, 3, 5);
+  const every = randomSequences(N, T, 2, 6);
+  /** Two layers whose recurrence shrinks what it carries by `gain` a step. */
+  const stacked = (gain: number, top: object = { returnSequences: true }) => {
+    const recurrentInitializer = initializers.orthogonal({ gain });
+    const model = sequential(
+      [
+        layers.simpleRNN({ units: 8, returnSequences: true, inputShape: [null, 3], recurrentInitializer }),
+        layers.simpleRNN({ units: 8, recurrentInitializer, ...top }),
+        layers.dense({ units: 2 }),
+      ],
+      { seed: 1 },
+    );
+    return model.compile({ loss: 'mse', optimizer: { type: 'sgd', learningRate: 1e-3 } });
+  };
+  const watched = async (model: Sequential, x: Tensor, y: Tensor, options: object = {}) => {
+    const reports: GradientReport[] = [];
+    const health = callbacks.gradientHealth({ every: 1, report: 'none' });
+    const onGradients = (r: GradientReport) => void reports.push(r);
+    const asking = [health, { gradientsEvery: 1, onGradients }];
+    await model.fit(x, y, { batchSize: N, shuffle: false, callbacks: asking, verbose: 0, ...options });
+    return { findings: health.findings(), report: reports[0] as GradientReport };
+  };
+
+  test.each([0.1, 0.3])(
+    'vanishing with gain %f is seen, as where the loss reads the last step',
+    async (gain) => {
+      const { findings, report } = await watched(stacked(gain), x, every);
+      expect(findings[0]).toMatchObject({ kind: 'vanishing', where: 'time' });
+      expect(findings[0]?.message).toMatch(/^Gradients vanish through time in layer 'simpleRNN'/);
+      // The error of the steps themselves hides it.
+      const { simpleRNN = [] } = report.steps;
+      expect((simpleRNN[0] as number) / (simpleRNN[T - 1] as number)).toBeGreaterThan(0.1);
+      const one = await watched(stacked(gain, {}), x, cut(every, T - 1, T).reshape([N, 2]));
+      expect(one.findings.map((f) => [f.kind, f.where, f.layer])).toEqual(
+        findings.map((f) => [f.kind, f.where, f.layer]),
+      );
+      expect(one.report.carried).toEqual(one.report.steps);
+    },
+  );
+
+  test('gradients that are carried on are healthy', async () => {
+    const { findings } = await watched(stacked(1), cut(x, 0, 10), cut(every, 0, 10));
+    expect(findings.map((f) => f.kind)).toEqual(['healthy']);
+  });
+
+  test('what is carried is the gradient of the last step that has weight', async () => {
+    const weights = new Float32Array(N * T);
+    for (let n = 0; n < N; n++) weights[n * T + 59] = 1 + n;
+    const alone = await watched(stacked(0.9), x, every, { sampleWeight: tensor(weights, [N, T]) });
+    for (let n = 0; n < N; n++) weights.fill(1 + n, n * T, n * T + 60);
+    const all = await watched(stacked(0.9), x, every, { sampleWeight: tensor(weights, [N, T]) });
+    for (const layer of ['simpleRNN', 'simpleRNN_1']) {
+      const [expected, carried] = [alone.report.steps[layer] ?? [], all.report.carried[layer] ?? []];
+      expect(carried).toHaveLength(60);
+      for (const [t, norm] of carried.entries()) expect(norm / (expected[t] as number)).toBeCloseTo(1, 4);
+      expect((all.report.steps[layer] ?? [])[10]).toBeGreaterThan(2 * (carried[10] as number));
+    }
+  });
+
+  test('short sequences are diagnosed; asking changes nothing in training', async () => {
+    const [short, targets] = [cut(x, 0, 3), cut(every, 0, 3)];
+    const asked = stacked(0.01);
+    expect((await watched(asked, short, targets)).findings[0]).toMatchObject({
+      kind: 'vanishing',
+      where: 'time',
+    });
+    const plain = stacked(0.01);
+    await plain.fit(short, targets, { batchSize: N, shuffle: false, verbose: 0 });
+    const [a, b] = [await asked.getWeights(), await plain.getWeights()];
+    for (const [name, { data }] of a) expect(data).toEqual(b.get(name)?.data);
+  });
+
+  test('layers below one that reads backwards are not read against time', async () => {
+    const { report } = await watched(stacked(0.9, { returnSequences: true, goBackwards: true }), x, every);
+    expect(Object.keys(report.steps)).toEqual(['simpleRNN', 'simpleRNN_1']);
+    expect(Object.keys(report.carried)).toEqual(['simpleRNN_1']);
+  });
 });
