@@ -19,6 +19,8 @@ export interface Metric {
   /** The key in logs and scores. */
   readonly name: string;
   readonly attrs: MetricAttrs;
+  /** Whether sample and class weights count in it. */
+  readonly weighted: boolean;
   /** The value from the sums. Where nothing was counted it is 0, as in Keras. */
   result(sums: Float64Array): number | number[];
   getConfig(): Record<string, unknown>;
@@ -283,12 +285,12 @@ const short: Readonly<Record<string, MetricName>> = {
 };
 
 /** A metric for a model, from its name, its configuration `{ type, … }` or Keras's, or a template. Named as it was asked for. */
-export function resolveMetric(spec: unknown, context: MetricContext): Metric {
-  const made = templateOf(spec);
+export function resolveMetric(spec: unknown, context: MetricContext, weighted = false): Metric {
+  const made = templateOf(spec, weighted ? 'compile: weightedMetrics' : 'compile: metrics');
   const { attrs, result } = made.template.bind(context);
   const config = made.template.config;
   const name = (config['name'] as string | undefined) ?? made.asked;
-  return { name, attrs, result, getConfig: () => ({ type: made.template.type, ...config, name }) };
+  return { name, attrs, weighted, result, getConfig: () => ({ type: made.template.type, ...config, name }) };
 }
 
 const kerasOptions: Harmless = {
@@ -299,12 +301,12 @@ const kerasOptions: Harmless = {
   reduction: ['sum_over_batch_size', 'auto'],
 };
 
-function templateOf(spec: unknown): { template: MetricTemplate; asked: string } {
+function templateOf(spec: unknown, subject: string): { template: MetricTemplate; asked: string } {
   if (typeof spec === 'object' && spec !== null && typeof (spec as MetricTemplate).bind === 'function') {
     return { template: spec as MetricTemplate, asked: (spec as MetricTemplate).type };
   }
-  const { type, options } = readSpec(spec, 'compile: metrics', kerasOptions);
-  const asked = resolveName(type, [...Object.keys(metrics), ...Object.keys(short)], 'compile: metrics');
+  const { type, options } = readSpec(spec, subject, kerasOptions);
+  const asked = resolveName(type, [...Object.keys(metrics), ...Object.keys(short)], subject);
   const name = short[asked] ?? (asked as MetricName);
   return { template: (metrics[name] as (o: object) => MetricTemplate)(options), asked };
 }

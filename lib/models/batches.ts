@@ -15,7 +15,7 @@ import {
 /** First random stream of the shuffles; lower ones belong to weight initializers. */
 const SHUFFLE_STREAM = 0x80000000;
 
-/** Per-class factors on the loss, by class index. */
+/** Per-class factors on the loss and on weighted metrics, by class index. */
 export type ClassWeight = Readonly<Record<number, number>> | ReadonlyMap<number, number>;
 
 /** Initial states by layer, then by state: `{ lstm: { h: [N, units], c: [N, units] } }`. */

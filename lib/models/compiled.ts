@@ -9,8 +9,10 @@ export interface CompileOptions {
   readonly loss: LossSpec;
   /** Default `'rmsprop'`, as in Keras. */
   readonly optimizer?: OptimizerSpec;
-  /** Weighted by sampleWeight and classWeight like the loss (Keras's `weighted_metrics`). */
+  /** Measured over examples that all count alike, whatever their sample and class weights. */
   readonly metrics?: readonly MetricSpec[];
+  /** Metrics in which sample and class weights count. */
+  readonly weightedMetrics?: readonly MetricSpec[];
   /** `'cpu'`, `'cuda'`, `'cuda:1'`, `'reference'`; default: the environment variable DEEPRNN_DEVICE, else `'cpu'`. */
   readonly device?: string;
   /** CPU threads; default: the processors available to the process. */
@@ -24,19 +26,31 @@ export interface Compiled {
   readonly loss: Loss;
   readonly optimizer: Optimizer;
   readonly metricSpecs: readonly MetricSpec[];
+  readonly weightedMetricSpecs: readonly MetricSpec[];
   readonly device: string | undefined;
   readonly threads: number | undefined;
   readonly precision: Precision | undefined;
 }
 
 export function readCompileOptions(options: CompileOptions): Compiled {
-  const names = ['loss', 'optimizer', 'metrics', 'device', 'threads', 'precision'] as const;
+  const names = [
+    'loss',
+    'optimizer',
+    'metrics',
+    'weightedMetrics',
+    'device',
+    'threads',
+    'precision',
+  ] as const;
   const known = readConfig(options, names, 'compile') as CompileOptions;
   if (known.loss === undefined)
     refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
-  const metrics = known.metrics ?? [];
-  if (!Array.isArray(metrics))
-    refuse('ERR_VALUE', 'compile: metrics', "an array, e.g. ['accuracy']", quoted(metrics));
+  const list = (key: 'metrics' | 'weightedMetrics'): readonly MetricSpec[] => {
+    const specs = known[key] ?? [];
+    if (!Array.isArray(specs))
+      refuse('ERR_VALUE', `compile: ${key}`, "an array, e.g. ['accuracy']", quoted(specs));
+    return specs;
+  };
   const { threads, device, precision } = known;
   if (precision !== undefined && !precisions.includes(precision))
     refuse('ERR_VALUE', 'compile: precision', "'fp32', 'tf32' or 'bf16'", quoted(precision));
@@ -48,20 +62,27 @@ export function readCompileOptions(options: CompileOptions): Compiled {
   return {
     loss: resolveLoss(known.loss, 'compile: loss'),
     optimizer: resolveOptimizer(known.optimizer ?? 'rmsprop'),
-    metricSpecs: metrics,
+    metricSpecs: list('metrics'),
+    weightedMetricSpecs: list('weightedMetrics'),
     device,
     threads,
     precision,
   };
 }
 
-/** Metrics for a model with `classes` outputs, their names made unique. */
-export function readMetrics(specs: readonly MetricSpec[], loss: Loss, classes: number): Metric[] {
+/** Metrics for a model with `classes` outputs, the weighted ones last, their names made unique. */
+export function readMetrics({ loss, metricSpecs, weightedMetricSpecs }: Compiled, classes: number): Metric[] {
   const taken = new Set(['loss']);
-  return specs.map((spec) => {
-    const metric = resolveMetric(spec, { loss, classes });
+  const metrics = [
+    ...metricSpecs.map((spec) => resolveMetric(spec, { loss, classes })),
+    ...weightedMetricSpecs.map((spec) => resolveMetric(spec, { loss, classes }, true)),
+  ];
+  return metrics.map((metric) => {
     let name = metric.name;
-    for (let i = 1; taken.has(name); i++) name = `${metric.name}_${i}`;
+    // As in Keras, where the same metric stands in both lists.
+    if (metric.weighted && taken.has(name)) name = `weighted_${name}`;
+    const first = name;
+    for (let i = 1; taken.has(name); i++) name = `${first}_${i}`;
     taken.add(name);
     return name === metric.name
       ? metric

@@ -205,7 +205,7 @@ class Lowering implements CallContext {
       const metricAttrs = useLogits ? { ...metric.attrs, fromLogits: true } : metric.attrs;
       const sums = builder.emit(
         'metric',
-        [useLogits ? scored : prediction.id, target, weight],
+        [useLogits ? scored : prediction.id, target, metric.weighted ? weight : ABSENT],
         metricAttrs,
         `metric '${metric.name}'`,
       );

@@ -18,7 +18,7 @@ export interface SaveOptions {
 /** What a file says of a model, as JSON. */
 export interface ModelConfig {
   readonly model: SequentialConfig;
-  readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics'>;
+  readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics' | 'weightedMetrics'>;
   readonly step?: number;
   readonly training?: unknown;
   readonly preprocessing: Record<string, unknown>;
@@ -89,9 +89,8 @@ function configOf(
           compile: {
             loss: compiled.loss.getConfig() as unknown as CompileOptions['loss'],
             optimizer: compiled.optimizer.getConfig() as unknown as NonNullable<CompileOptions['optimizer']>,
-            metrics: model.metrics.map((metric) => metric.getConfig()) as unknown as NonNullable<
-              CompileOptions['metrics']
-            >,
+            metrics: metricConfigs(model, false),
+            weightedMetrics: metricConfigs(model, true),
           },
         }
       : {}),
@@ -101,6 +100,11 @@ function configOf(
       Object.entries(model.preprocessing).map(([name, p]) => [name, preprocessorConfig(name, p)]),
     ),
   };
+}
+
+function metricConfigs(model: Sequential, weighted: boolean): NonNullable<CompileOptions['metrics']> {
+  const configs = model.metrics.filter((m) => m.weighted === weighted).map((m) => m.getConfig());
+  return configs as unknown as NonNullable<CompileOptions['metrics']>;
 }
 
 /** What a file keeps of a scaler or vectorizer. @throws ERR_VALUE for anything that could not be loaded again */

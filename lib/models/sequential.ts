@@ -186,9 +186,8 @@ export class Sequential implements CallbackModel {
   }
 
   private settleMetrics(): void {
-    const { loss, metricSpecs } = this.compiled as Compiled;
     const shape = (this.output as SymbolicShape).shape;
-    this.metrics = readMetrics(metricSpecs, loss, shape[shape.length - 1] ?? 1);
+    this.metrics = readMetrics(this.compiled as Compiled, shape[shape.length - 1] ?? 1);
   }
 
   private attach(): void {

@@ -22,7 +22,7 @@ async function auc(
   const scores = await score({
     predictions: rows.map(({ p }) => p),
     targets: rows.map(({ y }) => y),
-    compile: { loss: 'binaryCrossentropy', metrics: [metrics.auc(options)], device },
+    compile: { loss: 'binaryCrossentropy', weightedMetrics: [metrics.auc(options)], device },
     options: { batchSize, sampleWeight: rows.map(({ w }) => w) },
   });
   return scores['auc'] as number;

@@ -38,6 +38,26 @@ describe('names', () => {
     ]);
   });
 
+  test('a weighted metric beside the same one unweighted says so in its name', async () => {
+    const model = sequential([layers.dense({ units: 4, inputShape: [3], activation: 'softmax' })]);
+    const loss = 'categoricalCrossentropy';
+    model.compile({ loss, metrics: ['accuracy', 'mse'], weightedMetrics: ['accuracy', 'topK', 'accuracy'] });
+    expect(model.metrics.map(({ name }) => name)).toEqual([
+      'accuracy',
+      'mse',
+      'weighted_accuracy',
+      'topK',
+      'weighted_accuracy_1',
+    ]);
+    expect(model.metrics.map(({ weighted }) => weighted)).toEqual([false, false, true, true, true]);
+    expect(await refusal(() => model.compile({ loss, weightedMetrics: 'accuracy' as never }))).toBe(
+      "ERR_VALUE compile: weightedMetrics: expected an array, e.g. ['accuracy'], got 'accuracy'.",
+    );
+    expect(await refusal(() => model.compile({ loss, weighted_metrics: ['acuracy'] } as never))).toMatch(
+      /^ERR_VALUE compile: weightedMetrics: expected one of accuracy, .*, got 'acuracy'\. Did you mean 'accuracy'\?$/,
+    );
+  });
+
   test.each([
     'accuracy',
     'sparseTopKCategoricalAccuracy',

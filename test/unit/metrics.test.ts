@@ -220,7 +220,7 @@ describe.each(devices)('metrics on the %s device are what their formulas say', (
     const common = {
       predictions: p,
       targets,
-      compile: { loss, metrics: [metric], device },
+      compile: { loss, weightedMetrics: [metric], device },
       ...(activation === undefined ? {} : { activation }),
     };
     const measured = async (more: object) => (await score({ ...common, ...more }))[key];
@@ -250,6 +250,12 @@ describe.each(devices)('metrics on the %s device are what their formulas say', (
       weighted(() => 0),
       tolerance,
     );
+    // Only weighted metrics are: in the others all examples count alike.
+    expectNear(
+      await measured({ compile: { loss, metrics: [metric], device }, options: { sampleWeight: w } }),
+      weighted(() => 1),
+      tolerance,
+    );
   });
 
   test('none depends on the batch size', async () => {
@@ -268,7 +274,7 @@ describe.each(devices)('metrics on the %s device are what their formulas say', (
         const scores = await score({
           predictions: p,
           targets,
-          compile: { loss, metrics: [c.metric], device },
+          compile: { loss, weightedMetrics: [c.metric], device },
           options: { batchSize, ...(isWeighted ? { sampleWeight: w } : {}) },
           ...(activation === undefined ? {} : { activation }),
         });

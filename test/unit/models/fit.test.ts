@@ -103,6 +103,27 @@ describe('fit', () => {
     expect(history['val_accuracy']?.[0]).toBeCloseTo(scores['accuracy'] as number, 6);
   });
 
+  test('class weights count in the loss and in weighted metrics only', async () => {
+    const spec = { ...compile, weightedMetrics: ['accuracy'] } as const;
+    const plain = await smallModel().compile(spec).trainOnBatch(x, y);
+    const weighted = await smallModel()
+      .compile(spec)
+      .trainOnBatch(x, y, { classWeight: { 0: 9 } });
+    expect(plain['weighted_accuracy']).toBe(plain['accuracy']);
+    expect(weighted['accuracy']).toBe(plain['accuracy']);
+    expect(weighted['loss']).toBeGreaterThan(2 * (plain['loss'] as number));
+    const model = smallModel().compile(spec);
+    const predicted = await model.predict(x);
+    let [right, all] = [0, 0];
+    for (const [n, label] of y.data.entries()) {
+      const row = Array.from(predicted.rows(n, n + 1).data);
+      const weight = label === 0 ? 9 : 1;
+      if (row.indexOf(Math.max(...row)) === label) right += weight;
+      all += weight;
+    }
+    expect(weighted['weighted_accuracy']).toBeCloseTo(right / all, 12);
+  });
+
   test('a checkpoint of another optimizer or loss is refused', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-resume-'));
     try {

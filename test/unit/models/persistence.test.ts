@@ -9,6 +9,7 @@ import {
   loadModel,
   loadWeights,
   Philox,
+  type Sequential,
   sequential,
   standardScaler,
   type Tensor,
@@ -61,6 +62,19 @@ test('loading draws no weights, which the file replaces anyway', async () => {
   again.add(layers.dense({ units: 2, name: 'head' }));
   const head = (await again.getWeights()).get('head/kernel') as Tensor;
   expect(head.data.every((w) => w !== 0)).toBe(true);
+});
+
+test('weighted metrics are saved as such', async () => {
+  const model = smallModel(2).compile({ ...compile, weightedMetrics: ['accuracy', 'topK'] });
+  await model.save(file);
+  const again = await loadModel(file);
+  const about = (m: Sequential) => m.metrics.map(({ name, weighted }) => [name, weighted]);
+  expect(about(again)).toEqual([
+    ['accuracy', false],
+    ['weighted_accuracy', true],
+    ['topK', true],
+  ]);
+  expect(about(again)).toEqual(about(model));
 });
 
 test('with the optimizer, training goes on as if never saved', async () => {
