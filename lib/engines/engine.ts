@@ -38,6 +38,8 @@ export interface EngineSession {
   write(name: string, values: ArrayLike<number>): void;
   /** Copies the values out. */
   read(name: string): TensorData;
+  /** The same off the event loop; until it is done, the session is as busy as in a run. */
+  readLater(name: string): Promise<TensorData>;
   /** Prepares a plan whose variables have all been declared. Everything a run needs is allocated here. */
   load(plan: Plan): Executable;
   /** Frees native memory; later calls throw ERR_STATE. Loaded executables are disposed with it. */

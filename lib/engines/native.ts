@@ -11,6 +11,7 @@ export interface NativeSession {
   createVariable(dtype: number, elements: number): number;
   writeVariable(index: number, values: TensorData): void;
   readVariable(index: number, into: TensorData): void;
+  readVariableLater(index: number, into: TensorData): Promise<void>;
   load(
     words: Int32Array,
     floats: Float64Array,
@@ -102,8 +103,13 @@ class AddonSession implements EngineSession {
     const size = sizeOf(shape);
     if (values.length !== size)
       refuse('ERR_SHAPE', `variable '${name}'`, `${size} values`, `${values.length} values`);
-    const data = allocate(dtype, size);
-    data.set(values);
+    let data = allocate(dtype, 0);
+    if (values instanceof data.constructor) {
+      data = values as TensorData;
+    } else {
+      data = allocate(dtype, size);
+      data.set(values);
+    }
     translated(this.engine, () => this.native.writeVariable(index, data));
   }
 
@@ -111,6 +117,17 @@ class AddonSession implements EngineSession {
     const { index, dtype, shape } = this.variable(name);
     const data = allocate(dtype, sizeOf(shape));
     translated(this.engine, () => this.native.readVariable(index, data));
+    return data;
+  }
+
+  async readLater(name: string): Promise<TensorData> {
+    const { index, dtype, shape } = this.variable(name);
+    const data = allocate(dtype, sizeOf(shape));
+    try {
+      await this.native.readVariableLater(index, data);
+    } catch (error) {
+      throw translate(error, this.engine);
+    }
     return data;
   }
 

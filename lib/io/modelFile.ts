@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { DeepRnnError, reasonOf } from '../errors';
 import type { Tensor } from '../tensors/tensor';
 import { atomicWrite } from './atomicWrite';
@@ -14,12 +15,20 @@ export interface ModelFile {
 /** Raised when older versions of this library could no longer read new files. */
 const VERSION = 1;
 
+/** Bytes hashed at a time: a few milliseconds, in which the event loop waits. */
+const HASHED_AT_ONCE = 2 ** 21;
+
 /** SHA-256 over the configuration and every array, so that a file that was altered is found out. */
-function fingerprint(config: string, tensors: ReadonlyMap<string, Tensor>): string {
+async function fingerprint(config: string, tensors: ReadonlyMap<string, Tensor>): Promise<string> {
   const hash = createHash('sha256').update(config);
   for (const name of [...tensors.keys()].sort()) {
     const { dtype, shape, data } = tensors.get(name) as Tensor;
-    hash.update(JSON.stringify([name, dtype, shape])).update(bytesOfArray(data));
+    hash.update(JSON.stringify([name, dtype, shape]));
+    const bytes = bytesOfArray(data);
+    for (let at = 0; at < bytes.length; at += HASHED_AT_ONCE) {
+      hash.update(bytes.subarray(at, at + HASHED_AT_ONCE));
+      if (at + HASHED_AT_ONCE < bytes.length) await setImmediate();
+    }
   }
   return hash.digest('hex');
 }
@@ -34,7 +43,7 @@ export async function writeModelFile(path: string, { config, tensors }: ModelFil
     format: 'deeprnn',
     version: String(VERSION),
     config: json,
-    sha256: fingerprint(json, tensors),
+    sha256: await fingerprint(json, tensors),
   };
   await atomicWrite(path, encodeTensors({ tensors, metadata }));
 }
@@ -67,7 +76,7 @@ export async function readModelFile(path: string): Promise<ModelFile> {
     fail(
       `was saved by a newer version of deeprnn (file version ${version.slice(0, 20)}, known up to ${VERSION})`,
     );
-  if (fingerprint(config, tensors) !== sha256)
+  if ((await fingerprint(config, tensors)) !== sha256)
     fail('was altered after it was saved: its checksum does not fit');
   let parsed: unknown;
   try {

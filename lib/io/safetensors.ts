@@ -56,7 +56,8 @@ export function bytesOfArray(data: TensorData): Uint8Array {
 }
 
 /**
- * Reads a whole file. Nothing in it is trusted: sizes are proven against the file before anything is allocated.
+ * Reads a whole file. Nothing in it is trusted: sizes are proven against the file before anything is allocated. The arrays may be
+ * views on `bytes`.
  * @param path for messages
  * @throws ERR_FILE
  */
@@ -143,13 +144,15 @@ function readEntry(name: string, entry: unknown, size: number, fail: Fail) {
   return { dtype: dtype as string, shape: shape as number[], begin: begin as number, end: end as number };
 }
 
-/** Copies, because the data need not be aligned in the file. Half precision becomes float32. */
+/** A view on the file's bytes, or a copy where they are not aligned. Half precision becomes float32. */
 function readArray(dtype: string, bytes: Uint8Array): TensorData {
-  const copy = bytes.slice().buffer;
-  if (dtype === 'F64') return new Float64Array(copy);
-  if (dtype === 'F32') return new Float32Array(copy);
-  if (dtype === 'I32') return new Int32Array(copy);
-  const halves = new Uint16Array(copy);
+  const width = bytesOf[dtype] as number;
+  const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const count = bytes.byteLength / width;
+  if (dtype === 'F64') return new Float64Array(buffer, byteOffset, count);
+  if (dtype === 'F32') return new Float32Array(buffer, byteOffset, count);
+  if (dtype === 'I32') return new Int32Array(buffer, byteOffset, count);
+  const halves = new Uint16Array(buffer, byteOffset, count);
   return dtype === 'BF16' ? fromBfloat16(halves) : Float32Array.from(halves, fromFloat16);
 }
 

@@ -58,7 +58,7 @@ export function growLayers(added: readonly Layer[], input: SymbolicShape, source
       for (const spec of layer.weights) {
         const random = new Philox(source.seed, source.firstStream + weights.length);
         const values = source.draw
-          ? Float32Array.from(spec.initializer.sample(spec.shape, random))
+          ? new Float32Array(spec.initializer.sample(spec.shape, random))
           : new Float32Array(sizeOf(spec.shape));
         weights.push({ name: weightName(layer.name, spec.name), shape: spec.shape, values });
       }

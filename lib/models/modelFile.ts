@@ -59,18 +59,14 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
   // Everything that asks the model comes before the wait: a model may be disposed while its save is under way.
   const weights = model.weightSpecs('save').map(([name]) => name);
   const structure = model.getConfig();
-  const { config, tensors } = await model.exclusive(() => {
+  const { config, tensors } = await model.exclusive(async () => {
     const isSlot = (name: string) => withOptimizer && name.includes(slotName('', ''));
     const isState = (name: string) => checkpoint && name.includes(stateName('', ''));
     const others = model.variables.names().filter((name) => isSlot(name) || isState(name));
     const training = checkpoint ? model.trainingState?.() : undefined;
-    return {
-      config: configOf(model, structure, withOptimizer, training?.state),
-      tensors: new Map<string, Tensor>([
-        ...[...weights, ...others].map((name) => [name, model.variables.read(name)] as const),
-        ...(training?.arrays ?? []),
-      ]),
-    };
+    const config = configOf(model, structure, withOptimizer, training?.state);
+    const arrays = await model.variables.readLater([...weights, ...others]);
+    return { config, tensors: new Map([...arrays, ...(training?.arrays ?? [])]) };
   });
   await writeModelFile(path, { config, tensors });
 }
@@ -175,8 +171,9 @@ export function restoreArrays(
   );
   for (const [name, { shape, data }] of tensors) {
     if (name.startsWith(CALLBACK)) continue;
+    const known = model.variables.has(name);
     model.variables.declare(name, shape, () => data);
-    model.variables.write(name, data);
+    if (known) model.variables.write(name, data);
   }
   if (config.step !== undefined) model.step = config.step;
 }

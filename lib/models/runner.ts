@@ -7,6 +7,7 @@ import type { Batch } from './batches';
 import { InputSets } from './inputSets';
 import { largestBatch } from './largestBatch';
 import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
+import { Queue } from './queue';
 import type { Variables } from './variables';
 
 /** A plan loaded into an engine. */
@@ -31,6 +32,11 @@ export interface RunOptions {
 /** Loaded plans kept at once, by number and by bytes; the least recently used goes first. Sequences of many lengths make many plans. */
 const MAX_PLANS = 24;
 const MAX_PLAN_BYTES = 512 * 2 ** 20;
+/**
+ * The last ones used stay, however large: full and last batch of training and of validation. Were one of them given up for
+ * another, every epoch, or every step, would load it anew.
+ */
+const KEPT_PLANS = 4;
 
 /**
  * Runs batches of one model: finds or makes the plan for the batch's shape, fills its inputs, runs it, hands the loaded plan
@@ -39,16 +45,17 @@ const MAX_PLAN_BYTES = 512 * 2 ** 20;
  */
 export class Runner {
   private readonly plans = new Map<string, LoadedPlan>();
-  private tail: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly recipe: Recipe,
     private readonly variables: Variables,
+    /** Whatever uses the variables waits in it. */
+    private readonly queue = new Queue(),
   ) {}
 
   /** Runs one batch. `read` is called before any other run may change the outputs. */
   run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
-    return this.exclusive(async () => {
+    return this.queue.run(async () => {
       const loaded = this.plan(requestOf(batch, options));
       // Only now: callbacks may have changed the learning rate since the data of this batch were gathered.
       options.prepare?.(loaded);
@@ -64,13 +71,6 @@ export class Runner {
       }
       return read(loaded);
     });
-  }
-
-  /** Waits for runs in flight, then does `work` alone. */
-  exclusive<R>(work: () => R | Promise<R>): Promise<R> {
-    const result = this.tail.then(work);
-    this.tail = result.catch(() => undefined);
-    return result;
   }
 
   dispose(): void {
@@ -100,8 +100,8 @@ export class Runner {
     this.plans.set(key, loaded);
     let bytes = [...this.plans.values()].reduce((sum, { executable }) => sum + executable.bytes, 0);
     for (const [oldest, { executable }] of this.plans) {
-      // The one that is asked for stays, however large it is.
-      if (oldest === key || (this.plans.size <= MAX_PLANS && bytes <= MAX_PLAN_BYTES)) break;
+      if (this.plans.size <= KEPT_PLANS) break;
+      if (this.plans.size <= MAX_PLANS && bytes <= MAX_PLAN_BYTES) break;
       this.plans.delete(oldest);
       bytes -= executable.bytes;
       executable.dispose();
@@ -133,7 +133,13 @@ export class Runner {
     for (const { role, name, shape } of plan.values) {
       if (role !== 'variable' || this.variables.has(name)) continue;
       const slot = this.recipe.optimizer?.slots.find((s) => s && name.endsWith(slotName('', s.name)));
-      this.variables.declare(name, shape, () => new Float32Array(sizeOf(shape)).fill(slot?.initial ?? 0));
+      const first = slot?.initial ?? 0;
+      // Variables are zero from the start: filling those of a large embedding would hold the event loop up.
+      this.variables.declare(
+        name,
+        shape,
+        first === 0 ? undefined : () => new Float32Array(sizeOf(shape)).fill(first),
+      );
     }
   }
 

@@ -7,11 +7,19 @@ import { DeepRnnError, quoted, refuse } from '../errors';
 import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from '../layers/layer';
 import { seedOption } from '../layers/options';
 import type { Metric } from '../metrics/metric';
+import { readInSlices } from '../tensors/nested';
 import { namedTensor, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
 import { type BatchGenerator, type DataContract, type ExampleOptions, refuseEmpty } from './batches';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
 import { dataContract } from './contract';
-import { dataAndOptions, type EvaluateOptions, evaluate, type PredictOptions, predict } from './evaluate';
+import {
+  type Data,
+  dataAndOptions,
+  type EvaluateOptions,
+  evaluate,
+  type PredictOptions,
+  predict,
+} from './evaluate';
 import { fit } from './fit';
 import type { FitOptions } from './fitOptions';
 import { growLayers, nameLayer } from './growth';
@@ -20,6 +28,7 @@ import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
+import { Queue } from './queue';
 import { Runner } from './runner';
 import type { Scores } from './scores';
 import { summarize } from './summary';
@@ -52,6 +61,7 @@ export class Sequential implements CallbackModel {
   private input: SymbolicShape | undefined;
   private output: SymbolicShape | undefined;
   private currentRunner: Runner | undefined;
+  private readonly queue = new Queue();
   private busy: string | undefined;
   private disposed = false;
   /** Reads and writes of the variables that wait for their turn. */
@@ -221,7 +231,10 @@ export class Sequential implements CallbackModel {
   fit(x: TensorLike, y: TensorLike, options?: FitOptions): Promise<History>;
   fit(generator: BatchGenerator, options?: FitOptions): Promise<History>;
   fit(x: TensorLike | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
-    return this.whileBusy('fit', async () => fit(this, ...dataAndOptions('fit', x, y, options)));
+    return this.whileBusy('fit', async () => {
+      const [data, read] = dataAndOptions('fit', x, y, options);
+      return fit(this, await this.inSlices(data), read);
+    });
   }
 
   /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
@@ -237,12 +250,24 @@ export class Sequential implements CallbackModel {
     y?: TensorLike | EvaluateOptions,
     options?: EvaluateOptions,
   ): Promise<Scores> {
-    return evaluate(this, ...dataAndOptions('evaluate', x, y, options));
+    const [data, read] = dataAndOptions('evaluate', x, y, options);
+    return evaluate(this, await this.inSlices(data), read);
   }
 
   /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
   async predict(x: TensorLike | BatchGenerator, options: PredictOptions = {}): Promise<Tensor> {
-    return predict(this, x, options);
+    return predict(this, await readInSlices(x, this.inputType), options);
+  }
+
+  private get inputType(): 'float32' | 'int32' {
+    return this.stack[0]?.inputDType === 'int32' ? 'int32' : 'float32';
+  }
+
+  /** Reads large nested arrays while the event loop runs. */
+  private async inSlices(data: Data): Promise<Data> {
+    if ('generator' in data) return data;
+    const x = await readInSlices(data.x, this.inputType);
+    return { x, y: await readInSlices(data.y, this.compiled?.loss.sparse ? 'int32' : 'float32') };
   }
 
   /**
@@ -260,7 +285,7 @@ export class Sequential implements CallbackModel {
   /** All weights by `layer/weight`, copied. */
   async getWeights(): Promise<Map<string, Tensor>> {
     const names = this.weightSpecs('getWeights').map(([name]) => name);
-    return this.exclusive(() => new Map(names.map((name) => [name, this.variables.read(name)])));
+    return this.exclusive(() => this.variables.readLater(names));
   }
 
   /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
@@ -359,7 +384,7 @@ export class Sequential implements CallbackModel {
   get runner(): Runner {
     this.requireAlive();
     if (!this.variables.attached) this.attach();
-    this.currentRunner ??= new Runner(this.recipe(), this.variables);
+    this.currentRunner ??= new Runner(this.recipe(), this.variables, this.queue);
     return this.currentRunner;
   }
 
@@ -380,7 +405,7 @@ export class Sequential implements CallbackModel {
     this.requireAlive();
     this.pending++;
     try {
-      return await (this.currentRunner ? this.currentRunner.exclusive(work) : Promise.resolve().then(work));
+      return await this.queue.run(work);
     } finally {
       this.pending--;
     }

@@ -31,8 +31,8 @@ export class Variables {
     return this.session?.real ?? 'float32';
   }
 
-  /** Adds a variable with its first values. A known name with the same shape keeps what it holds. */
-  declare(name: string, shape: Shape, initial: () => TensorData): void {
+  /** Adds a variable with its first values, default zeros. A known name with the same shape keeps what it holds. */
+  declare(name: string, shape: Shape, initial?: () => TensorData): void {
     const known = this.entries.get(name);
     if (known) {
       if (!sameShape(known.shape, shape)) {
@@ -40,14 +40,14 @@ export class Variables {
       }
       return;
     }
-    const data = initial();
+    const data = initial?.();
     const entry: Entry = { shape: [...shape], data: undefined };
     this.entries.set(name, entry);
     if (this.session) {
       this.session.declare(name, 'real', shape);
-      this.session.write(name, data);
+      if (data) this.session.write(name, data);
     } else {
-      entry.data = data;
+      entry.data = data ?? new Float32Array(sizeOf(shape));
     }
   }
 
@@ -62,6 +62,16 @@ export class Variables {
       this.session ? this.session.read(name) : (entry.data as TensorData).slice(),
       entry.shape,
     );
+  }
+
+  /** Several of them by name, read off the event loop. Nothing else may use the variables meanwhile. */
+  async readLater(names: readonly string[]): Promise<Map<string, Tensor>> {
+    const read = new Map<string, Tensor>();
+    for (const name of names) {
+      const { shape } = this.entry(name);
+      read.set(name, this.session ? new Tensor(await this.session.readLater(name), shape) : this.read(name));
+    }
+    return read;
   }
 
   write(name: string, values: TensorData): void {

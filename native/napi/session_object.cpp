@@ -45,12 +45,63 @@ View viewOf(const Napi::Value& value, core::DType dtype, const char* what) {
   return view;
 }
 
+namespace {
+
+/** The second argument: an array of the variable's dtype and length. @throws naming `what` */
+View matching(const Napi::CallbackInfo& call, const engine::Variable& v, const char* what) {
+  const View view = viewOf(argument(call, 1), v.dtype, what);
+  if (view.elements != v.elements)
+    throw Napi::RangeError::New(call.Env(), std::string(what) + ": another length than the variable.");
+  return view;
+}
+
+}  // namespace
+
+/** One copy of a variable off the event loop. Holds the session and the array until the promise is settled.
+ */
+class SessionObject::Read : public RunThread::Job {
+ public:
+  Read(Napi::Env env, std::shared_ptr<SharedSession> shared, const engine::Variable& variable,
+       const Napi::Object& into, void* data)
+      : shared_(std::move(shared)), variable_(variable), into_(Napi::Persistent(into)), data_(data) {
+    if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
+  }
+
+  /** Valid in the scope that made this. */
+  Napi::Value promise(Napi::Env env) const { return {env, promise_}; }
+
+  void execute() override { status_ = shared_->session->read(variable_, data_); }
+
+  /** Raw calls, as in a run. */
+  void complete(napi_env env) override {
+    shared_->running = false;
+    freeLater(env, nullptr, std::move(shared_));
+    napi_value undefined = nullptr;
+    if (!status_.ok()) {
+      if (const napi_value error = errorValue(env, status_)) napi_reject_deferred(env, deferred_, error);
+    } else if (napi_get_undefined(env, &undefined) == napi_ok) {
+      napi_resolve_deferred(env, deferred_, undefined);
+    }
+  }
+
+ private:
+  std::shared_ptr<SharedSession> shared_;
+  // Nothing is added to a session that is running, so this stays where it is.
+  const engine::Variable& variable_;
+  Napi::ObjectReference into_;
+  void* data_;
+  napi_deferred deferred_ = nullptr;
+  napi_value promise_ = nullptr;
+  core::Status status_;
+};
+
 Napi::Function SessionObject::define(Napi::Env env) {
   return DefineClass(env, "Session",
                      {
                          InstanceMethod<&SessionObject::createVariable>("createVariable"),
                          InstanceMethod<&SessionObject::writeVariable>("writeVariable"),
                          InstanceMethod<&SessionObject::readVariable>("readVariable"),
+                         InstanceMethod<&SessionObject::readVariableLater>("readVariableLater"),
                          InstanceMethod<&SessionObject::load>("load"),
                          InstanceMethod<&SessionObject::dispose>("dispose"),
                      });
@@ -98,19 +149,28 @@ engine::Variable& SessionObject::variable(const Napi::CallbackInfo& call, const 
 /** writeVariable(index, values) */
 void SessionObject::writeVariable(const Napi::CallbackInfo& call) {
   engine::Variable& v = variable(call, "writeVariable");
-  const View view = viewOf(argument(call, 1), v.dtype, "values");
-  if (view.elements != v.elements)
-    throw Napi::RangeError::New(call.Env(), "values: another length than the variable.");
+  const View view = matching(call, v, "values");
   if (core::Status s = shared_->session->write(v, view.data); !s.ok()) throw errorOf(call.Env(), s);
 }
 
 /** readVariable(index, into) */
 void SessionObject::readVariable(const Napi::CallbackInfo& call) {
   engine::Variable& v = variable(call, "readVariable");
-  const View view = viewOf(argument(call, 1), v.dtype, "into");
-  if (view.elements != v.elements)
-    throw Napi::RangeError::New(call.Env(), "into: another length than the variable.");
+  const View view = matching(call, v, "into");
   if (core::Status s = shared_->session->read(v, view.data); !s.ok()) throw errorOf(call.Env(), s);
+}
+
+/** readVariableLater(index, into) → promise. The session is busy until then. */
+Napi::Value SessionObject::readVariableLater(const Napi::CallbackInfo& call) {
+  engine::Variable& v = variable(call, "readVariableLater");
+  const View view = matching(call, v, "into");
+  auto job = std::make_unique<Read>(call.Env(), shared_, v, call[1].As<Napi::Object>(), view.data);
+  const Napi::Value promise = job->promise(call.Env());
+  if (!shared_->thread.start(call.Env(), job.get()))
+    throw stateError(call.Env(), "readVariableLater: no thread can be had for it.");
+  (void)job.release();
+  shared_->running = true;
+  return promise;
 }
 
 /** load(words, floats, inputs, outputs, secondInputs = inputs) → Executable */

@@ -49,9 +49,12 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   ~SessionObject() override;
 
  private:
+  class Read;
+
   Napi::Value createVariable(const Napi::CallbackInfo& call);
   void writeVariable(const Napi::CallbackInfo& call);
   void readVariable(const Napi::CallbackInfo& call);
+  Napi::Value readVariableLater(const Napi::CallbackInfo& call);
   Napi::Value load(const Napi::CallbackInfo& call);
   void dispose(const Napi::CallbackInfo& call);
 

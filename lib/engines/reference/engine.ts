@@ -55,6 +55,10 @@ class ReferenceSession implements EngineSession {
     return this.variable(name).data.slice();
   }
 
+  async readLater(name: string): Promise<TensorData> {
+    return this.read(name);
+  }
+
   load(plan: Plan): Executable {
     this.mustBeIdle('load');
     return new ReferenceExecutable(plan, this);

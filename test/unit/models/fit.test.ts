@@ -371,34 +371,6 @@ describe('fit', () => {
     for (const norm of report?.steps['lstm'] ?? []) expect(norm).toBeGreaterThan(0);
   });
 
-  test('the event loop stays free: a 10 ms timer is never late by 50 ms', async () => {
-    const big = randomSequences(640, 28, 28, 2);
-    const model = sequential(
-      [
-        layers.lstm({ units: 64, returnSequences: true, inputShape: [28, 28] }),
-        layers.lstm({ units: 32 }),
-        layers.dense({ units: 3, activation: 'softmax' }),
-      ],
-      { seed: 1 },
-    );
-    model.compile(compile);
-    // What is shown is that training does not block the loop; a busy machine may still be late once, so the best of three counts.
-    const delays: number[] = [];
-    while (delays.length < 3 && !delays.some((d) => d < 50)) {
-      let late = 0;
-      let last = performance.now();
-      const timer = setInterval(() => {
-        const now = performance.now();
-        late = Math.max(late, now - last - 10);
-        last = now;
-      }, 10);
-      await model.fit(big, whichThird(big), { epochs: 4, batchSize: 64 });
-      clearInterval(timer);
-      delays.push(late);
-    }
-    expect(Math.min(...delays)).toBeLessThan(50);
-  });
-
   test('custom callbacks and early stopping work together', async () => {
     const model = smallModel().compile(compile);
     const history = await model.fit(x, y, {

@@ -15,6 +15,7 @@ interface Session {
   createVariable(...args: unknown[]): number;
   writeVariable(...args: unknown[]): void;
   readVariable(...args: unknown[]): void;
+  readVariableLater(...args: unknown[]): Promise<void>;
   load(...args: unknown[]): Executable;
   dispose(): void;
 }
@@ -246,6 +247,37 @@ describe('running', () => {
     await executable.run();
   });
 
+  test('a variable is read off the event loop; the session is busy meanwhile', async () => {
+    const { session, kernel, load } = loaded();
+    const executable = load();
+    const into = new Float32Array(960);
+    const [refused, busy] = [
+      'into: another length than the variable.',
+      'a run is in flight. Await it first.',
+    ];
+    expect(thrown(() => session.readVariableLater(kernel, new Float32Array(959)))).toBe(refused);
+    expect(thrown(() => session.readVariableLater(kernel, new Float64Array(960)))).toBe(
+      'into: expected a Float32Array.',
+    );
+    expect(thrown(() => session.readVariableLater(kernel + 1, into))).toBe('variable: no such variable.');
+    const read = session.readVariableLater(kernel, into);
+    expect(thrown(() => executable.runSync())).toBe(`ERR_STATE run: ${busy}`);
+    expect(thrown(() => session.createVariable(0, 1))).toBe(`ERR_STATE createVariable: ${busy}`);
+    expect(thrown(() => session.readVariableLater(kernel, into))).toBe(
+      `ERR_STATE readVariableLater: ${busy}`,
+    );
+    await read;
+    expect(into[8]).toBe(1);
+    const last = session.readVariableLater(kernel, into.fill(0));
+    executable.dispose();
+    session.dispose();
+    await last;
+    expect(into[8]).toBe(1);
+    expect(thrown(() => session.readVariableLater(kernel, into))).toBe(
+      'ERR_STATE readVariableLater: the session has been disposed.',
+    );
+  });
+
   test('goes to its end though everything is disposed meanwhile', async () => {
     const { session, load, y } = loaded(60_000);
     const executable = load();
@@ -263,6 +295,7 @@ describe('running', () => {
     const executable = load();
     const methods: ((this: unknown) => unknown)[] = [
       session.load,
+      session.readVariableLater,
       session.dispose,
       session.createVariable,
       executable.run,
