@@ -16,7 +16,10 @@ export interface Loss {
 }
 
 export interface CrossentropyOptions {
-  /** Predictions are logits. Not needed behind a softmax or sigmoid, where the logits are used anyway. Default false. */
+  /**
+   * Predictions are logits; metrics see their softmax or sigmoid. Not needed behind a softmax or sigmoid, where the logits are
+   * used anyway. Default false.
+   */
   fromLogits?: boolean;
   /** Share of the target that is spread over all classes. Default 0. */
   labelSmoothing?: number;

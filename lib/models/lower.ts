@@ -200,18 +200,41 @@ class Lowering implements CallContext {
         : this.copyScalar(dataLoss),
     );
 
+    const measured = this.measuredBy(loss, prediction.id, logits);
     (recipe.metrics ?? []).forEach((metric, i) => {
-      const useLogits = metric.attrs.kind === 'crossentropy' && logits !== undefined;
-      const metricAttrs = useLogits ? { ...metric.attrs, fromLogits: true } : metric.attrs;
-      const sums = builder.emit(
-        'metric',
-        [useLogits ? scored : prediction.id, target, metric.weighted ? weight : ABSENT],
-        metricAttrs,
-        `metric '${metric.name}'`,
-      );
+      const { id, attrs } = measured(metric);
+      const inputs = [id, target, metric.weighted ? weight : ABSENT];
+      const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
     });
     return terms;
+  }
+
+  /**
+   * What a metric reads: probabilities, also where the loss takes the model's output for logits, because thresholds and bins
+   * mean nothing to those. Ranks are read off the output as it is, and a cross-entropy over classes reads logits where there are
+   * any, as the loss does.
+   */
+  private measuredBy(loss: Loss, prediction: ValueId, logits: ValueId | undefined) {
+    const binary = loss.type === 'binaryCrossentropy';
+    let probabilities = loss.fromLogits ? undefined : prediction;
+    return ({ attrs }: Metric): { id: ValueId; attrs: Metric['attrs'] } => {
+      const byRank =
+        attrs.kind === 'categoricalAccuracy' ||
+        attrs.kind === 'topK' ||
+        (attrs.kind === 'confusion' && attrs.argmax);
+      if (byRank) return { id: prediction, attrs };
+      if (attrs.kind === 'crossentropy' && !binary)
+        return logits === undefined
+          ? { id: prediction, attrs }
+          : { id: logits, attrs: { ...attrs, fromLogits: true } };
+      const activation = { kind: binary ? 'sigmoid' : 'softmax', alpha: 0 } as const;
+      probabilities ??= this.builder.emit('activation', [prediction], activation, 'metrics')[0] as ValueId;
+      return {
+        id: probabilities,
+        attrs: attrs.kind === 'crossentropy' ? { ...attrs, fromLogits: false } : attrs,
+      };
+    };
   }
 
   /** One scalar as an output of its own: the loss value stays an arena value, which differentiation may start from. */

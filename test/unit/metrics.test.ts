@@ -306,6 +306,67 @@ describe.each(devices)('metrics on the %s device are what their formulas say', (
   });
 });
 
+describe.each(devices)('from logits on the %s device', (device, tolerance) => {
+  const measure = async (
+    predictions: number[][],
+    targets: number[][],
+    type: 'binaryCrossentropy' | 'categoricalCrossentropy',
+    specs: CompileOptions['metrics'],
+  ) => {
+    const options = { predictions, targets } as const;
+    const activation = type === 'binaryCrossentropy' ? 'sigmoid' : 'softmax';
+    const logits = { type, fromLogits: true };
+    const inside = await score({
+      ...options,
+      compile: { loss: logits, metrics: specs ?? [], device },
+    });
+    const behind = await score({
+      ...options,
+      activation,
+      compile: { loss: type, metrics: specs ?? [], device },
+    });
+    return [inside, behind] as const;
+  };
+
+  test('metrics see the probabilities, as behind the activation', async () => {
+    const rows = new Rows(3);
+    for (const [width, type] of [
+      [1, 'binaryCrossentropy'],
+      [C, 'binaryCrossentropy'],
+      [C, 'categoricalCrossentropy'],
+    ] as const) {
+      const predictions = rows.normal(40, width, 2);
+      const targets =
+        type === 'binaryCrossentropy' ? rows.bits(40, width) : rows.labels(40, C).map((c) => oneHot(c, C));
+      const specs = [
+        'accuracy',
+        'categoricalAccuracy',
+        'mse',
+        'r2',
+        { type: 'binaryAccuracy', threshold: 0.25 },
+        { type: 'precision', thresholds: [0.2, 0.5] },
+        'recall',
+        'auc',
+        { type: 'f1', average: 'macro' },
+        ...(width === 1 ? [] : ['perplexity', 'topK']),
+      ];
+      const [inside, behind] = await measure(predictions, targets, type, specs);
+      expect(Object.keys(inside)).toEqual(Object.keys(behind));
+      for (const [name, value] of Object.entries(behind)) expectNear(inside[name], value, 10 * tolerance);
+    }
+  });
+
+  test('a threshold of a half lies at logit 0', async () => {
+    const [inside] = await measure(
+      [[0.25], [0.4], [-3], [-0.1]],
+      [[1], [1], [0], [1]],
+      'binaryCrossentropy',
+      ['accuracy', 'recall', 'auc'],
+    );
+    expect(inside).toMatchObject({ accuracy: 0.75, recall: 2 / 3, auc: 1 });
+  });
+});
+
 test('top-k counts a true class as found when fewer than k lie strictly above it', async () => {
   const predictions = [
     [0.25, 0.25, 0.25, 0.25],
