@@ -61,13 +61,18 @@ export function readCompileOptions(options: CompileOptions): Compiled {
   }
   return {
     loss: resolveLoss(known.loss, 'compile: loss'),
-    optimizer: resolveOptimizer(known.optimizer ?? 'rmsprop'),
+    optimizer: ownCopy(resolveOptimizer(known.optimizer ?? 'rmsprop')),
     metricSpecs: list('metrics'),
     weightedMetricSpecs: list('weightedMetrics'),
     device,
     threads,
     precision,
   };
+}
+
+/** So that callbacks of one model never change the rate of another that was given the same optimizer. */
+function ownCopy(optimizer: Optimizer): Optimizer {
+  return Object.assign(Object.create(Object.getPrototypeOf(optimizer)), optimizer);
 }
 
 /** Metrics for a model with `classes` outputs, the weighted ones last, their names made unique. */

@@ -3,6 +3,7 @@ import type { CallbackModel } from '../callbacks/callback';
 import { readConfig } from '../config';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
+import type { SessionOptions } from '../engines/engine';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import { checkInputShape, type Layer, type SymbolicShape, type WeightSpec } from '../layers/layer';
 import { seedOption } from '../layers/options';
@@ -63,9 +64,9 @@ export class Sequential implements CallbackModel {
   private currentRunner: Runner | undefined;
   private readonly queue = new Queue();
   private busy: string | undefined;
+  /** Calls under way other than those that make it busy: several may be. */
+  private readonly inFlight = new Set<{ readonly what: string }>();
   private disposed = false;
-  /** Reads and writes of the variables that wait for their turn. */
-  private pending = 0;
 
   /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
   constructor(
@@ -167,7 +168,7 @@ export class Sequential implements CallbackModel {
     };
     this.output = this.grow(this.stack, input);
     this.input = input;
-    if (this.compiled) this.settleMetrics();
+    if (this.compiled) this.metrics = this.metricsOf(this.compiled);
     return this;
   }
 
@@ -182,30 +183,30 @@ export class Sequential implements CallbackModel {
   /** Sets loss, optimizer, metrics and the device. Weights are kept; optimizer state and recurrent states start anew. */
   compile(options: CompileOptions): this {
     this.requireAlive();
-    if (this.busy) this.refuseBusy('compile');
+    if (this.busy || this.inFlight.size > 0) this.refuseBusy('compile');
+    // All that may be refused comes first: a compile that fails changes nothing.
     const compiled = readCompileOptions(options);
+    const metrics = this.built ? this.metricsOf(compiled) : [];
+    const attaching = this.variables.attached || compiled.device !== undefined;
+    const engine = attaching ? createEngine(compiled.device) : undefined;
     this.currentRunner?.dispose();
     this.currentRunner = undefined;
     const own = (name: string) => !name.includes(slotName('', '')) && !name.includes(stateName('', ''));
-    this.variables.keep(own);
+    if (engine) this.variables.moveTo(engine, sessionOptions(compiled), own);
+    else this.variables.keep(own);
     this.compiled = compiled;
+    this.metrics = metrics;
     this.step = 0;
-    if (this.variables.attached || compiled.device !== undefined) this.attach();
-    if (this.built) this.settleMetrics();
     return this;
   }
 
-  private settleMetrics(): void {
+  private metricsOf(compiled: Compiled): Metric[] {
     const shape = (this.output as SymbolicShape).shape;
-    this.metrics = readMetrics(this.compiled as Compiled, shape[shape.length - 1] ?? 1);
+    return readMetrics(compiled, shape[shape.length - 1] ?? 1);
   }
 
   private attach(): void {
-    const { device, threads, precision } = this.compiled ?? {};
-    this.variables.moveTo(createEngine(device), {
-      ...(threads === undefined ? {} : { threads }),
-      ...(precision === undefined ? {} : { precision }),
-    });
+    this.variables.moveTo(createEngine(this.compiled?.device), sessionOptions(this.compiled));
   }
 
   get optimizer() {
@@ -251,12 +252,12 @@ export class Sequential implements CallbackModel {
     options?: EvaluateOptions,
   ): Promise<Scores> {
     const [data, read] = dataAndOptions('evaluate', x, y, options);
-    return evaluate(this, await this.inSlices(data), read);
+    return this.during('evaluate', async () => evaluate(this, await this.inSlices(data), read));
   }
 
   /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
   async predict(x: TensorLike | BatchGenerator, options: PredictOptions = {}): Promise<Tensor> {
-    return predict(this, await readInSlices(x, this.inputType), options);
+    return this.during('predict', async () => predict(this, await readInSlices(x, this.inputType), options));
   }
 
   private get inputType(): 'float32' | 'int32' {
@@ -279,7 +280,7 @@ export class Sequential implements CallbackModel {
     y: TensorLike,
     options: ExampleOptions = {},
   ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
-    return computeGradients(this, x, y, options);
+    return this.during('computeGradients', () => computeGradients(this, x, y, options));
   }
 
   /** All weights by `layer/weight`, copied. */
@@ -357,7 +358,7 @@ export class Sequential implements CallbackModel {
       this.currentRunner = undefined;
       this.variables.dispose();
     };
-    if (this.pending > 0) void this.exclusive(free);
+    if (this.inFlight.size > 0) void this.queue.run(free);
     else free();
     this.disposed = true;
   }
@@ -403,12 +404,7 @@ export class Sequential implements CallbackModel {
   /** @internal Runs `work` when no plan is running. */
   async exclusive<R>(work: () => R | Promise<R>): Promise<R> {
     this.requireAlive();
-    this.pending++;
-    try {
-      return await this.queue.run(work);
-    } finally {
-      this.pending--;
-    }
+    return this.during('a call that reads or writes its arrays', () => this.queue.run(work));
   }
 
   private requireAlive(): void {
@@ -454,12 +450,31 @@ export class Sequential implements CallbackModel {
     }
   }
 
+  /** Notes that a call is under way. */
+  private async during<R>(what: string, work: () => Promise<R>): Promise<R> {
+    const call = { what };
+    this.inFlight.add(call);
+    try {
+      return await work();
+    } finally {
+      this.inFlight.delete(call);
+    }
+  }
+
   private refuseBusy(what: string): never {
+    const [call] = this.inFlight;
     throw new DeepRnnError(
       'ERR_STATE',
-      `${what}: model '${this.name}' is in ${this.busy}. Wait for its promise first.`,
+      `${what}: model '${this.name}' is in ${this.busy ?? call?.what}. Wait for its promise first.`,
     );
   }
+}
+
+function sessionOptions({ threads, precision }: Partial<Compiled> = {}): SessionOptions {
+  return {
+    ...(threads === undefined ? {} : { threads }),
+    ...(precision === undefined ? {} : { precision }),
+  };
 }
 
 /** What `getConfig` gives. */

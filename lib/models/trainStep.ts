@@ -60,7 +60,9 @@ export async function computeGradients(
 ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
   const caller = 'computeGradients';
   const options = readExampleOptions(given, caller);
-  const batch = wholeBatch(readExamples(model.contract(caller, x), x, y, options));
+  const contract = model.contract(caller, x);
+  const batch = wholeBatch(readExamples(contract, x, y, options));
+  checkFixedBatch(contract, batch.indices.length);
   const prepare = (loaded: LoadedPlan) => setInput(loaded, 'step', [model.step]);
   return model.runner.run(batch, { caller, mode: 'gradients', prepare }, ({ executable, plan }) => {
     const prefix = gradientOutput('');

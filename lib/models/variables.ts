@@ -83,11 +83,12 @@ export class Variables {
     else entry.data = values.slice();
   }
 
-  /** Moves everything to a session of `engine`. */
-  moveTo(engine: Engine, options: SessionOptions): void {
+  /** Moves to a session of `engine` what `wanted` names, and drops the rest. */
+  moveTo(engine: Engine, options: SessionOptions, wanted: (name: string) => boolean = () => true): void {
     const next = engine.createSession(options);
     try {
       for (const [name, { shape, data }] of this.entries) {
+        if (!wanted(name)) continue;
         next.declare(name, 'real', shape);
         next.write(name, this.session ? this.session.read(name) : (data as TensorData));
       }
@@ -96,6 +97,7 @@ export class Variables {
       next.dispose();
       throw error;
     }
+    this.keep(wanted);
     for (const entry of this.entries.values()) entry.data = undefined;
     this.session?.dispose();
     this.session = next;

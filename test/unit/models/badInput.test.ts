@@ -254,6 +254,47 @@ describe('bad models', () => {
     );
   });
 
+  test('compile while another call is under way, which changes nothing', async () => {
+    const model = compiled();
+    const { optimizer, metrics } = model;
+    const other = { loss: 'categoricalCrossentropy', optimizer: 'sgd', metrics: [] } as const;
+    const targets = y.rows(0, 20);
+    for (const [name, call] of [
+      ['predict', () => model.predict(x)],
+      ['evaluate', () => model.evaluate(x, targets, { batchSize: 3 })],
+      ['computeGradients', () => model.computeGradients(x, targets)],
+      ['a call that reads or writes its arrays', () => model.getWeights()],
+      ['fit', () => model.fit(x, targets)],
+    ] as const) {
+      const running = call();
+      expect(await message(() => model.compile(other))).toBe(
+        `compile: model 'sequential' is in ${name}. Wait for its promise first.`,
+      );
+      await running;
+      expect(model.optimizer).toBe(optimizer);
+    }
+    const step = model.step;
+    await message(() => model.compile({ ...other, metrics: ['acuracy'] }));
+    await message(() => model.compile({ ...other, device: 'tpu' }));
+    await message(() => model.compile({ ...other, device: 'cpu', precision: 'bf16' }));
+    expect(model.optimizer).toBe(optimizer);
+    expect(model.metrics).toBe(metrics);
+    expect(model.step).toBe(step);
+    expect(Object.keys(await model.evaluate(x, targets))).toEqual(['loss', 'accuracy']);
+    expect(model.compile(other).optimizer.type).toBe('sgd');
+  });
+
+  test('gradients of another batch than a stateful model carries', async () => {
+    const model = sequential([
+      layers.gru({ units: 3, stateful: true, batchInputShape: [4, 6, 4] }),
+      layers.dense({ units: 3, activation: 'softmax' }),
+    ]).compile({ loss: 'sparseCategoricalCrossentropy' });
+    await model.trainOnBatch(x.rows(0, 4), y.rows(0, 4));
+    expect(await message(() => model.computeGradients(x.rows(0, 5), y.rows(0, 5)))).toBe(
+      'computeGradients: x: expected batches of exactly 4 examples (a stateful model), got 5. Set batchSize and drop or pad the rest.',
+    );
+  });
+
   test('more threads than there can be', async () => {
     expect(await message(() => smallModel().compile({ loss: 'mse', threads: 2000 }))).toBe(
       'compile: threads: expected an integer from 1 to 1024, got 2000.',

@@ -1,19 +1,41 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { callbacks, layers, type Sequential, sequential, tensor } from '../../../lib';
 import type { Executable } from '../../../lib/engines/engine';
 import { randomSequences, whichThird } from './data';
 
 const compile = { loss: 'sparseCategoricalCrossentropy', optimizer: 'adam', metrics: ['accuracy'] } as const;
 
+/** A thread with nothing to do whose 10 ms timer tells how late the machine itself is; `[microseconds]`. */
+const idle = new Int32Array(new SharedArrayBuffer(4));
+const watcher = new Worker(
+  `
+  const { workerData } = require('node:worker_threads');
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    const late = Math.round(1000 * (now - last - 10));
+    last = now;
+    if (late > Atomics.load(workerData, 0)) Atomics.store(workerData, 0, late);
+  }, 10);
+  `,
+  { eval: true, workerData: idle },
+);
+// Where no test of this file is wanted, nothing is called afterwards either.
+watcher.unref();
+afterAll(() => watcher.terminate());
+
 /**
- * By how much a 10 ms timer is late at worst while `work` runs. What is shown is that the library does not block the loop; a
- * busy machine may still be late once, so the best of three counts.
+ * By how much a 10 ms timer is late at worst while `work` runs, beyond what the same timer is in an idle thread. What is shown
+ * is that the library does not block the loop; a busy machine may still hold up the one thread and not the other, so the best
+ * of three runs counts.
  */
 async function worstDelay(work: () => Promise<unknown>): Promise<number> {
   let best = Number.POSITIVE_INFINITY;
   for (let run = 0; run < 3 && best >= 50; run++) {
+    Atomics.store(idle, 0, 0);
     let late = 0;
     let last = performance.now();
     const timer = setInterval(() => {
@@ -24,7 +46,7 @@ async function worstDelay(work: () => Promise<unknown>): Promise<number> {
     await work();
     await new Promise((resolve) => setTimeout(resolve, 20));
     clearInterval(timer);
-    best = Math.min(best, late);
+    best = Math.min(best, late - Atomics.load(idle, 0) / 1000);
   }
   return best;
 }

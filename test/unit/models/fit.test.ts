@@ -7,6 +7,7 @@ import {
   DeepRnnError,
   type GradientReport,
   layers,
+  optimizers,
   sequential,
   type Tensor,
   tensor,
@@ -369,6 +370,21 @@ describe('fit', () => {
     expect(report?.steps['gru']).toHaveLength(6);
     // Every step's gradient is there, and the last is what the dense layer sends down.
     for (const norm of report?.steps['lstm'] ?? []) expect(norm).toBeGreaterThan(0);
+  });
+
+  test('models that were given one optimizer object keep a learning rate each', async () => {
+    const optimizer = optimizers.nadam({ learningRate: 0.01, globalClipNorm: 1 });
+    const [a, b] = [smallModel(), smallModel()].map((model) => model.compile({ ...compile, optimizer }));
+    const lower = callbacks.learningRateScheduler(() => 1e-3);
+    await a?.fit(x, y, { callbacks: [lower] });
+    expect(a?.learningRate).toBe(1e-3);
+    expect(b?.learningRate).toBe(0.01);
+    expect(b?.optimizer.getConfig()).toEqual(optimizer.getConfig());
+    const [alone] = [smallModel().compile({ ...compile, optimizer: optimizer.getConfig() as never })];
+    await Promise.all([b?.fit(x, y), alone?.fit(x, y)]);
+    expect(bits((await b?.getWeights()) as Map<string, Tensor>)).toEqual(
+      bits((await alone?.getWeights()) as Map<string, Tensor>),
+    );
   });
 
   test('custom callbacks and early stopping work together', async () => {

@@ -56,6 +56,18 @@ describe('a disposed model', () => {
   });
 });
 
+test('reads of a model that never ran wait for each other, and runs for them', async () => {
+  for (const device of ['cpu', undefined]) {
+    const loss = 'sparseCategoricalCrossentropy';
+    const model = smallModel(2).compile({ loss, ...(device === undefined ? {} : { device }) });
+    const saving = model.save(file);
+    const [first, second] = await Promise.all([model.getWeights(), model.getWeights(), model.predict(x)]);
+    await saving;
+    expect(second).toEqual(first);
+    expect(await (await loadModel(file)).getWeights()).toEqual(first);
+  }
+});
+
 describe('a model that could not be built stays buildable', () => {
   const lazy = () =>
     sequential([layers.lstm({ units: 2 }), layers.dense({ units: 1 })]).compile({ loss: 'mse' });
