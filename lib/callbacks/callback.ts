@@ -48,6 +48,8 @@ export interface TrainingParams {
   readonly batchSize: number | null;
   /** Names of the metrics in the logs, `loss` first. */
   readonly metrics: readonly string[];
+  /** Those of them of which more is better. */
+  readonly largerIsBetter: readonly string[];
   readonly validation: boolean;
 }
 

@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import type { Callback, CallbackModel, Logs, WeightValues } from './callback';
+import type { Callback, CallbackModel, Logs, TrainingParams, WeightValues } from './callback';
 import { epochs, Monitor, type MonitorOptions } from './monitor';
 
 export interface EarlyStoppingOptions extends MonitorOptions {
@@ -52,8 +52,9 @@ class EarlyStopping implements Callback {
     this.restore = o.restoreBestWeights ?? false;
   }
 
-  onTrainBegin(model: CallbackModel): void {
+  onTrainBegin(model: CallbackModel, params: TrainingParams): void {
     this.model = model;
+    this.monitor.begin(params);
     this.wait = 0;
     this.best = undefined;
     this.bestWeights = undefined;

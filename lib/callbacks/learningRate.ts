@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import type { Callback, CallbackModel, Logs } from './callback';
+import type { Callback, CallbackModel, Logs, TrainingParams } from './callback';
 import { epochs, Monitor, type MonitorOptions } from './monitor';
 
 export interface ReduceLROnPlateauOptions extends MonitorOptions {
@@ -43,8 +43,9 @@ class ReduceLROnPlateau implements Callback {
     if (!(this.minLR >= 0)) refuse('ERR_VALUE', `${PLATEAU}: minLR`, 'a number, 0 or more', o.minLR);
   }
 
-  onTrainBegin(model: CallbackModel): void {
+  onTrainBegin(model: CallbackModel, params: TrainingParams): void {
     this.model = model;
+    this.monitor.begin(params);
     this.best = undefined;
     this.wait = 0;
     this.cooling = 0;

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { readConfig } from '../config';
 import { refuse } from '../errors';
-import type { Callback, CallbackModel, Logs } from './callback';
+import type { Callback, CallbackModel, Logs, TrainingParams } from './callback';
 import { Monitor, type MonitorOptions } from './monitor';
 import { checkTemplate, fillIn } from './pathTemplate';
 
@@ -59,8 +59,9 @@ class ModelCheckpoint implements Callback {
     this.stateKey = `modelCheckpoint ${o.path}`;
   }
 
-  onTrainBegin(model: CallbackModel): void {
+  onTrainBegin(model: CallbackModel, params: TrainingParams): void {
     this.model = model;
+    this.monitor.begin(params);
     this.best = undefined;
     this.batches = 0;
     this.written = [];

@@ -1,21 +1,23 @@
 import { DeepRnnError, quoted, refuse } from '../errors';
-import type { Logs } from './callback';
+import type { Logs, TrainingParams } from './callback';
 
 export interface MonitorOptions {
   /** A name in the logs. Default `'val_loss'`. */
   monitor?: string;
-  /** Whether smaller or larger is better; `'auto'` (default) goes by the name. */
+  /** Whether smaller or larger is better; `'auto'` (default): as of the metric, or by the name where it is none. */
   mode?: 'auto' | 'min' | 'max';
   /** Less of a change than this is none. Default 0. */
   minDelta?: number;
 }
 
+/** Names that callbacks of the user's own put into the logs. */
 const largerIsBetter = /acc|auc|precision|recall|f1|r2|topk/i;
 
 /** Watches one number of the logs. */
 export class Monitor {
   readonly name: string;
-  private readonly sign: 1 | -1;
+  private readonly mode: 'auto' | 'min' | 'max';
+  private sign: 1 | -1;
   private readonly minDelta: number;
 
   constructor(subject: string, { monitor = 'val_loss', mode = 'auto', minDelta = 0 }: MonitorOptions) {
@@ -26,8 +28,15 @@ export class Monitor {
     if (typeof minDelta !== 'number' || !Number.isFinite(minDelta))
       refuse('ERR_VALUE', `${subject}: minDelta`, 'a finite number', minDelta);
     this.name = monitor;
+    this.mode = mode;
     this.sign = mode === 'max' || (mode === 'auto' && largerIsBetter.test(monitor)) ? -1 : 1;
     this.minDelta = Math.abs(minDelta);
+  }
+
+  /** Called as training begins, when the metrics are known. */
+  begin({ metrics, largerIsBetter: larger }: TrainingParams): void {
+    const metric = this.name.replace(/^val_/, '');
+    if (this.mode === 'auto' && metrics.includes(metric)) this.sign = larger.includes(metric) ? -1 : 1;
   }
 
   /** @throws ERR_VALUE when the logs do not have it */

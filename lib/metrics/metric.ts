@@ -26,6 +26,11 @@ export interface Metric {
   getConfig(): Record<string, unknown>;
 }
 
+/** Whether a model is the better the larger the metric is: true of shares and R², not of errors. */
+export function largerIsBetter({ attrs: { kind } }: Metric): boolean {
+  return kind !== 'squaredError' && kind !== 'absoluteError' && kind !== 'crossentropy';
+}
+
 /** What a metric has to know of the model. */
 export interface MetricContext {
   readonly loss: { readonly type: string; readonly sparse: boolean; readonly fromLogits: boolean };

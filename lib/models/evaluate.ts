@@ -60,6 +60,16 @@ export function dataAndOptions<Options extends object>(
   return [{ generator: x }, options ?? (y as Options | undefined) ?? ({} as Options)];
 }
 
+/** What a pass of at most `limit` batches will take; null where that is not known. */
+export function expectedSteps(
+  examples: number | undefined,
+  batchSize: number,
+  limit: number | undefined,
+): number | null {
+  if (examples === undefined) return limit ?? null;
+  return Math.min(Math.ceil(examples / batchSize), limit ?? Number.POSITIVE_INFINITY);
+}
+
 /** One pass over data in order, at most `steps` batches. */
 export async function* passOver(
   contract: DataContract,
@@ -102,7 +112,7 @@ export async function evaluate(model: Sequential, data: Data, given: EvaluateOpt
   const keeper = new ScoreKeeper(model.metrics);
   const callbacks = readCallbacks('evaluate', options.callbacks);
   const examples = 'x' in data && data.x instanceof Tensor ? data.x.shape[0] : undefined;
-  const steps = options.steps ?? (examples === undefined ? null : Math.ceil(examples / batchSize));
+  const steps = expectedSteps(examples, batchSize, options.steps);
   for (const callback of callbacks) await callback.onEvaluateBegin?.(steps);
   let index = 0;
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {

@@ -2,6 +2,7 @@ import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
+import { largerIsBetter } from '../metrics/metric';
 import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -16,7 +17,7 @@ import {
   splitValidation,
 } from './batches';
 import { positiveInteger, throwIfAborted } from './callOptions';
-import type { Data } from './evaluate';
+import { type Data, expectedSteps } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs } from './generated';
 import { carriedNorms, gradientReport } from './gradientReport';
@@ -194,6 +195,7 @@ class Fit {
         stepsPerEpoch: this.stepsPerEpoch,
         batchSize: this.examples ? this.batchSize : null,
         metrics: ['loss', ...model.metrics.map((m) => m.name)],
+        largerIsBetter: model.metrics.filter(largerIsBetter).map((m) => m.name),
         validation: this.validation !== undefined,
       };
       for (const c of callbacks) await c.onTrainBegin?.(model, params);
@@ -342,10 +344,11 @@ class Fit {
     const batches = this.validationBatches(contract);
     const keeper = new ScoreKeeper(model.metrics);
     const limit = options.validationSteps ?? Number.POSITIVE_INFINITY;
-    const steps =
-      'generator' in data
-        ? (options.validationSteps ?? null)
-        : Math.ceil(((data as Examples).x.shape[0] as number) / size);
+    const steps = expectedSteps(
+      'generator' in data ? undefined : (data as Examples).x.shape[0],
+      size,
+      options.validationSteps,
+    );
     for (const c of callbacks) await c.onEvaluateBegin?.(steps);
     let index = 0;
     for await (const batch of batches) {

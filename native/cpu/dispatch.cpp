@@ -66,7 +66,7 @@ core::Status chooseKernels(const char* wanted, const KernelTable** kernels) {
     usable += usable.empty() ? e->name : std::string(", ") + e->name;
   }
   return core::Status::error(
-      core::Code::state, std::string("DEEPRNN_ISA: expected one of ") + usable + ", got '" + wanted + "'.");
+      core::Code::device, std::string("DEEPRNN_ISA: expected one of ") + usable + ", got '" + wanted + "'.");
 }
 
 }  // namespace deeprnn::cpu

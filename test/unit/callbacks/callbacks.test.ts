@@ -50,6 +50,21 @@ describe('earlyStopping', () => {
     ).toBe(2);
   });
 
+  test("'auto' goes by the metric, whatever it is called", async () => {
+    const rising = [1, 2, 3].map((v) => ({ loss: 1, val_explained: v, val_accident: v }));
+    const stops = async (monitor: string, options: object = {}) => {
+      const callback = callbacks.earlyStopping({ monitor, patience: 1, ...options });
+      const model = new FakeModel();
+      const metrics = ['loss', 'explained', 'accident'];
+      await callback.onTrainBegin?.(model, { ...params, metrics, largerIsBetter: ['explained'] });
+      return goOn(callback, model, rising, 0);
+    };
+    expect(await stops('val_explained')).toBe(3);
+    expect(await stops('val_accident')).toBe(2);
+    expect(await stops('val_explained', { mode: 'min' })).toBe(2);
+    expect(await stops('val_accident', { mode: 'max' })).toBe(3);
+  });
+
   test('baseline: improvement that does not reach it does not reset the wait', async () => {
     const epochs = losses(5, 4, 4.5, 4.4, 4.3);
     expect(await drive(callbacks.earlyStopping({ patience: 3, baseline: 1 }), new FakeModel(), epochs)).toBe(

@@ -35,6 +35,7 @@ export const params: TrainingParams = {
   stepsPerEpoch: 4,
   batchSize: 8,
   metrics: ['loss'],
+  largerIsBetter: [],
   validation: true,
 };
 

@@ -295,6 +295,42 @@ describe('bad models', () => {
     );
   });
 
+  test.each([
+    ['fit: shuffle', { shuffle: 'false' }, 'true or false', "'false'"],
+    ['fit: seed', { seed: -1 }, 'an integer from 0 to 2^53-1', '-1'],
+    ['fit: validationSteps', { validationSteps: 0 }, 'a positive integer', '0'],
+    ['fit: validationSteps', { validationSteps: 'a' }, 'a positive integer', "'a'"],
+    ['fit: validationBatchSize', { validationBatchSize: 0 }, 'a positive integer', '0'],
+    ['evaluate: steps', { steps: 0 }, 'a positive integer', '0'],
+    ['predict: steps', { steps: -1 }, 'a positive integer', '-1'],
+  ])('%s %j', async (subject, options, wanted, got) => {
+    const calls: Record<string, () => unknown> = {
+      fit: () => compiled().fit(x, y, options as never),
+      evaluate: () => compiled().evaluate(x, y, options as never),
+      predict: () => compiled().predict(x, options as never),
+    };
+    const call = calls[subject.split(':')[0] as string] as () => unknown;
+    expect(await message(call)).toBe(`${subject}: expected ${wanted}, got ${got}.`);
+  });
+
+  test('a limit of batches holds for data in memory, and callbacks are told of it', async () => {
+    const told: (number | null)[] = [];
+    const asking = { onEvaluateBegin: (steps: number | null) => void told.push(steps) };
+    const model = compiled();
+    const options = { batchSize: 3, steps: 2 };
+    expect((await model.predict(x, options)).shape).toEqual([6, 3]);
+    const part = await model.evaluate(x, y, { ...options, callbacks: [asking] });
+    expect(part).toEqual(await model.evaluate(x.rows(0, 6), y.rows(0, 6), { batchSize: 3 }));
+    await model.fit(x, y, {
+      validationData: [x, y],
+      validationBatchSize: 4,
+      validationSteps: 3,
+      callbacks: [asking],
+    });
+    await model.evaluate(x, y, { batchSize: 3, callbacks: [asking] });
+    expect(told).toEqual([2, 3, 7]);
+  });
+
   test('more threads than there can be', async () => {
     expect(await message(() => smallModel().compile({ loss: 'mse', threads: 2000 }))).toBe(
       'compile: threads: expected an integer from 1 to 1024, got 2000.',

@@ -387,6 +387,22 @@ describe('fit', () => {
     );
   });
 
+  test('callbacks are told which metrics are the better the larger they are', async () => {
+    const model = sequential([layers.dense({ units: 2, inputShape: [3] })]).compile({
+      loss: 'mse',
+      metrics: [{ type: 'r2', name: 'explained' }, 'mae', { type: 'mse', name: 'accident' }, 'accuracy'],
+      weightedMetrics: ['accuracy'],
+    });
+    let told: readonly string[] = [];
+    const asking: Callback = {
+      onTrainBegin: (_, { largerIsBetter }) => {
+        told = largerIsBetter;
+      },
+    };
+    await model.fit([[1, 2, 3]], [[1, 2]], { callbacks: [asking] });
+    expect(told).toEqual(['explained', 'accuracy', 'weighted_accuracy']);
+  });
+
   test('custom callbacks and early stopping work together', async () => {
     const model = smallModel().compile(compile);
     const history = await model.fit(x, y, {

@@ -329,7 +329,12 @@ function longPlan(): Plan {
 }
 
 /** Runs a script in a process of its own, which a crash would end with a signal. */
-function inProcess(script: string, flags: string[] = [], plan = densePlan(20_000)): string {
+function inProcess(
+  script: string,
+  flags: string[] = [],
+  plan = densePlan(20_000),
+  env: Record<string, string> = {},
+): string {
   const { words, floats } = encodePlan(plan, 4, () => 0);
   const prelude = `
     const { Worker, isMainThread, parentPort } = require('node:worker_threads');
@@ -348,10 +353,18 @@ function inProcess(script: string, flags: string[] = [], plan = densePlan(20_000
     [...flags, '-e', prelude + script.replaceAll('PRELUDE', JSON.stringify(prelude))],
     {
       encoding: 'utf8',
+      env: { ...process.env, ...env },
       timeout: 120_000,
     },
   );
 }
+
+test('an instruction set that is none is a matter of the device', () => {
+  const out = inProcess('try { loaded(); } catch (e) { console.log(e.code, e.message); }', [], undefined, {
+    DEEPRNN_ISA: 'sse9',
+  });
+  expect(out.trim()).toMatch(/^ERR_DEVICE DEEPRNN_ISA: expected one of .*(baseline|neon), got 'sse9'\.$/);
+});
 
 describe('threads and the garbage collector', () => {
   test('runs take no thread from what Node does off the event loop: files are read while six models run', () => {
