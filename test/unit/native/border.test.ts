@@ -321,7 +321,7 @@ describe('running', () => {
 /** Many products, one after another: a run that takes long with little memory. */
 function longPlan(): Plan {
   const builder = new PlanBuilder('long');
-  let x = builder.input('x', 'real', [2000, 24]);
+  let x = builder.input('x', 'real', [8000, 24]);
   const kernel = builder.variable('kernel', 'real', [24, 24]);
   for (let i = 0; i < 400; i++) x = builder.emit('dense', [x, kernel, -1], {}, 'dense')[0] as number;
   builder.output('y', x);
@@ -376,7 +376,7 @@ describe('threads and the garbage collector', () => {
         for (let i = 0; i < 6; i++) {
           const session = new addon.Session({ threads: 1 });
           session.createVariable(0, 24 * 24);
-          const [x, y] = [new Float32Array(2000 * 24), new Float32Array(2000 * 24)];
+          const [x, y] = [new Float32Array(8000 * 24), new Float32Array(8000 * 24)];
           runs.push(session.load(words, floats, [x], [y]).run().then(() => ended.push('run')));
         }
         await require('node:fs/promises').stat('.').then(() => ended.push('file'));
