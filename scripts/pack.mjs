@@ -1,5 +1,5 @@
-// Makes the publishable tarballs in release/: the main package, and the prebuilt platform package of this machine. Both
-// install without running a script. Usage: node scripts/pack.mjs (after `npm install`)
+// Makes the publishable tarballs in release/: the main package, the prebuilt platform package of this machine, and that of the CUDA
+// engine where it has been built. All install without running a script. Usage: node scripts/pack.mjs (after `npm install`)
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -50,22 +50,32 @@ pack(
   { ...published, optionalDependencies: Object.fromEntries(prebuilt) },
   [...manifest.files, ...alwaysPublished].map((name) => [name, name]),
 );
-pack(
-  {
-    name: `@deeprnn/${platform}`,
-    version: manifest.version,
-    description: `The native CPU engine of deeprnn for ${platform}`,
-    license: manifest.license,
-    author: manifest.author,
-    os: [process.platform],
-    cpu: [process.arch],
-    ...(process.platform === 'linux' && { libc: ['glibc'] }),
-    engines: manifest.engines,
-    main: 'deeprnn-cpu.node',
-    files: ['deeprnn-cpu.node'],
-  },
-  [
-    ['LICENSE', 'LICENSE'],
-    ['build/Release/deeprnn-cpu.node', 'deeprnn-cpu.node'],
-  ],
-);
+
+/** The package of one engine's addon for this platform. */
+function packEngine(name, engine, addon, folder) {
+  pack(
+    {
+      name: `@deeprnn/${name}`,
+      version: manifest.version,
+      description: `The native ${engine} engine of deeprnn for ${platform}`,
+      license: manifest.license,
+      author: manifest.author,
+      os: [process.platform],
+      cpu: [process.arch],
+      ...(process.platform === 'linux' && { libc: ['glibc'] }),
+      engines: manifest.engines,
+      main: addon,
+      files: [addon],
+    },
+    [
+      ['LICENSE', 'LICENSE'],
+      [path.join(folder, addon), addon],
+    ],
+  );
+}
+
+packEngine(platform, 'CPU', 'deeprnn-cpu.node', 'build/Release');
+// Installed by those who have a GPU, and by nobody else: it is ten times as large.
+if (existsSync(path.join(root, 'build/cuda/Release/deeprnn-cuda.node')))
+  packEngine(`${platform}-cuda`, 'CUDA', 'deeprnn-cuda.node', 'build/cuda/Release');
+else console.log('no CUDA engine in build/cuda/Release: npm run build:cuda makes it');

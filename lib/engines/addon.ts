@@ -12,12 +12,14 @@ const remedies: Record<AddonKind, string> = {
   cpu:
     "Build it with 'npx deeprnn-build' (needs a C++17 compiler and CMake 3.20 or later, or Python 3 and make). " +
     "Without it, device 'reference' still works.",
-  cuda: "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
+  cuda:
+    "Build it with 'npx deeprnn-build --cuda' (needs a CUDA toolkit 12 or later, a C++17 compiler and CMake 3.20 or later). " +
+    "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
 };
 
 /**
- * Loads a native addon from the first of: the prebuilt platform package `@deeprnn/<platform>-<arch>`, then `build/Release`
- * and `build/Debug` of this package. Where the environment variable DEEPRNN_ADDON_DIR names a folder, only that folder
+ * Loads a native addon from the first of: the prebuilt platform package, `@deeprnn/<platform>-<arch>` (`…-cuda`), then
+ * `build/Release` and `build/Debug` (`build/cuda/Release`) of this package. Where the environment variable DEEPRNN_ADDON_DIR names a folder, only that folder
  * counts, so that a test of one build never silently runs another.
  *
  * @param root the folder of this package, which holds `build/`
@@ -26,7 +28,7 @@ export function loadAddon(kind: AddonKind, root = resolve(__dirname, '../..')): 
   const file = `deeprnn-${kind}.node`;
   const platform = `${process.platform}-${process.arch}`;
   const tried: string[] = [];
-  for (const place of placesToLook(platform, root)) {
+  for (const place of placesToLook(kind, platform, root)) {
     if ('missing' in place) {
       tried.push(place.missing);
       continue;
@@ -52,9 +54,11 @@ export function loadAddon(kind: AddonKind, root = resolve(__dirname, '../..')): 
 
 type Place = { readonly folder: string } | { readonly missing: string };
 
-function placesToLook(platform: string, root: string): Place[] {
+function placesToLook(kind: AddonKind, platform: string, root: string): Place[] {
   const chosen = process.env['DEEPRNN_ADDON_DIR'];
   if (chosen) return [{ folder: resolve(chosen) }];
+  if (kind === 'cuda')
+    return [platformPackage(`@deeprnn/${platform}-cuda`), { folder: join(root, 'build', 'cuda', 'Release') }];
   return [
     platformPackage(`@deeprnn/${platform}`),
     { folder: join(root, 'build', 'Release') },

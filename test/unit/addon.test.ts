@@ -66,9 +66,19 @@ describe('loadAddon', () => {
       reason: [
         `native addon deeprnn-cuda.node for ${platform} could not be loaded. Tried:`,
         `  ${join(folder, 'deeprnn-cuda.node')}: no such file`,
-        "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
+        "Build it with 'npx deeprnn-build --cuda' (needs a CUDA toolkit 12 or later, a C++17 compiler and CMake 3.20 or later). " +
+          "Device 'reference' still works, and 'cpu' where its own addon can be loaded.",
       ].join('\n'),
     });
+  });
+
+  test('the CUDA addon is looked for in a package and a build folder of its own', () => {
+    delete process.env.DEEPRNN_ADDON_DIR;
+    const { reason } = loadAddon('cuda', folder) as { reason: string };
+    expect(reason).toContain(`package @deeprnn/${platform}-cuda: not installed`);
+    expect(reason).toContain(
+      `${join(folder, 'build', 'cuda', 'Release', 'deeprnn-cuda.node')}: no such file`,
+    );
   });
 
   test('devices() lists CUDA with the reason why it cannot be used, and asking for it fails with that reason', () => {
