@@ -158,9 +158,8 @@ Napi::Value ExecutableObject::run(const Napi::CallbackInfo& call) {
   checkReady(call.Env(), set);
   auto job = std::make_unique<Run>(call.Env(), this, set);
   const Napi::Value promise = job->promise(call.Env());
-  if (!shared_->thread.start(call.Env(), job.get()))
+  if (!shared_->thread.start(call.Env(), &job))
     throw stateError(call.Env(), "run: no thread can be had for it.");
-  (void)job.release();
   Ref();
   shared_->running = running_ = true;
   runningSet_ = set;

@@ -21,10 +21,11 @@ struct Parcel {
   }
 };
 
-/** Whether the work was queued. It is not while the environment is being torn down. */
-bool queue(napi_env env, Parcel* parcel) {
+/** Queues the work that owns the parcel from then on. It is not queued while the environment is being torn
+ * down. */
+void queue(napi_env env, std::unique_ptr<Parcel> owned) {
   napi_value name = nullptr;
-  if (napi_create_string_utf8(env, "deeprnn.free", NAPI_AUTO_LENGTH, &name) != napi_ok) return false;
+  if (napi_create_string_utf8(env, "deeprnn.free", NAPI_AUTO_LENGTH, &name) != napi_ok) return;
   const auto execute = [](napi_env, void* data) { static_cast<Parcel*>(data)->empty(); };
   const auto complete = [](napi_env e, napi_status, void* data) {
     const std::unique_ptr<Parcel> done(static_cast<Parcel*>(data));
@@ -33,11 +34,12 @@ bool queue(napi_env env, Parcel* parcel) {
     done->empty();
     if (done->shared) freeLater(e, nullptr, std::move(done->shared));
   };
-  if (napi_create_async_work(env, nullptr, name, execute, complete, parcel, &parcel->work) != napi_ok)
-    return false;
-  if (napi_queue_async_work(env, parcel->work) == napi_ok) return true;
-  napi_delete_async_work(env, parcel->work);
-  return false;
+  Parcel* const parcel = owned.release();
+  if (napi_create_async_work(env, nullptr, name, execute, complete, parcel, &parcel->work) == napi_ok) {
+    if (napi_queue_async_work(env, parcel->work) == napi_ok) return;
+    napi_delete_async_work(env, parcel->work);
+  }
+  delete parcel;
 }
 
 }  // namespace
@@ -56,8 +58,7 @@ void freeLater(napi_env env, std::shared_ptr<engine::Executable> executable,
       parcel->shared = std::move(shared);
       parcel->session = std::move(session);
       parcel->executable = std::move(executable);
-      // Owned by the queued work from here on.
-      if (queue(env, parcel.get())) (void)parcel.release();
+      queue(env, std::move(parcel));
     }
   }
   executable.reset();

@@ -11,8 +11,7 @@ RunThread::~RunThread() {
   stop();
 }
 
-bool RunThread::start(napi_env env, Job* job) {
-  if (!done_ && !open(env)) return false;
+void RunThread::begin(napi_env env, Job* job) {
   napi_ref_threadsafe_function(env, done_);
   job->done_ = done_;
   {
@@ -20,7 +19,6 @@ bool RunThread::start(napi_env env, Job* job) {
     next_ = job;
   }
   wake_.notify_one();
-  return true;
 }
 
 bool RunThread::open(napi_env env) {

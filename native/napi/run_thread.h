@@ -3,6 +3,7 @@
 #include <node_api.h>
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -36,11 +37,18 @@ class RunThread {
   ~RunThread();
 
   /** Takes the job over; there is none in flight. The event loop stays alive until it is complete.
-   * @returns false where no thread can be had */
-  bool start(napi_env env, Job* job);
+   * @returns false, and leaves the job, where no thread can be had */
+  template <class J>
+  bool start(napi_env env, std::unique_ptr<J>* job) {
+    if (!ready(env)) return false;
+    begin(env, job->release());
+    return true;
+  }
 
  private:
+  bool ready(napi_env env) { return done_ || open(env); }
   bool open(napi_env env);
+  void begin(napi_env env, Job* job);
   void loop();
   void stop();
   static void endOfEnvironment(void* self);

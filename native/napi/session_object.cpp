@@ -166,9 +166,8 @@ Napi::Value SessionObject::readVariableLater(const Napi::CallbackInfo& call) {
   const View view = matching(call, v, "into");
   auto job = std::make_unique<Read>(call.Env(), shared_, v, call[1].As<Napi::Object>(), view.data);
   const Napi::Value promise = job->promise(call.Env());
-  if (!shared_->thread.start(call.Env(), job.get()))
+  if (!shared_->thread.start(call.Env(), &job))
     throw stateError(call.Env(), "readVariableLater: no thread can be had for it.");
-  (void)job.release();
   shared_->running = true;
   return promise;
 }
