@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "device_state.h"
@@ -29,6 +30,8 @@ struct EmulatedStream {
   std::vector<Node> after;
   std::shared_ptr<EmulatedGraph> capture;
   bool origin = false;
+  /** Work from before the capture, which what comes after the capture still comes after. */
+  std::vector<Node> beforeCapture;
 };
 
 struct EmulatedEvent {
@@ -233,7 +236,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (event->capture) {
     // A stream that waits for an event of a capture takes part in it.
     if (!stream->capture) {
-      stream->after.clear();
+      stream->beforeCapture = std::exchange(stream->after, {});
       event->capture->streams.push_back(stream);
     }
     stream->capture = event->capture;
@@ -273,7 +276,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capture = std::make_shared<EmulatedGraph>();
   stream->capture->streams = {stream};
   stream->origin = true;
-  stream->after.clear();
+  stream->beforeCapture = std::exchange(stream->after, {});
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
@@ -294,7 +297,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   stream->origin = false;
   for (EmulatedStream* s : (*graph)->streams) {
     s->capture.reset();
-    s->after.clear();
+    s->after = std::exchange(s->beforeCapture, {});
   }
   return joined ? cudaSuccess : report(cudaErrorStreamCaptureInvalidated);
 }
