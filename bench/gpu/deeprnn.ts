@@ -11,16 +11,7 @@ import {
   sequential,
   tensor,
 } from 'deeprnn';
-import {
-  estimateOf,
-  LoadedWork,
-  labels,
-  type Mode,
-  modes,
-  numbers,
-  type Precision,
-  precisions,
-} from './plans';
+import { estimateOf, labels, type Mode, numbers, type Precision, precisions, WorkSession } from './plans';
 import { CLASSES, inside, readWorkloads, type Workload } from './workloads';
 
 const { cudaInfo } = inside<typeof import('../../dist/engines/cuda')>('engines/cuda');
@@ -56,6 +47,8 @@ interface Times {
   readonly fastestMs: number;
   readonly runs: number;
   readonly notes?: readonly string[];
+  /** The rung that was taken, where all recurrent ops took the same. */
+  readonly taken?: string | undefined;
   /** What was to be expected on an H100; not where the rung that is forced cannot run. */
   readonly estimateMs?: number;
 }
@@ -94,15 +87,21 @@ function expected(w: Workload, { mode, precision, rung }: Row): { estimateMs?: n
   return forced.fits ? { estimateMs: forced.milliseconds } : {};
 }
 
-async function timePlan(w: Workload, row: Row): Promise<Times> {
-  const { mode, precision } = row;
-  const work = new LoadedWork(device, w, mode, precision);
+async function timePlan(session: WorkSession, row: Row): Promise<Times> {
+  const { mode, rung } = row;
+  const work = session.load(mode);
   try {
+    const { notes, rungs } = work;
+    const taken = rungs.length === 1 ? rungs[0] : undefined;
+    // A rung that cannot run gives way to the next one, which has a row of its own.
+    if (rung !== 'auto' && taken !== rung)
+      throw new Error(`not measured: not on this rung, but ${notes.join('; ')}`);
     const times = await time(
       () => work.refresh(),
-      () => work.run(),
+      () => work.runSync(),
     );
-    return { ...times, notes: work.notes, ...(device === 'cpu' ? {} : expected(w, row)) };
+    const estimate = device === 'cpu' ? {} : expected(session.workload, row);
+    return { ...times, notes, ...(taken ? { taken } : {}), ...estimate };
   } finally {
     work.dispose();
   }
@@ -123,8 +122,7 @@ function modelOf(w: Workload, precision: Precision): Sequential {
   return model;
 }
 
-async function timeApi(w: Workload, { mode, precision }: Row): Promise<Times> {
-  const model = modelOf(w, precision);
+async function timeApi(model: Sequential, w: Workload, { mode }: Row): Promise<Times> {
   const { N, T, D } = w;
   const rounds = Array.from({ length: 4 }, (_, i) => ({
     x: tensor(numbers(N * T * D, i), [N, T, D]),
@@ -132,16 +130,12 @@ async function timeApi(w: Workload, { mode, precision }: Row): Promise<Times> {
   }));
   let next = 0;
   let { x, y } = rounds[0] as (typeof rounds)[0];
-  try {
-    return await time(
-      () => {
-        ({ x, y } = rounds[next++ % rounds.length] as (typeof rounds)[0]);
-      },
-      () => (mode === 'step' ? model.trainOnBatch(x, y) : model.predict(x, { batchSize: N })),
-    );
-  } finally {
-    model.dispose();
-  }
+  return time(
+    () => {
+      ({ x, y } = rounds[next++ % rounds.length] as (typeof rounds)[0]);
+    },
+    () => (mode === 'step' ? model.trainOnBatch(x, y) : model.predict(x, { batchSize: N })),
+  );
 }
 
 /** Why this engine has no such arithmetic, or undefined. Proven by the bits, so that no row goes under a wrong name. */
@@ -151,13 +145,14 @@ function refusalOf(precision: Precision): string | undefined {
     modelOf(w, precision).dispose();
     if (precision === 'fp32') return undefined;
     const results = (['fp32', precision] as const).map((each) => {
-      const work = new LoadedWork(device, w, 'forward', each);
+      const session = new WorkSession(device, w, each);
       try {
+        const work = session.load('forward');
         work.refresh();
-        work.run();
-        return Array.from(work.read('y'));
+        work.runSync();
+        return Array.from(session.read('y'));
       } finally {
-        work.dispose();
+        session.dispose();
       }
     });
     const [exact, rounded] = results as [number[], number[]];
@@ -168,21 +163,111 @@ function refusalOf(precision: Precision): string | undefined {
   }
 }
 
-/** All rows, what decides the bars first. */
-function* rows(workloads: readonly Workload[]): Generator<[Workload, Row]> {
-  for (const mode of modes)
-    for (const precision of precisions)
-      for (const w of workloads)
-        yield [w, { workload: w.name, mode, precision, variant: 'plan', rung: 'auto' }];
-  for (const mode of ['step', 'forward'] as const)
-    for (const precision of precisions)
-      for (const w of workloads.filter(({ api }) => api))
-        yield [w, { workload: w.name, mode, precision, variant: 'api', rung: 'auto' }];
-  if (device === 'cpu') return;
-  for (const precision of precisions)
-    for (const rung of ['a', 'b', 'c', 'd'])
-      for (const w of workloads)
-        yield [w, { workload: w.name, mode: 'forwardBackward', precision, variant: 'plan', rung }];
+const refusals = new Map<Precision, string | undefined>();
+
+/** Prints a row: its time, or why it has none. */
+async function measure(row: Row, work: () => Promise<Times>): Promise<Times | undefined> {
+  const refusal = refusals.get(row.precision);
+  let reason = 'not measured: out of time';
+  if (refusal !== undefined) {
+    reason = `not available: ${refusal}`;
+  } else if (performance.now() < deadline) {
+    try {
+      const times = await work();
+      print({ ...row, ...times });
+      return times;
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+  }
+  print({ ...row, reason });
+  return undefined;
+}
+
+/** Does `work` with something that is made when it is first asked for, and disposed in the end. */
+async function using<T extends { dispose(): void }>(
+  make: () => T,
+  work: (get: () => T) => Promise<void>,
+): Promise<void> {
+  let made: T | undefined;
+  try {
+    await work(() => {
+      made ??= make();
+      return made;
+    });
+  } finally {
+    made?.dispose();
+  }
+}
+
+/** Opens a session on a rung: the engine reads the variable then. */
+function open(w: Workload, precision: Precision, rung: string): WorkSession {
+  if (rung === 'auto') delete process.env['DEEPRNN_CUDA_RUNG'];
+  else process.env['DEEPRNN_CUDA_RUNG'] = rung;
+  return new WorkSession(device, w, precision);
+}
+
+/** What decides the bars: every mode in one session. Gives the times of `forwardBackward` by workload and precision. */
+async function measurePlans(workloads: readonly Workload[]): Promise<Map<string, Times>> {
+  const found = new Map<string, Times>();
+  for (const precision of precisions) {
+    for (const w of workloads) {
+      await using(
+        () => open(w, precision, 'auto'),
+        async (session) => {
+          // The step is last, for it changes the weights.
+          for (const mode of ['forwardBackward', 'forward', 'step'] as const) {
+            const row: Row = { workload: w.name, mode, precision, variant: 'plan', rung: 'auto' };
+            const times = await measure(row, () => timePlan(session(), row));
+            if (mode === 'forwardBackward' && times) found.set(`${w.name} ${precision}`, times);
+          }
+        },
+      );
+    }
+  }
+  return found;
+}
+
+async function measureApi(workloads: readonly Workload[]): Promise<void> {
+  delete process.env['DEEPRNN_CUDA_RUNG'];
+  for (const precision of precisions) {
+    for (const w of workloads.filter(({ api }) => api)) {
+      await using(
+        () => modelOf(w, precision),
+        async (model) => {
+          for (const mode of ['step', 'forward'] as const) {
+            const row: Row = { workload: w.name, mode, precision, variant: 'api', rung: 'auto' };
+            await measure(row, () => timeApi(model(), w, row));
+          }
+        },
+      );
+    }
+  }
+}
+
+/** Every rung; the one that was taken unforced has its times in `found`. */
+async function measureRungs(
+  workloads: readonly Workload[],
+  found: ReadonlyMap<string, Times>,
+): Promise<void> {
+  for (const precision of precisions) {
+    for (const rung of ['d', 'c', 'b', 'a']) {
+      for (const w of workloads) {
+        const row: Row = { workload: w.name, mode: 'forwardBackward', precision, variant: 'plan', rung };
+        const times = found.get(`${w.name} ${precision}`);
+        if (times?.taken === rung) {
+          print({ ...row, ...times });
+          continue;
+        }
+        await using(
+          () => open(w, precision, rung),
+          async (session) => {
+            await measure(row, () => timePlan(session(), row));
+          },
+        );
+      }
+    }
+  }
 }
 
 async function main(): Promise<void> {
@@ -198,24 +283,11 @@ async function main(): Promise<void> {
       node: process.version,
     },
   });
-  const refusals = new Map(precisions.map((precision) => [precision, refusalOf(precision)]));
-  for (const [w, row] of rows(readWorkloads(options.only as string, options.tiny as boolean))) {
-    const refusal = refusals.get(row.precision);
-    if (refusal !== undefined) {
-      print({ ...row, reason: `not available: ${refusal}` });
-    } else if (performance.now() > deadline) {
-      print({ ...row, reason: 'not measured: out of time' });
-    } else {
-      // The engine reads the variable when a session opens.
-      if (row.rung === 'auto') delete process.env['DEEPRNN_CUDA_RUNG'];
-      else process.env['DEEPRNN_CUDA_RUNG'] = row.rung;
-      try {
-        print({ ...row, ...(await (row.variant === 'plan' ? timePlan(w, row) : timeApi(w, row))) });
-      } catch (error) {
-        print({ ...row, reason: reasonOf(error) });
-      }
-    }
-  }
+  for (const precision of precisions) refusals.set(precision, refusalOf(precision));
+  const workloads = readWorkloads(options.only as string, options.tiny as boolean);
+  const times = await measurePlans(workloads);
+  await measureApi(workloads);
+  if (device !== 'cpu') await measureRungs(workloads, times);
 }
 
 main().catch((error: unknown) => {

@@ -5,6 +5,7 @@ import type { PlanEstimate } from '../../dist/models/estimate/cudaEstimate';
 import type { Optimizer } from '../../dist/optimizers/optimizer';
 import type { PlanBuilder } from '../../dist/plan/builder';
 import type { Plan, RnnStackAttrs, ValueId } from '../../dist/plan/types';
+import type { TensorData } from '../../dist/tensors/tensor';
 import { CLASSES, inside, type Workload } from './workloads';
 
 const builders = inside<typeof import('../../dist/plan/builder')>('plan/builder');
@@ -26,14 +27,22 @@ export const precisions = ['fp32', 'bf16', 'tf32'] as const;
 export type Precision = (typeof precisions)[number];
 
 const POOL = 2 ** 20;
-let pool: Float32Array | undefined;
+/** Random numbers by their scale. */
+const pools = new Map<number, Float32Array>();
+
+function poolOf(scale: number): Float32Array {
+  let pool = pools.get(scale);
+  if (!pool) {
+    const random = new Philox(1);
+    pool = Float32Array.from({ length: POOL }, () => scale * (2 * random.nextFloat() - 1));
+    pools.set(scale, pool);
+  }
+  return pool;
+}
 
 /** Numbers in (−scale, scale), others for another `offset`. They repeat: to draw one for each of 30 million weights would take seconds. */
 export function numbers(size: number, offset: number, scale = 1): Float32Array {
-  if (!pool) {
-    const random = new Philox(1);
-    pool = Float32Array.from({ length: POOL }, () => 2 * random.nextFloat() - 1);
-  }
+  const pool = poolOf(scale);
   const values = new Float32Array(size);
   let from = (7919 * offset) % POOL;
   for (let at = 0; at < size; from = 0) {
@@ -41,7 +50,7 @@ export function numbers(size: number, offset: number, scale = 1): Float32Array {
     values.set(part, at);
     at += part.length;
   }
-  return scale === 1 ? values : values.map((v) => scale * v);
+  return values;
 }
 
 export const labels = (size: number, offset: number) =>
@@ -163,36 +172,64 @@ export function estimateOf(w: Workload, mode: Mode, precision: Precision): PlanE
   return estimatePlan(planOf(w, mode, adam), { precision });
 }
 
-/** A plan loaded into a session of its own, its weights drawn. */
-export class LoadedWork {
+/** A session that holds the variables of one workload, each drawn when the first plan that has it is loaded. */
+export class WorkSession {
   private readonly session: EngineSession;
+  private readonly drawn = new Set<string>();
+
+  constructor(
+    device: string,
+    readonly workload: Workload,
+    precision: Precision,
+  ) {
+    const options: SessionOptions & { precision: Precision } = { precision };
+    this.session = createEngine(device).createSession(options);
+  }
+
+  load(mode: Mode): LoadedWork {
+    return new LoadedWork(this, mode);
+  }
+
+  /** Loads any plan over the variables. */
+  prepare(plan: Plan): Executable {
+    const results = new Set(plan.ops.flatMap(({ outputs }) => outputs));
+    plan.values.forEach(({ role, name, dtype, shape }, i) => {
+      if (role !== 'variable' || this.drawn.has(name)) return;
+      this.session.declare(name, dtype, shape);
+      this.drawn.add(name);
+      if (results.has(i)) return;
+      const fanIn = shape.length > 1 ? (shape[shape.length - 2] as number) : 100;
+      const size = shape.reduce((a, n) => a * n, 1);
+      // Optimizer slots start at zero, as they are.
+      if (dtype === 'real' && !name.includes(':'))
+        this.session.write(name, numbers(size, i, name === 'dy' ? 1 : 1 / Math.sqrt(fanIn)));
+    });
+    return this.session.load(plan);
+  }
+
+  write(variable: string, values: ArrayLike<number>): void {
+    this.session.write(variable, values);
+  }
+
+  read(variable: string): TensorData {
+    return this.session.read(variable);
+  }
+
+  dispose(): void {
+    this.session.dispose();
+  }
+}
+
+/** The plan of one mode, loaded. */
+export class LoadedWork {
   private readonly executable: Executable;
   private runs = 0;
 
   constructor(
-    device: string,
-    private readonly workload: Workload,
+    private readonly session: WorkSession,
     private readonly mode: Mode,
-    precision: Precision,
   ) {
-    const plan = planOf(workload, mode, adam);
-    const options: SessionOptions & { precision: Precision } = { precision };
-    this.session = createEngine(device).createSession(options);
-    try {
-      plan.values.forEach(({ role, name, dtype, shape }, i) => {
-        if (role !== 'variable') return;
-        this.session.declare(name, dtype, shape);
-        const fanIn = shape.length > 1 ? (shape[shape.length - 2] as number) : 100;
-        const size = shape.reduce((a, n) => a * n, 1);
-        // Optimizer slots start at zero, as they are.
-        if (dtype === 'real' && !name.includes(':'))
-          this.session.write(name, numbers(size, i, name === 'dy' ? 1 : 1 / Math.sqrt(fanIn)));
-      });
-      this.executable = this.session.load(plan);
-    } catch (error) {
-      this.session.dispose();
-      throw error;
-    }
+    this.executable = session.prepare(planOf(session.workload, mode, adam));
   }
 
   /** How the recurrent ops run, and why, where the engine had a choice. */
@@ -200,9 +237,21 @@ export class LoadedWork {
     return [...new Set(this.executable.notes.filter((note) => note !== ''))];
   }
 
+  /** The rungs of the CUDA engine's ladder that the recurrent ops run on. */
+  get rungs(): readonly string[] {
+    return [...new Set(this.notes.flatMap((note) => /^rung (\w)/.exec(note)?.[1] ?? []))];
+  }
+
+  /** The variables that hold the results after a run. */
+  get results(): readonly ResultSpec[] {
+    return this.executable.plan.values
+      .filter(({ role, name }) => role === 'variable' && (name === 'y' || name.startsWith('gradient ')))
+      .map(({ name, shape }) => ({ name, shape }));
+  }
+
   /** Gives the next run inputs that no run has seen. */
   refresh(): void {
-    const { T, N, D } = this.workload;
+    const { T, N, D } = this.session.workload;
     this.session.write('x', numbers(T * N * D, ++this.runs));
     if (this.mode !== 'step') return;
     this.session.write('labels', labels(T * N, this.runs));
@@ -210,15 +259,46 @@ export class LoadedWork {
     this.executable.input('hyper').set(adam.hyper(this.runs));
   }
 
-  run(): void {
+  runSync(): void {
     this.executable.runSync();
   }
 
-  read(variable: string): ArrayLike<number> {
-    return this.session.read(variable);
+  /** Off the event loop, so that several sessions run at once. */
+  run(): Promise<void> {
+    return this.executable.run();
   }
 
   dispose(): void {
-    this.session.dispose();
+    this.executable.dispose();
   }
+}
+
+export interface ResultSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** A plan that sets variables to others, on the device. */
+export function assignPlan(
+  name: string,
+  shapes: readonly [to: string, from: string, readonly number[]][],
+): Plan {
+  const b = new builders.PlanBuilder(name);
+  for (const [to, from, shape] of shapes)
+    b.emitInto('assign', [b.variable(from, 'real', shape)], [b.variable(to, 'real', shape)], {}, to);
+  return b.finish();
+}
+
+/** A plan whose output of each variable's name is the mean absolute difference to another one. Shapes have two axes or more. */
+export function differencePlan(
+  name: string,
+  pairs: readonly [name: string, wanted: string, readonly number[]][],
+): Plan {
+  const b = new builders.PlanBuilder(name);
+  const attrs = { kind: 'meanAbsoluteError', fromLogits: false, parameter: 0 } as const;
+  for (const [own, wanted, shape] of pairs) {
+    const inputs = [b.variable(own, 'real', shape), b.variable(wanted, 'real', shape), ABSENT];
+    b.output(own, b.emit('loss', inputs, attrs, own)[0] as ValueId);
+  }
+  return b.finish();
 }

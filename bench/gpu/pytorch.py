@@ -1,7 +1,7 @@
 """PyTorch's side of the benchmark (docs/gpu-testing.md): nn.RNN, nn.LSTM and nn.GRU, on a GPU through cuDNN. One JSON line for
 every measured row.
 
-    python3 bench/gpu/pytorch.py [--device cuda] [--seconds 90] [--only lstm-2x512] [--tiny]
+    python3 bench/gpu/pytorch.py [--device cuda] [--seconds 90] [--variants eager,host,graph] [--only lstm-2x512] [--tiny]
 """
 import argparse
 import json
@@ -20,6 +20,7 @@ WARM_UP, FEWEST, MOST = 5, 5, 50
 parser = argparse.ArgumentParser()
 parser.add_argument("--device", default="cuda")
 parser.add_argument("--seconds", type=float, default=90)
+parser.add_argument("--variants", default="eager,host,graph")
 parser.add_argument("--only", default="")
 parser.add_argument("--tiny", action="store_true")
 options = parser.parse_args()
@@ -47,6 +48,8 @@ class Work:
         else:
             modules = [make(i, u, **place) for i, u in zip([w["D"], *units], units)]
         self.stack = torch.nn.ModuleList(modules)
+        # A module in training makes cuDNN keep a reserve for a backward pass, even under no_grad.
+        self.stack.train(mode != "forward")
         self.head = torch.nn.Linear(units[-1], CLASSES, **place)
         self.weights = list(self.stack.parameters())
         self.trained = [*self.weights, *self.head.parameters()]
@@ -164,12 +167,16 @@ def measure(w, mode, precision, variant):
 
 
 def rows(workloads):
-    """All rows, what decides the bars first. Graphs last: a capture that fails may leave the device in disorder."""
+    """The rows of the variants asked for, what decides the bars first. Graphs last: a capture that fails may leave the device
+    in disorder."""
+    asked = options.variants.split(",")
     hosted = [w for w in workloads if w.get("api")]
     order = [("eager", MODES, workloads), ("host", ("step", "forward"), hosted)]
     if on_gpu:
         order.append(("graph", MODES, workloads))
     for variant, modes, measured in order:
+        if variant not in asked:
+            continue
         for mode in modes:
             for precision in PRECISIONS:
                 for w in measured:
