@@ -36,16 +36,19 @@ function records(name) {
 
 const bundle = JSON.parse(readFileSync('bundle.json', 'utf8'));
 const ours = records('deeprnn.jsonl');
-const theirs = records('pytorch.jsonl');
+const theirs = [...records('pytorch.jsonl'), ...records('pytorch-graph.jsonl')];
 const about = (rows) => rows.find((row) => row.about)?.about;
 
 function machine() {
-  const [name, computeCapability, driver, memory] = (lines(log('card.csv'))[0] ?? '').split(', ');
+  const [name, computeCapability, driver, memory, computeMode] = (lines(log('card.csv'))[0] ?? '').split(
+    ', ',
+  );
   return {
     device: name || null,
     computeCapability,
     driver,
     memory,
+    computeMode,
     tools: lines(log('tools.log')),
     processors: availableParallelism(),
     pytorch: about(theirs) ?? null,
@@ -147,6 +150,7 @@ const results = {
     run: name.slice(0, -'.log'.length),
     summary: lines(log(name)).at(-1)?.replace(/^=* */, ''),
   })),
+  stress: records('stress.jsonl').map(({ side: _, ...row }) => row),
   mainJob: lines(log('main_job.log')).slice(-6),
   timings: timings(),
 };
