@@ -190,14 +190,17 @@ export const normLimits = {
   bf16: { forward: 1e-2, backward: 1e-1 },
 };
 
+/** `limit` is for many numbers; the norm of few of them scatters, by about one over the root of their count. */
 export function expectNorms(actual: Outputs, wanted: Outputs, limit: number): void {
   expect(Object.keys(actual).sort()).toEqual(Object.keys(wanted).sort());
   for (const [name, values] of Object.entries(wanted)) {
     const error = normError(actual[name] as Float64Array, values);
-    if (!(error <= limit))
+    const most = limit * (1 + 8 / Math.sqrt(values.length));
+    if (!(error <= most)) {
       throw new Error(
-        `output ${name}: ${error} of its norm is above ${limit} (DEEPRNN_TEST_SEED=${testSeed})`,
+        `output ${name}: ${error} of its norm is above ${most} (DEEPRNN_TEST_SEED=${testSeed})`,
       );
+    }
   }
 }
 
