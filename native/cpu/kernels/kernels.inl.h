@@ -107,71 +107,98 @@ void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, siz
   }
 }
 
-/** Adds A[R rows, k]·panel to the tile in registers. */
-template <int R>
-DEEPRNN_INLINE void addProduct(Vec (&acc)[R][kVectors], const float* a, size_t row, size_t step, size_t k,
+/** Rows of a tile whose columns fill `vectors` registers: as many sums as a whole tile has, but no more rows
+ * than pay. */
+constexpr int rowsOf(int vectors) {
+  return kRows * kVectors / vectors < 12 ? kRows * kVectors / vectors : 12;
+}
+
+/** Adds A[R rows, k]·panel to the tile in registers, of the panel's first V registers of columns. */
+template <int R, int V>
+DEEPRNN_INLINE void addProduct(Vec (&acc)[R][V], const float* a, size_t row, size_t step, size_t k,
                                const float* b) {
   for (size_t i = 0; i < k; ++i) {
-    Vec columns[kVectors];
-    for (int v = 0; v < kVectors; ++v) columns[v] = load(b + i * kPanel + static_cast<size_t>(v) * kWidth);
+    Vec columns[V];
+    for (int v = 0; v < V; ++v) columns[v] = load(b + i * kPanel + static_cast<size_t>(v) * kWidth);
     for (int r = 0; r < R; ++r) {
       const Vec x = splat(a[static_cast<size_t>(r) * row + i * step]);
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = multiplyAdd(x, columns[v], acc[r][v]);
+      for (int v = 0; v < V; ++v) acc[r][v] = multiplyAdd(x, columns[v], acc[r][v]);
     }
   }
 }
 
-/** One tile of R rows and one panel of columns, `width` of which exist. */
-template <int R>
+/** One tile of R rows and V registers of a panel's columns, `width` of which exist. */
+template <int R, int V>
 void tile(const Gemm& g, size_t m, size_t p, size_t width) {
+  constexpr size_t kColumns = V * kWidth;
   float* c = g.c + m * g.cRow + p * kPanel;
-  alignas(64) float edge[R][kPanel];
-  Vec acc[R][kVectors];
-  const bool whole = width == kPanel;
+  alignas(64) float edge[R][kColumns];
+  Vec acc[R][V];
+  const bool whole = width == kColumns;
   for (int r = 0; r < R; ++r) {
     const float* from = g.accumulate ? c + static_cast<size_t>(r) * g.cRow
                         : g.bias     ? g.bias + p * kPanel
                                      : nullptr;
     if (from && !whole) {
-      for (size_t j = 0; j < kPanel; ++j) edge[r][j] = 0.0f;
+      for (size_t j = 0; j < kColumns; ++j) edge[r][j] = 0.0f;
       std::memcpy(edge[r], from, width * sizeof(float));
       from = edge[r];
     }
-    for (int v = 0; v < kVectors; ++v)
-      acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
+    for (int v = 0; v < V; ++v) acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
   }
-  if (g.k1) addProduct<R>(acc, g.a1 + m * g.a1Row, g.a1Row, g.a1Step, g.k1, g.b1 + p * g.k1 * kPanel);
-  if (g.k2) addProduct<R>(acc, g.a2 + m * g.a2Row, g.a2Row, g.a2Step, g.k2, g.b2 + p * g.k2 * kPanel);
+  if (g.k1) addProduct<R, V>(acc, g.a1 + m * g.a1Row, g.a1Row, g.a1Step, g.k1, g.b1 + p * g.k1 * kPanel);
+  if (g.k2) addProduct<R, V>(acc, g.a2 + m * g.a2Row, g.a2Row, g.a2Step, g.k2, g.b2 + p * g.k2 * kPanel);
   for (int r = 0; r < R; ++r) {
     float* to = whole ? c + static_cast<size_t>(r) * g.cRow : edge[r];
-    for (int v = 0; v < kVectors; ++v) store(to + static_cast<size_t>(v) * kWidth, acc[r][v]);
+    for (int v = 0; v < V; ++v) store(to + static_cast<size_t>(v) * kWidth, acc[r][v]);
     if (!whole) std::memcpy(c + static_cast<size_t>(r) * g.cRow, edge[r], width * sizeof(float));
   }
 }
 
-template <int R>
+template <int R, int V>
 struct Tiles {
-  /** The last rows, fewer than kRows, in one tile of their number. */
+  /** The last rows, fewer than a tile's, in one tile of their number. */
   static void rest(const Gemm& g, size_t m, size_t p, size_t width, size_t rows) {
     if (rows == R) {
-      tile<R>(g, m, p, width);
+      tile<R, V>(g, m, p, width);
     } else {
-      Tiles<R - 1>::rest(g, m, p, width, rows);
+      Tiles<R - 1, V>::rest(g, m, p, width, rows);
+    }
+  }
+};
+template <int V>
+struct Tiles<0, V> {
+  static void rest(const Gemm&, size_t, size_t, size_t, size_t) {}
+};
+
+/** All rows of one panel, in tiles of the V registers that its columns fill. */
+template <int V>
+void panelRows(const Gemm& g, size_t p, size_t width) {
+  constexpr int R = rowsOf(V);
+  size_t m = 0;
+  for (; m + R <= g.m; m += R) tile<R, V>(g, m, p, width);
+  Tiles<R - 1, V>::rest(g, m, p, width, g.m - m);
+}
+
+/** Narrow panels, such as those of few units or classes, cost what their columns do. */
+template <int V>
+struct Panels {
+  static void run(const Gemm& g, size_t p, size_t width) {
+    if (width > (V - 1) * kWidth) {
+      panelRows<V>(g, p, width);
+    } else {
+      Panels<V - 1>::run(g, p, width);
     }
   }
 };
 template <>
-struct Tiles<0> {
-  static void rest(const Gemm&, size_t, size_t, size_t, size_t) {}
+struct Panels<0> {
+  static void run(const Gemm&, size_t, size_t) {}
 };
 
 void gemm(const Gemm& g, size_t first, size_t last) {
-  for (size_t p = first; p < last; ++p) {
-    const size_t width = g.n - p * kPanel < kPanel ? g.n - p * kPanel : kPanel;
-    size_t m = 0;
-    for (; m + kRows <= g.m; m += kRows) tile<kRows>(g, m, p, width);
-    Tiles<kRows - 1>::rest(g, m, p, width, g.m - m);
-  }
+  for (size_t p = first; p < last; ++p)
+    Panels<kVectors>::run(g, p, g.n - p * kPanel < kPanel ? g.n - p * kPanel : kPanel);
 }
 
 // ── Functions of one number. Written without branches; errors against float64 are tested over the whole
