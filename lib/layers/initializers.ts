@@ -1,6 +1,6 @@
 import { readConfig, readSpec } from '../config';
 import { quoted, refuse } from '../errors';
-import { resolveName } from '../names';
+import { resolveName, toCamelCase } from '../names';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf } from '../tensors/tensor';
 import { seedOption } from './options';
@@ -254,11 +254,18 @@ export type InitializerSpec =
   | Initializer
   | ({ type: string } & Record<string, unknown>);
 
+/** Second names that Keras exports, and writes into the configurations of some of its releases. */
+const kerasNames: Readonly<Record<string, InitializerName>> = {
+  identityinitializer: 'identity',
+  orthogonalinitializer: 'orthogonal',
+};
+
 /** An initializer from its name, its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveInitializer(spec: unknown, subject: string): Initializer {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Initializer).sample === 'function')
     return spec as Initializer;
   const { type, options: config } = readSpec(spec, subject, { dtype: ['float32'] });
-  const name = resolveName(type, Object.keys(initializers) as InitializerName[], subject);
+  const second = typeof type === 'string' ? kerasNames[toCamelCase(type).toLowerCase()] : undefined;
+  const name = second ?? resolveName(type, Object.keys(initializers) as InitializerName[], subject);
   return (initializers[name] as (config: object) => Initializer)(config);
 }

@@ -134,6 +134,15 @@ test('layers of Keras 2, and get_config() alone', () => {
   expect(stateful.layers[0]?.batchSize).toBe(2);
 });
 
+test.each([
+  ['OrthogonalInitializer', { gain: 1.0, seed: null }, { type: 'orthogonal', gain: 1 }],
+  ['IdentityInitializer', { gain: 2.0 }, { type: 'identity', gain: 2 }],
+])("an initializer under Keras's second name for it, %s", (class_name, config, expected) => {
+  const gru = { units: 5, recurrent_initializer: initializer(class_name, config) };
+  const model = sequentialFromConfig({ layers: [{ class_name: 'GRU', config: gru }] });
+  expect(model.getConfig().layers[0]?.config['recurrentInitializer']).toEqual(expected);
+});
+
 test.each<[string, object, string]>([
   [
     'mask_zero',
