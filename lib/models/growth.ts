@@ -8,16 +8,43 @@ import { weightName } from './lower';
 /** No weight may have more: 8 GiB in float32, and what plans can address. */
 const MOST_ELEMENTS = 2 ** 31 - 1;
 
+/**
+ * Layers that are in a model, each with the name it came with. A layer is built for one model and holds that model's weights, so
+ * another one that grew upon it, or failed to, would change them.
+ */
+const taken = new WeakMap<Layer, string>();
+
+/** Makes a layer that of one model. @throws ERR_VALUE when it is in a model already, or its name is */
+export function takeLayer(layer: Layer, others: readonly Layer[]): void {
+  if (others.includes(layer))
+    refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
+  if (taken.has(layer)) {
+    const wanted = 'a layer that is in no other model';
+    const wayOut = 'Make a new one for each model: weights cannot be shared between models.';
+    refuse('ERR_VALUE', layer.subject, wanted, 'one that is', wayOut);
+  }
+  const { name } = layer;
+  nameLayer(layer, others);
+  taken.set(layer, name);
+}
+
+/** Undoes `takeLayer`, so that the layer may go into another model. */
+export function releaseLayer(layer: Layer): void {
+  layer.unbuild();
+  layer.name = taken.get(layer) as string;
+  taken.delete(layer);
+}
+
 /** Gives a layer without a name one of its own: its type and, from the second on, a number. */
-export function nameLayer(layer: Layer, others: readonly Layer[]): void {
-  const taken = new Set(others.map((l) => l.name));
+function nameLayer(layer: Layer, others: readonly Layer[]): void {
+  const names = new Set(others.map((l) => l.name));
   if (layer.name) {
-    if (taken.has(layer.name))
+    if (names.has(layer.name))
       refuse('ERR_VALUE', layer.subject, 'a name of its own in the model', 'a name that another layer has');
     return;
   }
   let name = layer.type;
-  for (let i = 1; taken.has(name); i++) name = `${layer.type}_${i}`;
+  for (let i = 1; names.has(name); i++) name = `${layer.type}_${i}`;
   layer.name = name;
 }
 

@@ -23,7 +23,7 @@ import {
 } from './evaluate';
 import { fit } from './fit';
 import type { FitOptions } from './fitOptions';
-import { growLayers, nameLayer } from './growth';
+import { growLayers, releaseLayer, takeLayer } from './growth';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
@@ -81,7 +81,13 @@ export class Sequential implements CallbackModel {
     this.currentSeed = seedOption(seed, 'sequential: seed') ?? randomInt(2 ** 47);
     this.variables = new Variables(this.name);
     if (!Array.isArray(layers)) refuse('ERR_VALUE', 'sequential', 'an array of layers', quoted(layers));
-    for (const layer of layers) this.add(layer);
+    try {
+      for (const layer of layers) this.add(layer);
+    } catch (error) {
+      // Nobody gets this model, so the layers before the refused one are free again.
+      for (const layer of this.stack) releaseLayer(layer);
+      throw error;
+    }
   }
 
   /** The layers, bottom first; `add` appends to them. */
@@ -89,23 +95,25 @@ export class Sequential implements CallbackModel {
     return Object.freeze([...this.stack]);
   }
 
-  /** Appends a layer. The model is built as soon as its first layer knows its `inputShape`. */
+  /**
+   * Appends a layer. The model is built as soon as its first layer knows its `inputShape`.
+   * @throws ERR_VALUE for a layer that is in a model already: weights are not shared
+   */
   add(layer: Layer): this {
     this.requireAlive();
     if (typeof layer?.call !== 'function' || typeof layer.outputShape !== 'function') {
       refuse('ERR_VALUE', `model '${this.name}'`, 'a layer, e.g. layers.dense({ units: 10 })', quoted(layer));
     }
-    if (this.stack.includes(layer))
-      refuse('ERR_VALUE', layer.subject, 'a layer that is not in the model yet', 'the same layer again');
     if (this.compiled && this.built)
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
-    nameLayer(layer, this.stack);
+    takeLayer(layer, this.stack);
     this.stack.push(layer);
     try {
       if (this.input && this.output) this.output = this.grow([layer], this.output);
       else if (this.stack[0]?.inputShape) this.build();
     } catch (error) {
       this.stack.pop();
+      releaseLayer(layer);
       throw error;
     }
     return this;

@@ -132,3 +132,47 @@ describe('a model that could not be built stays buildable', () => {
     );
   });
 });
+
+describe('a layer is in one model', () => {
+  const shared = () => {
+    const layer = layers.dense({ units: 1 });
+    const owner = sequential([layers.dense({ units: 3, inputShape: [3] }), layer], { seed: 1 });
+    return { layer, owner };
+  };
+
+  test.each([
+    ['fits', 3],
+    ['does not fit', 5],
+  ])('another one that it %s refuses it and leaves it untouched', async (_, units) => {
+    const { layer, owner } = shared();
+    const before = await owner.predict([[1, 2, 3]]);
+    const other = () => sequential([layers.dense({ units, inputShape: [3] }), layer]);
+    expect(await refusal(other)).toBe(
+      "ERR_VALUE layer 'dense_1': expected a layer that is in no other model, got one that is. Make a new one for each model: weights cannot be shared between models.",
+    );
+    expect(owner.countParams()).toBe(16);
+    expect(await owner.predict([[1, 2, 3]])).toEqual(before);
+    await owner.save(file);
+    expect([...(await (await loadModel(file)).getWeights()).keys()]).toContain('dense_1/kernel');
+  });
+
+  test('the same model refuses it a second time', async () => {
+    const { layer, owner } = shared();
+    expect(await refusal(() => owner.add(layer))).toBe(
+      "ERR_VALUE layer 'dense_1': expected a layer that is not in the model yet, got the same layer again.",
+    );
+  });
+
+  test('layers of a model that could not be made are free for another one, also their names', () => {
+    const first = layers.dense({ units: 4, inputShape: [3] });
+    const tooFlat = layers.lstm({ units: 2 });
+    expect(() => sequential([first, tooFlat])).toThrow("layer 'lstm': expected a sequence");
+    const model = sequential([
+      layers.dense({ units: 5, inputShape: [2] }),
+      layers.dense({ units: 3 }),
+      first,
+    ]);
+    expect(model.layers.map(({ name }) => name)).toEqual(['dense', 'dense_1', 'dense_2']);
+    expect(model.outputShape).toEqual([4]);
+  });
+});
