@@ -58,7 +58,7 @@ export interface TrainingParams {
  * An error thrown by a hook ends `fit` with that error; the model stays usable.
  */
 export interface Callback {
-  /** Ask for a {@link GradientReport} at every n-th step, starting with the first (1: at every step). */
+  /** Ask for a {@link GradientReport} at every n-th step of a fit, starting with its first (1: at every step). */
   readonly gradientsEvery?: number;
   /** Runs its hooks after those of all other callbacks, so that a checkpoint it writes holds their newest state. */
   readonly last?: boolean;

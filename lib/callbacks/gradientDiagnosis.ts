@@ -29,7 +29,7 @@ export interface GradientSummary {
 }
 
 export interface Finding {
-  readonly kind: 'vanishing' | 'exploding' | 'dead' | 'healthy';
+  readonly kind: 'vanishing' | 'exploding' | 'dead' | 'healthy' | 'unknown';
   /** Along time, from layer to layer, in single weights, or overall. */
   readonly where: 'time' | 'depth' | 'weights' | 'overall';
   readonly layer?: string;
@@ -77,6 +77,10 @@ export function summarizeReports(reports: readonly GradientReport[]): GradientSu
 
 /** What is wrong, the worst first. */
 export function diagnose(summary: GradientSummary, limits: Thresholds): Finding[] {
+  if (summary.reports === 0) {
+    const message = 'Nothing is known of the gradients: none was looked at yet.';
+    return [{ kind: 'unknown', where: 'overall', value: Number.NaN, message, advice: [] }];
+  }
   const found = [
     ...overall(summary, limits),
     ...Object.entries(summary.carried).flatMap(([layer, steps]) => alongTime(layer, steps, summary, limits)),
@@ -122,6 +126,21 @@ function overall(summary: GradientSummary, { largest }: Thresholds): Finding[] {
           ...(summary.clipped ? [] : [`in the new run, ${clipAdvice(summary)}`]),
           'look for extreme values in the inputs; scale them with standardScaler',
           'end such a run at once: callbacks.terminateOnNaN()',
+        ],
+      },
+    ];
+  }
+  if (summary.globalNorm.largest === 0) {
+    return [
+      {
+        kind: 'dead',
+        where: 'overall',
+        value: 0,
+        message: 'Gradients are zero in every weight: nothing is learned.',
+        advice: [
+          'start from weights that differ: initializers that are all zero leave every unit the same',
+          'with relu, lower the learning rate or use leakyRelu or elu: units may have died',
+          'look for sample weights or inputs that are always zero',
         ],
       },
     ];

@@ -10,7 +10,7 @@ import {
 } from './gradientDiagnosis';
 
 export interface GradientHealthOptions extends Partial<Thresholds> {
-  /** Look at every n-th step. Default 20. */
+  /** Look at every n-th step of a fit, starting with its first. Default 20. */
   every?: number;
   /** Where findings go at the end of an epoch: the console (default), a function, or nowhere. */
   report?: 'console' | 'none' | ((text: string, findings: readonly Finding[]) => void);
@@ -21,7 +21,7 @@ export interface GradientHealthOptions extends Partial<Thresholds> {
 export interface GradientHealth extends Callback {
   /** What the gradients looked like over the reports kept. */
   summary(): GradientSummary;
-  /** What is wrong with them, the worst first; one `healthy` finding when nothing is. */
+  /** What is wrong with them, the worst first; one `healthy` finding when nothing is, one `unknown` before any was seen. */
   findings(): Finding[];
 }
 
@@ -66,7 +66,7 @@ export function gradientHealth(options: GradientHealthOptions = {}): GradientHea
       if (reports.length > keep) reports.shift();
     },
     onEpochEnd(epoch) {
-      if (report === 'none' || reports.length === 0) return;
+      if (report === 'none') return;
       const found = findings();
       const text = [`epoch ${epoch + 1}: gradients`, ...found.map(sentence)].join('\n');
       if (typeof report === 'function') report(text, found);

@@ -72,6 +72,8 @@ class Fit {
   private history = new History();
   private epoch: number;
   private batch = 0;
+  /** The model's step as this fit begins: callbacks count from it, since it is not 0 in a second or resumed fit. */
+  private firstStep = 0;
   private keeper: ScoreKeeper;
   /** A generator that is not a function goes on from epoch to epoch. */
   private running: AsyncIterator<Batch> | undefined;
@@ -184,6 +186,7 @@ class Fit {
     const { model, callbacks } = this;
     const resumed =
       this.options.resumeFrom === undefined ? undefined : await this.resume(this.options.resumeFrom);
+    this.firstStep = model.step;
     model.stopTraining = false;
     model.trainingState = () => this.state();
     let logs: Logs = {};
@@ -246,7 +249,7 @@ class Fit {
     const { model, callbacks } = this;
     for (const c of callbacks) await c.onBatchBegin?.(index);
     const askingAt = (step: number) =>
-      callbacks.filter((c) => c.gradientsEvery && step % c.gradientsEvery === 0);
+      callbacks.filter((c) => c.gradientsEvery && (step - this.firstStep) % c.gradientsEvery === 0);
     const asking = askingAt(model.step);
     const carried = asking.length > 0 ? await carriedNorms(model, batch) : undefined;
     const report = await trainStep(

@@ -122,6 +122,31 @@ test('a weight without any gradient is dead', async () => {
   expect(health.findings()).toMatchObject([{ kind: 'dead', where: 'weights', layer: 'rnn' }]);
 });
 
+test('no gradient anywhere is dead, not healthy', async () => {
+  const health = await watch([report({ rnn: [0, 0] }, 0, { 'rnn/kernel': 0 })]);
+  expect(health.findings()).toMatchObject([
+    {
+      kind: 'dead',
+      where: 'overall',
+      value: 0,
+      message: 'Gradients are zero in every weight: nothing is learned.',
+    },
+  ]);
+});
+
+test('before any report nothing is known', async () => {
+  const health = await watch([]);
+  expect(health.findings()).toEqual([
+    {
+      kind: 'unknown',
+      where: 'overall',
+      value: Number.NaN,
+      message: 'Nothing is known of the gradients: none was looked at yet.',
+      advice: [],
+    },
+  ]);
+});
+
 test('memory is bounded, and the text is handed over at the end of the epoch', async () => {
   const texts: string[] = [];
   const health = callbacks.gradientHealth({ keep: 3, report: (text) => texts.push(text) });

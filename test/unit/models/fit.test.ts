@@ -372,6 +372,17 @@ describe('fit', () => {
     for (const norm of report?.steps['lstm'] ?? []) expect(norm).toBeGreaterThan(0);
   });
 
+  test('gradients are asked for from the first step of every fit', async () => {
+    const model = smallModel(2).compile(compile);
+    await model.fit(x.rows(0, 3), y.rows(0, 3), { batchSize: 1 });
+    const asked: number[] = [];
+    const asking: Callback = { gradientsEvery: 4, onGradients: (_, __, batch) => void asked.push(batch) };
+    const health = callbacks.gradientHealth({ report: 'none' });
+    await model.fit(x.rows(0, 9), y.rows(0, 9), { batchSize: 1, callbacks: [asking, health] });
+    expect(asked).toEqual([0, 4, 8]);
+    expect(health.summary().reports).toBe(1);
+  });
+
   test('models that were given one optimizer object keep a learning rate each', async () => {
     const optimizer = optimizers.nadam({ learningRate: 0.01, globalClipNorm: 1 });
     const [a, b] = [smallModel(), smallModel()].map((model) => model.compile({ ...compile, optimizer }));

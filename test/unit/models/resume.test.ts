@@ -41,4 +41,10 @@ describe('a checkpoint written inside an epoch', () => {
     await model.fit(x, y, { batchSize: 2, resumeFrom: file });
     expect(model.step).toBe(8);
   });
+
+  test('has its first gradients looked at', async () => {
+    const health = callbacks.gradientHealth({ report: 'none' });
+    await compiled().fit(x, y, { batchSize: 2, resumeFrom: file, callbacks: [health] });
+    expect(health.summary().reports).toBe(1);
+  });
 });
