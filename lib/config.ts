@@ -72,6 +72,9 @@ export function withoutHarmless(
   return left;
 }
 
+/** A part by name with its options: `{ type, …options }`, or Keras's `{ class_name, config }`. */
+export type SpecConfig = ({ type: string } | { class_name: string }) & Record<string, unknown>;
+
 /**
  * A part and its options, from a name, from `{ type, …options }`, or from Keras's `{ class_name, config }`, in which null stands for not
  * given.

@@ -1,5 +1,12 @@
 export { callbacks } from './callbacks';
-export type { Callback, CallbackModel, GradientReport, Logs, TrainingParams } from './callbacks/callback';
+export type {
+  Callback,
+  CallbackModel,
+  GradientReport,
+  Logs,
+  TrainingParams,
+  WeightValues,
+} from './callbacks/callback';
 export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';

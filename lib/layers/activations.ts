@@ -10,6 +10,7 @@ export type ActivationSpec =
   | 'swish'
   | (string & {})
   | { type: string; alpha?: number }
+  | ({ class_name: string } & Record<string, unknown>)
   | null;
 
 const kinds = Object.keys(activationCodes) as ActivationKind[];

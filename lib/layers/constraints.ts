@@ -1,4 +1,4 @@
-import { readConfig, readSpec } from '../config';
+import { readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ConstraintKind } from '../plan/codes';
@@ -60,12 +60,7 @@ export function proveConstraint(
   refuse('ERR_VALUE', `${subject}: ${name}`, wanted, `axis ${constraint.axis}`);
 }
 
-export type ConstraintSpec =
-  | ConstraintKind
-  | (string & {})
-  | Constraint
-  | ({ type: string } & Record<string, unknown>)
-  | null;
+export type ConstraintSpec = ConstraintKind | (string & {}) | Constraint | SpecConfig | null;
 
 /** A constraint from its name, its configuration `{ type, … }` or Keras's, or itself; nothing for null or undefined. */
 export function resolveConstraint(spec: unknown, subject: string): Constraint | undefined {

@@ -1,4 +1,4 @@
-import { readConfig, readSpec } from '../config';
+import { readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName, toCamelCase } from '../names';
 import { Philox } from '../tensors/random';
@@ -248,11 +248,7 @@ export const initializers = {
 };
 
 export type InitializerName = keyof typeof initializers;
-export type InitializerSpec =
-  | InitializerName
-  | (string & {})
-  | Initializer
-  | ({ type: string } & Record<string, unknown>);
+export type InitializerSpec = InitializerName | (string & {}) | Initializer | SpecConfig;
 
 /** Second names that Keras exports, and writes into the configurations of some of its releases. */
 const kerasNames: Readonly<Record<string, InitializerName>> = {

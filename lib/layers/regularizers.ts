@@ -1,4 +1,4 @@
-import { readConfig, readSpec } from '../config';
+import { readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 
@@ -40,14 +40,7 @@ export const regularizers = {
   },
 };
 
-export type RegularizerSpec =
-  | 'l1'
-  | 'l2'
-  | 'l1l2'
-  | (string & {})
-  | Regularizer
-  | ({ type: string } & Record<string, unknown>)
-  | null;
+export type RegularizerSpec = 'l1' | 'l2' | 'l1l2' | (string & {}) | Regularizer | SpecConfig | null;
 
 /** A regularizer from its name, its configuration `{ type, … }` or Keras's, or itself; nothing for null or undefined. */
 export function resolveRegularizer(spec: unknown, subject: string): Regularizer | undefined {

@@ -1,4 +1,4 @@
-import { ANY, type Harmless, readConfig, readSpec } from '../config';
+import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { LossKind } from '../plan/codes';
@@ -82,13 +82,7 @@ export const losses = {
 };
 
 export type LossName = keyof typeof losses;
-export type LossSpec =
-  | LossName
-  | 'mse'
-  | 'mae'
-  | (string & {})
-  | Loss
-  | ({ type: string } & Record<string, unknown>);
+export type LossSpec = LossName | 'mse' | 'mae' | (string & {}) | Loss | SpecConfig;
 
 const names = Object.keys(losses) as LossName[];
 const short: Readonly<Record<string, LossName>> = {

@@ -1,4 +1,4 @@
-import { type Harmless, readConfig, readSpec } from '../config';
+import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { MetricAttrs } from '../plan/types';
@@ -275,7 +275,7 @@ export type MetricSpec =
   | 'rmse'
   | (string & {})
   | MetricTemplate
-  | ({ type: string } & Record<string, unknown>);
+  | SpecConfig;
 
 const short: Readonly<Record<string, MetricName>> = {
   acc: 'accuracy',

@@ -1,4 +1,4 @@
-import { ANY, type Harmless, readConfig, readSpec } from '../config';
+import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import { resolveName } from '../names';
 import type { ClipMode, OptimizerKind } from '../plan/codes';
@@ -23,7 +23,7 @@ export interface Optimizer {
 }
 
 export interface OptimizerOptions {
-  learningRate?: number | Schedule | ({ type: string } & Record<string, unknown>);
+  learningRate?: number | Schedule | SpecConfig;
   /** Limit on every gradient element. At most one of the three clips. */
   clipValue?: number;
   /** Limit on the L2 norm of every weight's gradient. */
@@ -315,11 +315,7 @@ export const optimizers = {
 };
 
 export type OptimizerName = 'sgd' | 'rmsprop' | 'adam' | 'adamw' | 'adagrad' | 'nadam';
-export type OptimizerSpec =
-  | OptimizerName
-  | (string & {})
-  | Optimizer
-  | ({ type: string } & Record<string, unknown>);
+export type OptimizerSpec = OptimizerName | (string & {}) | Optimizer | SpecConfig;
 
 const kerasOptions: Harmless = {
   name: ANY,

@@ -1,6 +1,7 @@
 // Compiled by `npm run typecheck`, never run: what TypeScript must accept and must refuse. A directive whose line has no
 // error is itself an error.
 import {
+  type Callback,
   callbacks,
   type Device,
   devices,
@@ -19,6 +20,7 @@ import {
   sequential,
   type Tensor,
   tensor,
+  type WeightValues,
 } from 'deeprnn';
 
 /** Holds when A and B are the same type, not merely assignable. */
@@ -82,10 +84,52 @@ export async function accepted(): Promise<void> {
     gpu: { tflops: { bf16: 500 } },
   });
   holds<Same<typeof estimated, EstimatedProfile>>();
+  // The first block of docs/profile.md.
+  const { predict, train } = measured;
+  console.log(`${predict.milliseconds} ms a batch, ${train?.milliseconds} ms a training step`);
+  const { estimate } = estimated;
+  console.log(estimate.train?.chosen, estimate.train?.milliseconds, estimate.train?.bound);
   const again = await loadModel('model.deeprnn');
   again.dispose();
   const list = devices();
   holds<Same<typeof list, Device[]>>();
+}
+
+/** Parts as Keras's configurations write them. */
+export function fromKeras(): void {
+  const model = sequential([
+    layers.dense({
+      units: 3,
+      activation: { class_name: 'function', config: 'relu', registered_name: 'function' },
+      kernelInitializer: { module: 'keras.initializers', class_name: 'HeNormal', config: { seed: null } },
+      kernelRegularizer: { class_name: 'L2', config: { l2: 0.01 } },
+      kernelConstraint: { class_name: 'MaxNorm', config: { max_value: 3, axis: 0 } },
+    }),
+  ]);
+  model.compile({
+    loss: { class_name: 'CategoricalCrossentropy', config: { from_logits: true } },
+    optimizer: {
+      class_name: 'Adam',
+      config: { learning_rate: { class_name: 'ExponentialDecay', config: { initial_learning_rate: 0.1 } } },
+    },
+    metrics: ['accuracy', { class_name: 'Precision', config: { name: 'p' } }],
+  });
+  optimizers.adam({ learningRate: { class_name: 'ExponentialDecay', config: { decay_steps: 10 } } });
+}
+
+/** A callback with arrays of its own can be written with the names that are exported. */
+export class Keeper implements Callback {
+  readonly stateKey = 'keeper';
+  private arrays: ReadonlyMap<string, WeightValues> = new Map();
+  getState(): unknown {
+    return {};
+  }
+  getArrays(): ReadonlyMap<string, WeightValues> {
+    return this.arrays;
+  }
+  setState(_: unknown, arrays: ReadonlyMap<string, WeightValues>): void {
+    this.arrays = arrays;
+  }
 }
 
 export async function refused(model: Sequential): Promise<void> {
@@ -97,6 +141,10 @@ export async function refused(model: Sequential): Promise<void> {
   layers.dense({ units: 3, returnSequences: true });
   // @ts-expect-error Keras's spellings are for configurations, not for TypeScript
   optimizers.adam({ clipnorm: 1 });
+  // @ts-expect-error the same of a layer
+  layers.lstm({ units: 3, return_sequences: true });
+  // @ts-expect-error and of fit
+  await model.fit([[1]], [1], { batch_size: 3 });
   // @ts-expect-error a number or options
   regularizers.l2('0.01');
   // @ts-expect-error loss is required
