@@ -21,7 +21,7 @@ import {
   throwIfAborted,
   type Verbosity,
 } from './callOptions';
-import { batchesFrom, type GeneratorOptions } from './generated';
+import { batchesFrom, type GeneratorOptions, refuseSampleWeight } from './generated';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
@@ -107,6 +107,7 @@ function readOptions<O extends PredictOptions>(given: O, own: readonly string[],
 
 export async function evaluate(model: Sequential, data: Data, given: EvaluateOptions): Promise<Scores> {
   const options = readOptions(given, ['sampleWeight', 'classWeight', 'callbacks'], 'evaluate');
+  if ('generator' in data) refuseSampleWeight('evaluate', options);
   const contract = model.contract('evaluate');
   const batchSize = positiveInteger('evaluate: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const keeper = new ScoreKeeper(model.metrics);

@@ -19,7 +19,7 @@ import {
 import { positiveInteger, throwIfAborted } from './callOptions';
 import { type Data, expectedSteps } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
-import { batchesFrom, firstInputs } from './generated';
+import { batchesFrom, firstInputs, refuseSampleWeight } from './generated';
 import { carriedNorms, gradientReport } from './gradientReport';
 import { History } from './history';
 import { arraysOfCallback, callbackArray, restoreCheckpoint, type TrainingState } from './modelFile';
@@ -93,14 +93,7 @@ class Fit {
     const limit = options.stepsPerEpoch;
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
-    if (!examples && options.sampleWeight !== undefined) {
-      refuse(
-        'ERR_VALUE',
-        'fit: sampleWeight',
-        'weights inside the batches when x is a generator',
-        'sampleWeight',
-      );
-    }
+    if (!examples) refuseSampleWeight('fit', options);
     this.validation = this.readValidation();
     if (options.validationSplit !== undefined) {
       if (!examples)

@@ -16,6 +16,13 @@ export interface GeneratorOptions extends Pick<ExampleOptions, 'classWeight' | '
   readonly signal?: AbortSignal | undefined;
 }
 
+/** @throws ERR_VALUE for weights beside a generator: which of them belonged to which batch would be a guess */
+export function refuseSampleWeight(caller: string, { sampleWeight }: ExampleOptions): void {
+  if (sampleWeight === undefined) return;
+  const wanted = 'weights inside the batches when x is a generator';
+  refuse('ERR_VALUE', `${caller}: sampleWeight`, wanted, 'sampleWeight');
+}
+
 /** The batches that a generator gives, each proven like data in memory. */
 export async function* batchesFrom(
   contract: DataContract,

@@ -113,6 +113,15 @@ test('what is no generator, and batches with a misnamed part', async () => {
   );
 });
 
+test.each([
+  ['fit', (options: object) => compiled().fit(() => batches(2), options)],
+  ['evaluate', (options: object) => compiled().evaluate(() => batches(2), options)],
+])('%s refuses sample weights beside a generator', async (call, work) => {
+  expect(await refusal(() => work({ sampleWeight: [1] }))).toBe(
+    `ERR_VALUE ${call}: sampleWeight: expected weights inside the batches when x is a generator, got sampleWeight.`,
+  );
+});
+
 test('an error of onTrainEnd does not hide the one that ended the fit', async () => {
   const controller = new AbortController();
   const callback: Callback = {
