@@ -79,6 +79,6 @@ export interface Callback {
   getState?(): unknown;
   /** Arrays that belong to the state, by name. A checkpoint holds them beside the weights. */
   getArrays?(): ReadonlyMap<string, WeightValues>;
-  /** What a checkpoint held of `getState` and `getArrays`. */
+  /** What a checkpoint held of `getState` (null without it) and `getArrays`. */
   setState?(state: unknown, arrays: ReadonlyMap<string, WeightValues>): void;
 }

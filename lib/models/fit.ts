@@ -3,7 +3,7 @@ import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
 import { largerIsBetter } from '../metrics/metric';
-import { Tensor, type TensorLike } from '../tensors/tensor';
+import type { TensorLike } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
@@ -22,7 +22,7 @@ import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs, refuseSampleWeight } from './generated';
 import { carriedNorms, gradientReport } from './gradientReport';
 import { History } from './history';
-import { arraysOfCallback, callbackArray, restoreCheckpoint, type TrainingState } from './modelFile';
+import { arraysForFile, arraysOfCallback, restoreCheckpoint, type TrainingState } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
 import { trainStep } from './trainStep';
@@ -384,21 +384,16 @@ class Fit {
   }
 
   private state(): TrainingState {
-    const states = this.callbacks.filter((c) => c.stateKey !== undefined && c.getState);
+    const states = this.callbacks.filter((c) => c.stateKey !== undefined && (c.getState || c.getArrays));
     const state: FitState = {
       epoch: this.epoch,
       batch: this.batch,
       scores: this.keeper.state,
       history: this.history.toJSON(),
-      callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.()])),
+      callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.() ?? null])),
       order: this.order,
     };
-    const arrays = states.flatMap((c) =>
-      [...(c.getArrays?.() ?? [])].map(
-        ([name, { data, shape }]) =>
-          [callbackArray(c.stateKey as string, name), new Tensor(data, shape)] as const,
-      ),
-    );
+    const arrays = states.flatMap((c) => arraysForFile(c, c.stateKey as string));
     return { state, arrays: new Map(arrays) };
   }
 

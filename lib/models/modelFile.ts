@@ -1,12 +1,14 @@
+import type { Callback, WeightValues } from '../callbacks/callback';
 import { readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
 import { flagOption } from '../layers/options';
-import { sameShape, type Tensor } from '../tensors/tensor';
+import { sameShape, Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Sequential, SequentialConfig } from './sequential';
+import { isWeightValues } from './weights';
 
 export interface SaveOptions {
   /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
@@ -36,8 +38,21 @@ export interface TrainingState {
 const CALLBACK = 'callback ';
 
 /** A file's name of an array that belongs to the state of a callback. */
-export function callbackArray(stateKey: string, name: string): string {
+function callbackArray(stateKey: string, name: string): string {
   return `${CALLBACK}${encodeURIComponent(stateKey)}/${name}`;
+}
+
+/** The arrays of a callback by their names in a file. @throws ERR_VALUE for what is no Map of arrays */
+export function arraysForFile(callback: Callback, stateKey: string): (readonly [name: string, Tensor])[] {
+  const arrays: unknown = callback.getArrays?.() ?? new Map();
+  const subject = `fit: callbacks: getArrays of '${stateKey}'`;
+  if (!(arrays instanceof Map))
+    refuse('ERR_VALUE', subject, 'a Map of { data, shape } by name', quoted(arrays));
+  return [...(arrays as ReadonlyMap<string, WeightValues>)].map(([name, values]) => {
+    if (!isWeightValues(values) || !ArrayBuffer.isView(values.data) || !Array.isArray(values.shape))
+      refuse('ERR_VALUE', `${subject}: '${name}'`, '{ data, shape }', quoted(values));
+    return [callbackArray(stateKey, name), new Tensor(values.data, values.shape)] as const;
+  });
 }
 
 /** The arrays of one callback, by its own names. */

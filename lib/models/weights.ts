@@ -31,6 +31,6 @@ export function readWeights(
   });
 }
 
-function isWeightValues(values: TensorLike | WeightValues): values is WeightValues {
+export function isWeightValues(values: TensorLike | WeightValues): values is WeightValues {
   return typeof values === 'object' && values !== null && 'shape' in values && 'data' in values;
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { FitOptions } from '../../../lib';
-import { type Callback, callbacks } from '../../../lib';
+import { type Callback, callbacks, type WeightValues } from '../../../lib';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
 
@@ -46,5 +46,34 @@ describe('a checkpoint written inside an epoch', () => {
     const health = callbacks.gradientHealth({ report: 'none' });
     await compiled().fit(x, y, { batchSize: 2, resumeFrom: file, callbacks: [health] });
     expect(health.summary().reports).toBe(1);
+  });
+});
+
+describe("arrays of a caller's own callback", () => {
+  const file = path.join(folder, 'arrays');
+  const save = (getArrays: () => unknown) => {
+    const own = { stateKey: 'mine', getArrays } as Callback;
+    const saving = callbacks.modelCheckpoint({ path: file, checkpoint: true });
+    return compiled().fit(x, y, { callbacks: [own, saving] });
+  };
+  const values = { data: Float32Array.of(1, 2, 3), shape: [3] };
+
+  test('are kept also without getState', async () => {
+    await save(() => new Map([['a', values]]));
+    const told: [unknown, ReadonlyMap<string, WeightValues>][] = [];
+    const own: Callback = { stateKey: 'mine', setState: (...given) => void told.push(given) };
+    await compiled().fit(x, y, { epochs: 2, resumeFrom: file, callbacks: [own] });
+    expect(told).toHaveLength(1);
+    expect(told[0]?.[0]).toBeNull();
+    expect([...(told[0]?.[1] ?? [])]).toEqual([['a', expect.objectContaining(values)]]);
+  });
+
+  test.each<[string, () => unknown, string]>([
+    ['in an object', () => ({ a: values }), ': expected a Map of { data, shape } by name, got an object.'],
+    ['without a shape', () => new Map([['a', [1, 2]]]), ": 'a': expected { data, shape }, got [1, 2]."],
+  ])('are refused %s', async (_, getArrays, message) => {
+    expect(await refusal(() => save(getArrays))).toBe(
+      `ERR_VALUE fit: callbacks: getArrays of 'mine'${message}`,
+    );
   });
 });
