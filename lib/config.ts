@@ -1,8 +1,14 @@
 import { DeepRnnError, quoted, refuse, show } from './errors';
 import { nearestName, toCamelCase } from './names';
 
+/** Options that null sets to "none", which is not their default; of all others null says that they are not given, as in Keras. */
+export function nullSaysNone(option: string): boolean {
+  return ['activation', 'recurrentActivation', 'classAggregation'].includes(option);
+}
+
 /**
- * An options object with its keys in camelCase: Keras's snake_case names are understood, unknown ones refused.
+ * An options object with its keys in camelCase: Keras's snake_case names are understood, unknown ones refused. Options that are null are
+ * left out, but for {@link nullSaysNone}.
  * @throws ERR_VALUE with the nearest known option, or when an option is given in both spellings
  */
 export function readConfig<K extends string>(
@@ -30,7 +36,7 @@ export function readConfig<K extends string>(
       const other = key === name ? before : key;
       throw new DeepRnnError('ERR_VALUE', `${subject}: option '${name}' is given twice, also as '${other}'.`);
     }
-    if (value === undefined) continue;
+    if (value === undefined || (value === null && !nullSaysNone(name))) continue;
     spelt.set(name, key);
     read[name] = value;
   }
@@ -50,11 +56,9 @@ function plainDType(value: unknown): unknown {
 }
 
 /** Keras's options without those that say nothing: null, and the harmless ones. @throws ERR_VALUE for a value that cannot be honoured */
-export function withoutHarmless(
-  options: Readonly<Record<string, unknown>>,
-  harmless: Harmless,
-  subject: string,
-): Record<string, unknown> {
+export function withoutHarmless<O extends object>(options: O, harmless: Harmless, subject: string): O {
+  // Left for readConfig to refuse.
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return options;
   const left: Record<string, unknown> = {};
   for (const [key, given] of Object.entries(options)) {
     const name = toCamelCase(key);
@@ -69,7 +73,7 @@ export function withoutHarmless(
         quoted(value),
       );
   }
-  return left;
+  return left as O;
 }
 
 /** A part by name with its options: `{ type, …options }`, or Keras's `{ class_name, config }`. */

@@ -12,14 +12,14 @@ import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
 
 /** Makers of all layers. */
 export const layers = {
-  input: (config: InputConfig): Layer => new Input(config),
-  simpleRNN: (config: SimpleRnnConfig): Layer => new SimpleRnn(config),
-  lstm: (config: LstmConfig): Layer => new Lstm(config),
-  gru: (config: GruConfig): Layer => new Gru(config),
-  dense: (config: DenseConfig): Layer => new Dense(config),
-  embedding: (config: EmbeddingConfig): Layer => new Embedding(config),
-  dropout: (config: DropoutConfig): Layer => new Dropout(config),
-  activation: (config: ActivationConfig): Layer => new Activation(config),
+  input: (config: InputConfig): Layer => new Input(fromKeras('input', config)),
+  simpleRNN: (config: SimpleRnnConfig): Layer => new SimpleRnn(fromKeras('simpleRNN', config)),
+  lstm: (config: LstmConfig): Layer => new Lstm(fromKeras('lstm', config)),
+  gru: (config: GruConfig): Layer => new Gru(fromKeras('gru', config)),
+  dense: (config: DenseConfig): Layer => new Dense(fromKeras('dense', config)),
+  embedding: (config: EmbeddingConfig): Layer => new Embedding(fromKeras('embedding', config)),
+  dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
+  activation: (config: ActivationConfig): Layer => new Activation(fromKeras('activation', config)),
 };
 
 /** Keras's other name. */
@@ -29,7 +29,7 @@ const aliases: Readonly<Record<string, keyof typeof layers>> = { inputLayer: 'in
 export function layerFromConfig(type: string, config: Record<string, unknown>): Layer {
   const names = Object.keys(layers) as (keyof typeof layers)[];
   const name = resolveName(aliases[toCamelCase(String(type))] ?? type, names, 'layer type');
-  return (layers[name] as (config: unknown) => Layer)(fromKeras(name, config));
+  return (layers[name] as (config: unknown) => Layer)(config);
 }
 
 export { constraints } from './constraints';

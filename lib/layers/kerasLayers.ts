@@ -1,5 +1,6 @@
-import { ANY, type Harmless, withoutHarmless } from '../config';
+import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
 import { toCamelCase } from '../names';
+import { subjectOf } from './options';
 
 /** Layer options of Keras that change nothing here, with the values at which that is so. */
 const harmless: Harmless = {
@@ -25,23 +26,24 @@ const { dtype: _, ...harmlessForInput } = harmless;
 
 /**
  * A layer's configuration as Keras writes it, in the terms of this library. Options at values that mean nothing here go; null, which
- * Keras writes for what was not given, stays only where it means something (no activation).
+ * Keras writes for what was not given, stays only where it says something (no activation).
  * @throws ERR_VALUE, naming the option, for a value that cannot be honoured
  */
-export function fromKeras(type: string, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function fromKeras<C extends object>(type: string, config: C): C {
+  // Left for the layer to refuse.
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;
   const isInput = /^input/i.test(type);
-  const name =
-    typeof config['name'] === 'string' ? `layer '${config['name']}'` : `layers.${toCamelCase(type)}`;
-  const left = withoutHarmless(config, isInput ? harmlessForInput : harmless, name);
+  const subject = subjectOf(toCamelCase(type), config);
+  const left = withoutHarmless(config, isInput ? harmlessForInput : harmless, subject);
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(left)) {
     const camel = toCamelCase(key);
-    if (value === null && camel !== 'activation') continue;
+    if (value === null && !nullSaysNone(camel)) continue;
     options[camel === 'batchShape' ? 'batchInputShape' : key] = value;
   }
   // A fixed length, in Keras 2 an option of the embedding.
   const { input_length, inputLength = input_length, ...rest } = options;
-  if (inputLength === undefined) return rest;
+  if (inputLength === undefined) return rest as C;
   const shaped = Object.keys(rest).some((key) => /^(batch)?inputshape$/i.test(toCamelCase(key)));
-  return shaped ? rest : { ...rest, inputShape: [inputLength] };
+  return (shaped ? rest : { ...rest, inputShape: [inputLength] }) as C;
 }

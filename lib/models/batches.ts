@@ -207,8 +207,11 @@ function readWeights(
   loss: Loss,
   targets: Tensor,
   output: Shape,
-  { sampleWeight, classWeight }: ExampleOptions,
+  options: ExampleOptions,
 ): Tensor | undefined {
+  // null: a batch or validation data may have it in the place of weights.
+  const sampleWeight = options.sampleWeight ?? undefined;
+  const classWeight = options.classWeight ?? undefined;
   if (sampleWeight === undefined && classWeight === undefined) return undefined;
   const rowShape = output.slice(0, -1);
   const rows = sizeOf(rowShape);

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { ANY, type Harmless, readConfig, withoutHarmless } from '../config';
 import { type EngineName, type Precision, precisions } from '../engines/engine';
 import { quoted, refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
@@ -32,6 +32,16 @@ export interface Compiled {
   readonly precision: Precision | undefined;
 }
 
+/** Options of Keras's compile that change nothing here, with the values at which that is so. */
+const kerasOptions: Harmless = {
+  lossWeights: [null],
+  runEagerly: [false],
+  // How Keras computes, not what.
+  jitCompile: ANY,
+  stepsPerExecution: [1],
+  autoScaleLoss: ANY,
+};
+
 export function readCompileOptions(options: CompileOptions): Compiled {
   const names = [
     'loss',
@@ -42,7 +52,11 @@ export function readCompileOptions(options: CompileOptions): Compiled {
     'threads',
     'precision',
   ] as const;
-  const known = readConfig(options, names, 'compile') as CompileOptions;
+  const known = readConfig(
+    withoutHarmless(options, kerasOptions, 'compile'),
+    names,
+    'compile',
+  ) as CompileOptions;
   if (known.loss === undefined)
     refuse('ERR_VALUE', 'compile: loss', "a loss, e.g. 'categoricalCrossentropy'", 'nothing');
   const list = (key: 'metrics' | 'weightedMetrics'): readonly MetricSpec[] => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Callback, layers, loadModel, sequential } from '../../../lib';
+import { type Callback, callbacks, layers, loadModel, sequential, sequentialFromConfig } from '../../../lib';
 import { readModelFile } from '../../../lib/io/modelFile';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
@@ -62,6 +62,109 @@ describe("options in Keras's spelling count", () => {
     const file = path.join(folder, 'model');
     await model.save(file, keras({ include_optimizer: true }));
     expect((await readModelFile(file)).config).toMatchObject({ step: 1 });
+  });
+});
+
+describe('null stands for not given, as in Keras', () => {
+  test('of fit, with validation data and batches whose weights are null', async () => {
+    const plain = await compiled().fit(x, y);
+    const nulls = {
+      batch_size: null,
+      validation_data: null,
+      validation_split: null,
+      validation_steps: null,
+      class_weight: null,
+      sample_weight: null,
+      steps_per_epoch: null,
+      callbacks: null,
+      initialStates: null,
+      signal: null,
+      resumeFrom: null,
+      shuffle: null,
+      verbose: null,
+    };
+    expect((await compiled().fit(x, y, keras(nulls))).history).toEqual(plain.history);
+    const batches = function* () {
+      yield [x, y, null];
+    };
+    const { history } = await compiled().fit(keras(batches), { validationData: keras([x, y, null]) });
+    expect(Object.keys(history)).toContain('val_loss');
+  });
+
+  test('of the other calls and of callbacks', async () => {
+    const model = compiled();
+    const weights = { sample_weight: null, class_weight: null };
+    const scores = await model.evaluate(x, y);
+    expect(await model.evaluate(x, y, keras({ ...weights, steps: null, callbacks: null }))).toEqual(scores);
+    await model.predict(x, keras({ batch_size: null, steps: null, verbose: null }));
+    await model.computeGradients(x, y, keras(weights));
+    await model.trainOnBatch(x, y, keras(weights));
+    await model.save(path.join(folder, 'null'), keras({ includeOptimizer: null }));
+    const stop = callbacks.earlyStopping(keras({ monitor: 'loss', baseline: null, mode: null }));
+    await model.fit(x, y, { callbacks: [stop] });
+    expect(model.step).toBe(2);
+  });
+
+  test('but for an activation, where it is none', () => {
+    const gru = layers.gru(keras({ units: 2, activation: null, recurrent_activation: null }));
+    expect(gru.getConfig()).toMatchObject({ activation: 'linear', recurrentActivation: 'linear' });
+    const loaded = { layers: [{ class_name: 'GRU', config: { units: 2, recurrent_activation: null } }] };
+    expect(sequentialFromConfig(loaded).getConfig().layers[0]?.config).toMatchObject({
+      recurrentActivation: 'linear',
+    });
+  });
+
+  test('what must be given', async () => {
+    expect(await refusal(() => smallModel().compile(keras({ loss: null })))).toBe(
+      "ERR_VALUE compile: loss: expected a loss, e.g. 'categoricalCrossentropy', got nothing.",
+    );
+  });
+});
+
+describe("Keras's options at values that mean nothing here", () => {
+  test('are passed over by layers', () => {
+    expect(
+      layers
+        .embedding(keras({ inputDim: 3, outputDim: 2, mask_zero: false, input_length: 4, dtype: 'float32' }))
+        .getConfig(),
+    ).toEqual(layers.embedding({ inputDim: 3, outputDim: 2, inputShape: [4] }).getConfig());
+    const harmless = { implementation: 2, unroll: true, return_state: false, use_cudnn: 'auto' };
+    expect(layers.lstm(keras({ units: 2, ...harmless })).getConfig()).toEqual(
+      layers.lstm({ units: 2 }).getConfig(),
+    );
+  });
+
+  test('and by compile', () => {
+    const options = {
+      loss: 'mse',
+      loss_weights: null,
+      run_eagerly: false,
+      jit_compile: 'auto',
+      steps_per_execution: 1,
+      auto_scale_loss: true,
+    };
+    const model = sequential([layers.dense({ units: 1, inputShape: [1] })]);
+    expect(model.compile(keras(options)).compiled?.loss.type).toBe('meanSquaredError');
+  });
+
+  test.each<[string, () => unknown, string]>([
+    [
+      'mask_zero',
+      () => layers.embedding(keras({ inputDim: 3, outputDim: 2, mask_zero: true })),
+      'layers.embedding: mask_zero: expected false, got true.',
+    ],
+    [
+      'run_eagerly',
+      () => smallModel().compile(keras({ loss: 'mse', run_eagerly: true })),
+      'compile: run_eagerly: expected false, got true.',
+    ],
+    [
+      'lossWeights',
+      () => smallModel().compile(keras({ loss: 'mse', lossWeights: [2] })),
+      'compile: lossWeights: expected null, got [2].',
+    ],
+  ])('at others they are refused: %s', async (_, work, message) => {
+    expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
   });
 });
 
@@ -131,8 +234,8 @@ describe('values', () => {
     ],
     [
       'no initial states',
-      () => compiled().predict(x, keras({ initialStates: null })),
-      'predict: initialStates: expected an object of states by layer and name, { lstm: { h, c } }, got null.',
+      () => compiled().predict(x, keras({ initialStates: 5 })),
+      'predict: initialStates: expected an object of states by layer and name, { lstm: { h, c } }, got 5.',
     ],
     [
       'a share of the data',
