@@ -52,8 +52,14 @@ export async function fit(model: Sequential, data: Data, options: FitOptions): P
   const o = readFitOptions(options);
   if ('x' in data) return new Fit(model, data, o, data.x).run();
   if (model.built) return new Fit(model, data, o).run();
-  const { x, generator } = await firstInputs('fit', data.generator, o.signal);
-  return new Fit(model, { generator }, o, x).run();
+  const { x, generator, closeUnread } = await firstInputs('fit', data.generator, o.signal);
+  try {
+    return await new Fit(model, { generator }, o, x).run();
+  } catch (error) {
+    // The first error is the one that counts.
+    await closeUnread().catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Whether it can be read only once, like a generator object. */

@@ -51,11 +51,16 @@ export async function* batchesFrom(
       yield wholeBatch(examples);
     }
   } finally {
-    const closed = Promise.resolve(items.return?.());
-    // A source that is still at work on its next batch would not answer before that one has come.
-    if (waiting) closed.catch(() => undefined);
-    else await closed;
+    await close(items, waiting);
   }
+}
+
+/** Tells a source that no more of it will be read. */
+async function close(items: AsyncIterator<unknown> | Iterator<unknown>, waiting: boolean): Promise<void> {
+  const closed = Promise.resolve(items.return?.());
+  // A source that is still at work on its next batch would not answer before that one has come.
+  if (waiting) closed.catch(() => undefined);
+  else await closed;
 }
 
 function iteratorOf(caller: string, source: unknown): AsyncIterator<unknown> | Iterator<unknown> {
@@ -81,20 +86,38 @@ function readItem(caller: string, item: unknown): [x: TensorLike, y?: TensorLike
   return [x, y, sampleWeight] as [TensorLike, TensorLike, TensorLike];
 }
 
-/**
- * The inputs of a generator's first batch, from which a model may be built, and a generator that still gives that batch.
- */
+/** A generator of which the first batch has been looked at. */
+export interface PeekedGenerator {
+  /** The inputs of the first batch. */
+  readonly x: TensorLike;
+  /** Still gives the first batch. */
+  readonly generator: BatchGenerator;
+  /** Closes the source if nobody has begun to read `generator`, which would do so itself. */
+  closeUnread(): Promise<void>;
+}
+
+/** Looks at a generator's first batch, from which a model may be built. */
 export async function firstInputs(
   caller: string,
   generator: BatchGenerator,
   signal: AbortSignal | undefined,
-): Promise<{ x: TensorLike; generator: BatchGenerator }> {
+): Promise<PeekedGenerator> {
   const isFunction = typeof generator === 'function';
   const source = await unlessAborted(caller, signal, isFunction ? generator() : generator);
   const items = iteratorOf(caller, source);
-  const { value, done } = await unlessAborted(caller, signal, items.next());
-  if (done) refuse('ERR_VALUE', caller, 'at least one batch', 'none from the generator');
-  const first = (await unlessAborted(caller, signal, value)) as GeneratedBatch;
+  let waiting = true;
+  let first: GeneratedBatch;
+  let x: TensorLike;
+  try {
+    const { value, done } = await unlessAborted(caller, signal, items.next());
+    first = (await unlessAborted(caller, signal, value)) as GeneratedBatch;
+    waiting = false;
+    if (done) refuse('ERR_VALUE', caller, 'at least one batch', 'none from the generator');
+    [x] = readItem(caller, first);
+  } catch (error) {
+    await close(items, waiting).catch(() => undefined);
+    throw error;
+  }
   let given = false;
   const whole: AsyncIterableIterator<GeneratedBatch> = {
     async next() {
@@ -114,5 +137,11 @@ export async function firstInputs(
     started = true;
     return whole;
   };
-  return { x: readItem(caller, first)[0], generator: isFunction ? restart : whole };
+  return {
+    x,
+    generator: isFunction ? restart : whole,
+    async closeUnread() {
+      if (!given) await close(items, false);
+    },
+  };
 }

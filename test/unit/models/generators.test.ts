@@ -94,6 +94,38 @@ describe('a model without an input shape is built from the first batch', () => {
     expect(model.step).toBe(4);
   });
 
+  test.each<[string, unknown, string, object?]>([
+    ['a first batch of a wrong rank', [[[1, 2]], [0]], "ERR_SHAPE layer 'lstm'"],
+    ['a first batch that is none', 5, 'ERR_VALUE fit: generator'],
+    ['a misnamed part', { x, y, sampleWeigth: [1] }, 'ERR_VALUE fit: generator: unknown option'],
+    ['a checkpoint that is not there', [x, y], 'ERR_FILE', { resumeFrom: '/nowhere/at/all' }],
+  ])('%s closes the generator', async (_, batch, message, options = {}) => {
+    for (const isFunction of [true, false]) {
+      let closed = 0;
+      const watched = function* () {
+        try {
+          for (;;) yield batch;
+        } finally {
+          closed++;
+        }
+      };
+      const source = (isFunction ? watched : watched()) as BatchGenerator;
+      const refused = await refusal(() => lazy().fit(source, { stepsPerEpoch: 2, ...options }));
+      expect(refused).toContain(message);
+      expect(closed).toBe(1);
+    }
+  });
+
+  test('a signal that fires before the first batch has come does not wait for it', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 20);
+    const waits = async function* () {
+      await never;
+      yield [x, y] as const;
+    };
+    expect(await refusal(() => lazy().fit(waits, { signal: controller.signal }))).toMatch(/^ERR_ABORTED/);
+  });
+
   test('no batch', async () => {
     expect(await refusal(() => lazy().fit(() => batches(0)))).toBe(
       'ERR_VALUE fit: expected at least one batch, got none from the generator.',
