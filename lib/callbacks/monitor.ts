@@ -1,4 +1,5 @@
-import { DeepRnnError, quoted, refuse } from '../errors';
+import { quoted, refuse } from '../errors';
+import { nearestName } from '../names';
 import type { Logs, TrainingParams } from './callback';
 
 export interface MonitorOptions {
@@ -43,11 +44,16 @@ export class Monitor {
   read(subject: string, logs: Logs): number {
     const value = logs[this.name];
     if (value !== undefined) return value;
-    const hint = this.name.startsWith('val_') ? ' Give fit validationData or a validationSplit.' : '';
-    throw new DeepRnnError(
-      'ERR_VALUE',
-      `${subject}: monitor: expected one of ${Object.keys(logs).join(', ')}, got '${this.name}'.${hint}`,
-    );
+    const names = Object.keys(logs);
+    const wanted = `one of ${names.join(', ')}`;
+    refuse('ERR_VALUE', `${subject}: monitor`, wanted, quoted(this.name), this.wayOut(names));
+  }
+
+  private wayOut(names: readonly string[]): string | undefined {
+    if (this.name.startsWith('val_') && !names.some((name) => name.startsWith('val_')))
+      return 'Give fit validationData or a validationSplit.';
+    const nearest = nearestName(this.name, names);
+    return nearest === undefined ? undefined : `Did you mean '${nearest}'?`;
   }
 
   improves(value: number, best: number | undefined): boolean {

@@ -102,11 +102,35 @@ describe('earlyStopping', () => {
     expect(other.weight).toBe(1);
   });
 
-  test('an unknown name in the logs is refused with the known ones', async () => {
-    await expect(
-      drive(callbacks.earlyStopping({ monitor: 'val_acc' }), new FakeModel(), losses(1)),
-    ).rejects.toThrow(
-      "callbacks.earlyStopping: monitor: expected one of loss, val_loss, got 'val_acc'. Give fit validationData or a validationSplit.",
+  test.each<[string, string, Logs, string]>([
+    [
+      'the nearest',
+      'val_acuracy',
+      { loss: 1, accuracy: 1, val_loss: 1, val_accuracy: 1 },
+      "expected one of loss, accuracy, val_loss, val_accuracy, got 'val_acuracy'. Did you mean 'val_accuracy'?",
+    ],
+    [
+      'the nearest',
+      'acuracy',
+      { loss: 1, accuracy: 1 },
+      "expected one of loss, accuracy, got 'acuracy'. Did you mean 'accuracy'?",
+    ],
+    [
+      'validation where there is none',
+      'val_accuracy',
+      { loss: 1, accuracy: 1 },
+      "expected one of loss, accuracy, got 'val_accuracy'. Give fit validationData or a validationSplit.",
+    ],
+    [
+      'nothing where none is near',
+      'val_acc',
+      { loss: 1, val_loss: 1 },
+      "expected one of loss, val_loss, got 'val_acc'.",
+    ],
+  ])('an unknown name in the logs is refused with %s', async (_, monitor, logs, message) => {
+    const driven = drive(callbacks.earlyStopping({ monitor }), new FakeModel(), [logs]);
+    await expect(driven).rejects.toThrow(
+      expect.objectContaining({ message: `callbacks.earlyStopping: monitor: ${message}` }),
     );
   });
 
