@@ -368,20 +368,21 @@ class Fit {
     return logs;
   }
 
-  private get order(): BatchOrder {
+  /** @param modelSeed what seeds the shuffles where the options do not */
+  private order(modelSeed: number): BatchOrder {
     const { examples, options } = this;
     return {
       batchSize: examples ? this.batchSize : null,
       examples: (examples?.x.shape[0] as number | undefined) ?? null,
       stepsPerEpoch: this.stepsPerEpoch,
       shuffle: options.shuffle ?? true,
-      seed: options.seed ?? this.model.seed,
+      seed: options.seed ?? modelSeed,
     };
   }
 
   /** The batches left of an unfinished epoch are those not yet seen only if the epoch is cut the same way. */
-  private checkOrder(path: string, saved: BatchOrder): void {
-    const { order } = this;
+  private checkOrder(path: string, saved: BatchOrder, modelSeed: number): void {
+    const order = this.order(modelSeed);
     for (const key of ['examples', 'batchSize', 'stepsPerEpoch', 'shuffle', 'seed'] as const) {
       if (order[key] === saved[key]) continue;
       const wanted = `${saved[key]}, as in '${path}', which was written inside an epoch`;
@@ -397,7 +398,7 @@ class Fit {
       scores: this.keeper.state,
       history: this.history.toJSON(),
       callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.() ?? null])),
-      order: this.order,
+      order: this.order(this.model.seed),
     };
     const arrays = states.flatMap((c) => arraysForFile(c, c.stateKey as string));
     return { state, arrays: new Map(arrays) };
@@ -405,14 +406,17 @@ class Fit {
 
   /** Takes the model and the counters to where the checkpoint was; gives the states of its callbacks. */
   private async resume(path: string): Promise<Pick<FitState, 'callbacks'> & Pick<TrainingState, 'arrays'>> {
-    const { state: saved, arrays } = await restoreCheckpoint(this.model, path);
-    const state = saved as FitState | undefined;
-    if (!state)
-      throw new DeepRnnError(
-        'ERR_FILE',
-        `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
-      );
-    if (state.batch > 0) this.checkOrder(path, state.order);
+    const { state: saved, arrays } = await restoreCheckpoint(this.model, path, (config) => {
+      const state = config.training as FitState | undefined;
+      if (!state)
+        throw new DeepRnnError(
+          'ERR_FILE',
+          `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
+        );
+      // The model is about to take over the checkpoint's seed.
+      if (state.batch > 0) this.checkOrder(path, state.order, config.model.seed);
+    });
+    const state = saved as FitState;
     this.epoch = state.epoch;
     this.batch = state.batch;
     this.keeper = new ScoreKeeper(this.model.metrics, state.scores);

@@ -148,14 +148,19 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
   });
 }
 
-/** Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one. */
-export async function restoreCheckpoint(model: Sequential, path: string): Promise<TrainingState> {
+/**
+ * Everything of a checkpoint into a compiled model of the same structure. Gives the state of the fit, if the file has one.
+ * @param check refuses, by throwing, what the fit cannot go on with; a model whose checkpoint is refused stays as it is
+ */
+export async function restoreCheckpoint(
+  model: Sequential,
+  path: string,
+  check: (config: ModelConfig) => void,
+): Promise<TrainingState> {
   const { config, tensors } = await readModel(path);
-  for (const part of ['loss', 'optimizer'] as const) {
-    const [saved, own] = [config.compile?.[part], model.compiled?.[part].getConfig()].map(withoutRate);
-    if (saved !== own)
-      refuse('ERR_VALUE', `fit: resumeFrom: ${part}`, `that of the checkpoint, ${saved}`, own);
-  }
+  for (const part of ['loss', 'optimizer'] as const)
+    requireSame(part, withoutRate(config.compile?.[part]), withoutRate(model.compiled?.[part].getConfig()));
+  check(config);
   await model.exclusive(() => {
     restoreArrays(model, path, config, tensors);
     model.adoptSeed(config.model.seed);
@@ -164,6 +169,11 @@ export async function restoreCheckpoint(model: Sequential, path: string): Promis
   // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
   if (typeof rate === 'number') model.learningRate = rate;
   return { state: config.training, arrays: tensors };
+}
+
+/** Of two configurations as texts, refuses the model's where it is not the checkpoint's. */
+function requireSame(part: string, saved: string, own: string): void {
+  if (saved !== own) refuse('ERR_VALUE', `fit: resumeFrom: ${part}`, `that of the checkpoint, ${saved}`, own);
 }
 
 /** A configuration as text. The rate is left out: callbacks change it, and the checkpoint's is taken over. */

@@ -30,10 +30,20 @@ describe('a checkpoint written inside an epoch', () => {
     ['another order', { batchSize: 2, shuffle: false }, `shuffle: expected true${why}, got false.`],
     ['another seed', { batchSize: 2, seed: 9 }, `seed: expected 4${why}, got 9.`],
     ['other data', { batchSize: 2, validationSplit: 0.25 }, `examples: expected 16${why}, got 12.`],
-  ])('is not resumed with %s', async (_, options, message) => {
-    expect(await refusal(() => compiled().fit(x, y, { ...options, resumeFrom: file }))).toBe(
+  ])('is not resumed with %s, and the model stays as it is', async (_, options, message) => {
+    const model = compiled();
+    const before = await model.getWeights();
+    expect(await refusal(() => model.fit(x, y, { ...options, resumeFrom: file }))).toBe(
       `ERR_VALUE fit: resumeFrom: ${message}`,
     );
+    expect(await model.getWeights()).toEqual(before);
+    expect(model.step).toBe(0);
+  });
+
+  test('brings its seed to a model with another', async () => {
+    const model = smallModel(9).compile({ loss: 'sparseCategoricalCrossentropy' });
+    await model.fit(x, y, { batchSize: 2, resumeFrom: file });
+    expect([model.seed, model.step]).toEqual([4, 8]);
   });
 
   test('goes on where it stopped with the same', async () => {
