@@ -22,7 +22,13 @@ import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs, refuseSampleWeight } from './generated';
 import { carriedNorms, gradientReport } from './gradientReport';
 import { History } from './history';
-import { arraysForFile, arraysOfCallback, restoreCheckpoint, type TrainingState } from './modelFile';
+import {
+  arraysForFile,
+  arraysOfCallback,
+  requireSameMetrics,
+  restoreCheckpoint,
+  type TrainingState,
+} from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
 import { trainStep } from './trainStep';
@@ -413,8 +419,11 @@ class Fit {
           'ERR_FILE',
           `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
         );
+      if (state.batch === 0) return;
       // The model is about to take over the checkpoint's seed.
-      if (state.batch > 0) this.checkOrder(path, state.order, config.model.seed);
+      this.checkOrder(path, state.order, config.model.seed);
+      // The sums over the epoch's first batches are those of the checkpoint's metrics, in their order.
+      requireSameMetrics(this.model, config);
     });
     const state = saved as FitState;
     this.epoch = state.epoch;

@@ -171,6 +171,15 @@ export async function restoreCheckpoint(
   return { state: config.training, arrays: tensors };
 }
 
+/** @throws ERR_VALUE where the model is compiled with other metrics than those of a checkpoint */
+export function requireSameMetrics(model: Sequential, { compile }: ModelConfig): void {
+  for (const [part, weighted] of [
+    ['metrics', false],
+    ['weightedMetrics', true],
+  ] as const)
+    requireSame(part, JSON.stringify(compile?.[part]), JSON.stringify(metricConfigs(model, weighted)));
+}
+
 /** Of two configurations as texts, refuses the model's where it is not the checkpoint's. */
 function requireSame(part: string, saved: string, own: string): void {
   if (saved !== own) refuse('ERR_VALUE', `fit: resumeFrom: ${part}`, `that of the checkpoint, ${saved}`, own);

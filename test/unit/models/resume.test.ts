@@ -40,6 +40,17 @@ describe('a checkpoint written inside an epoch', () => {
     expect(model.step).toBe(0);
   });
 
+  test.each([
+    ['metrics', { metrics: ['accuracy'] }],
+    ['weightedMetrics', { weightedMetrics: ['accuracy'] }],
+  ])('is not resumed with other %s, whose sums over its first batches it lacks', async (part, more) => {
+    const model = smallModel(4).compile({ loss: 'sparseCategoricalCrossentropy', ...more });
+    expect(await refusal(() => model.fit(x, y, { batchSize: 2, resumeFrom: file }))).toBe(
+      `ERR_VALUE fit: resumeFrom: ${part}: expected that of the checkpoint, [], got ${JSON.stringify([model.metrics[0]?.getConfig()])}.`,
+    );
+    expect(model.step).toBe(0);
+  });
+
   test('brings its seed to a model with another', async () => {
     const model = smallModel(9).compile({ loss: 'sparseCategoricalCrossentropy' });
     await model.fit(x, y, { batchSize: 2, resumeFrom: file });
@@ -86,4 +97,12 @@ describe("arrays of a caller's own callback", () => {
       `ERR_VALUE fit: callbacks: getArrays of 'mine'${message}`,
     );
   });
+});
+
+test('a checkpoint written after an epoch goes on with other metrics', async () => {
+  const file = path.join(folder, 'after');
+  await compiled().fit(x, y, { callbacks: [callbacks.modelCheckpoint({ path: file })] });
+  const model = smallModel(4).compile({ loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+  const { history } = await model.fit(x, y, { epochs: 2, resumeFrom: file });
+  expect(history['accuracy']).toEqual([Number.NaN, expect.any(Number)]);
 });
