@@ -160,13 +160,19 @@ export async function restoreCheckpoint(
   const { config, tensors } = await readModel(path);
   for (const part of ['loss', 'optimizer'] as const)
     requireSame(part, withoutRate(config.compile?.[part]), withoutRate(model.compiled?.[part].getConfig()));
+  const rate = rateOf(config.compile?.optimizer);
+  // A number may replace anything: a callback may have set it since compile. A schedule can only have come from compile.
+  if (typeof rate === 'object')
+    requireSame(
+      'learningRate',
+      JSON.stringify(rate),
+      JSON.stringify(rateOf(model.compiled?.optimizer.getConfig())),
+    );
   check(config);
   await model.exclusive(() => {
     restoreArrays(model, path, config, tensors);
     model.adoptSeed(config.model.seed);
   });
-  const rate = (config.compile?.optimizer as { learningRate?: unknown } | undefined)?.learningRate;
-  // A callback may have changed the rate since compile; the rest of the optimizer is the caller's.
   if (typeof rate === 'number') model.learningRate = rate;
   return { state: config.training, arrays: tensors };
 }
@@ -185,7 +191,12 @@ function requireSame(part: string, saved: string, own: string): void {
   if (saved !== own) refuse('ERR_VALUE', `fit: resumeFrom: ${part}`, `that of the checkpoint, ${saved}`, own);
 }
 
-/** A configuration as text. The rate is left out: callbacks change it, and the checkpoint's is taken over. */
+/** The learning rate in an optimizer's configuration: a number, or the configuration of a schedule. */
+function rateOf(optimizer: unknown): unknown {
+  return (optimizer as { readonly learningRate?: unknown } | undefined)?.learningRate;
+}
+
+/** A configuration as text. The rate is left out: it has rules of its own. */
 function withoutRate(config: unknown): string {
   return JSON.stringify(config, (key, value) => (key === 'learningRate' ? undefined : value)) ?? 'none';
 }

@@ -2,7 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { FitOptions } from '../../../lib';
-import { type Callback, callbacks, type WeightValues } from '../../../lib';
+import {
+  type Callback,
+  callbacks,
+  optimizers,
+  type Sequential,
+  schedules,
+  type WeightValues,
+} from '../../../lib';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
 
@@ -96,6 +103,44 @@ describe("arrays of a caller's own callback", () => {
     expect(await refusal(() => save(getArrays))).toBe(
       `ERR_VALUE fit: callbacks: getArrays of 'mine'${message}`,
     );
+  });
+});
+
+describe('the learning rate of a checkpoint', () => {
+  const loss = 'sparseCategoricalCrossentropy';
+  const decay = (decayRate: number) =>
+    schedules.exponentialDecay({ initialLearningRate: 0.1, decaySteps: 5, decayRate });
+  const withRate = (learningRate: number | ReturnType<typeof decay>) =>
+    smallModel(4).compile({ loss, optimizer: optimizers.adam({ learningRate }) });
+  const file = path.join(folder, 'rate');
+  const write = (model: Sequential) =>
+    model.fit(x, y, { callbacks: [callbacks.modelCheckpoint({ path: file })] });
+
+  test.each([
+    ['a number', 0.5],
+    ['another schedule', decay(0.8)],
+  ])('that is a schedule is not replaced by %s', async (_, own) => {
+    await write(withRate(decay(0.9)));
+    const model = withRate(own);
+    const shown = JSON.stringify(typeof own === 'number' ? own : own.getConfig());
+    expect(await refusal(() => model.fit(x, y, { epochs: 2, resumeFrom: file }))).toBe(
+      `ERR_VALUE fit: resumeFrom: learningRate: expected that of the checkpoint, ${JSON.stringify(decay(0.9).getConfig())}, got ${shown}.`,
+    );
+    expect(model.step).toBe(0);
+  });
+
+  test('that is a schedule goes on with the same', async () => {
+    await write(withRate(decay(0.9)));
+    const model = withRate(decay(0.9));
+    await model.fit(x, y, { epochs: 2, resumeFrom: file });
+    expect(model.learningRate).toBe(decay(0.9).at(2));
+  });
+
+  test('that is a number replaces any other', async () => {
+    await write(withRate(0.25));
+    const model = withRate(0.5);
+    await model.fit(x, y, { epochs: 2, resumeFrom: file });
+    expect(model.learningRate).toBe(0.25);
   });
 });
 
