@@ -63,7 +63,8 @@ export interface Callback {
   /** Runs its hooks after those of all other callbacks, so that a checkpoint it writes holds their newest state. */
   readonly last?: boolean;
   onTrainBegin?(model: CallbackModel, params: TrainingParams): void | Promise<void>;
-  onTrainEnd?(logs: Logs): void | Promise<void>;
+  /** `error`: what `fit` is about to be rejected with; undefined where it ends by itself, `stopTraining` included. */
+  onTrainEnd?(logs: Logs, error?: unknown): void | Promise<void>;
   onEpochBegin?(epoch: number): void | Promise<void>;
   onEpochEnd?(epoch: number, logs: Logs): void | Promise<void>;
   onBatchBegin?(batch: number): void | Promise<void>;

@@ -7,7 +7,9 @@ export interface EarlyStoppingOptions extends MonitorOptions {
   patience?: number;
   /** Only better values than this count as improvement. */
   baseline?: number;
-  /** End with the weights of the best epoch instead of the last. Default false. */
+  /**
+   * End with the weights of the best epoch instead of the last. Default false. A fit that is aborted or fails keeps its last.
+   */
   restoreBestWeights?: boolean;
   /** Epochs to wait before watching. Default 0. */
   startFromEpoch?: number;
@@ -75,8 +77,9 @@ class EarlyStopping implements Callback {
     if (this.wait >= this.patience && epoch > 0) model.stopTraining = true;
   }
 
-  async onTrainEnd(): Promise<void> {
-    if (this.bestWeights) await this.model?.setWeights(this.bestWeights);
+  async onTrainEnd(_logs: Logs, error?: unknown): Promise<void> {
+    // A fit that was aborted or has failed has not ended: the model keeps what it has learned.
+    if (error === undefined && this.bestWeights) await this.model?.setWeights(this.bestWeights);
   }
 
   getState(): State {

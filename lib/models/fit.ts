@@ -217,7 +217,7 @@ class Fit {
       // Callbacks still get to close what they hold (a progress bar, a file); the first error is the one that counts.
       for (const c of callbacks) {
         try {
-          await c.onTrainEnd?.(logs);
+          await c.onTrainEnd?.(logs, error);
         } catch {}
       }
       throw error;

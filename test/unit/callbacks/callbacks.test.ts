@@ -102,6 +102,23 @@ describe('earlyStopping', () => {
     expect(other.weight).toBe(1);
   });
 
+  test('best weights come back only where the fit ends by itself', async () => {
+    for (const [error, weight] of [
+      [undefined, 1],
+      [new Error('aborted'), 2],
+    ] as const) {
+      const callback = callbacks.earlyStopping({ patience: 9, restoreBestWeights: true });
+      const model = new FakeModel();
+      await callback.onTrainBegin?.(model, params);
+      for (const [epoch, logs] of losses(3, 2, 2.5).entries()) {
+        model.weight = epoch;
+        await callback.onEpochEnd?.(epoch, logs);
+      }
+      await callback.onTrainEnd?.({}, error);
+      expect(model.weight).toBe(weight);
+    }
+  });
+
   test.each<[string, string, Logs, string]>([
     [
       'the nearest',

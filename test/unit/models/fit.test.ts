@@ -299,6 +299,34 @@ describe('fit', () => {
     }
   });
 
+  test('an aborted fit keeps its last weights, whatever callbacks restore at its end', async () => {
+    const model = smallModel(9).compile(compile);
+    const controller = new AbortController();
+    let last: Map<string, Tensor> | undefined;
+    const rising: Callback = {
+      onEpochEnd: (epoch, logs) => {
+        logs['watched'] = epoch;
+      },
+    };
+    const abort: Callback = {
+      last: true,
+      onEpochEnd: async (epoch) => {
+        if (epoch < 2) return;
+        last = await model.getWeights();
+        controller.abort();
+      },
+    };
+    const stopping = callbacks.earlyStopping({
+      monitor: 'watched',
+      mode: 'min',
+      patience: 9,
+      restoreBestWeights: true,
+    });
+    const options = { epochs: 9, signal: controller.signal, callbacks: [rising, stopping, abort] };
+    await expect(model.fit(x, y, options)).rejects.toThrow('aborted by its signal');
+    expect(bits(await model.getWeights())).toEqual(bits(last as Map<string, Tensor>));
+  });
+
   test('an aborted fit rejects with ERR_ABORTED and leaves a usable model', async () => {
     const model = smallModel().compile(compile);
     const controller = new AbortController();
