@@ -57,7 +57,7 @@ export async function measure(
   const { device, precision } = settings;
   throwIfAborted('profile', settings.signal);
   const engine = createEngine(device);
-  const values = await model.exclusive(() => model.variables.readLater(model.variables.names()));
+  const values = await model.exclusive('reads', () => model.variables.readLater(model.variables.names()));
   const copies = new Variables(model.name);
   const runner = new Runner(model.recipe(), copies);
   try {

@@ -74,7 +74,7 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
   // Everything that asks the model comes before the wait: a model may be disposed while its save is under way.
   const weights = model.weightSpecs('save').map(([name]) => name);
   const structure = model.getConfig();
-  const { config, tensors } = await model.exclusive(async () => {
+  const { config, tensors } = await model.exclusive('reads', async () => {
     const isSlot = (name: string) => withOptimizer && name.includes(slotName('', ''));
     const isState = (name: string) => checkpoint && name.includes(stateName('', ''));
     const others = model.variables.names().filter((name) => isSlot(name) || isState(name));
@@ -143,7 +143,7 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
     path,
     tensors,
   );
-  await model.exclusive(() => {
+  await model.exclusive('changes', () => {
     for (const [name] of specs) model.variables.write(name, (tensors.get(name) as Tensor).data);
   });
 }
@@ -169,7 +169,7 @@ export async function restoreCheckpoint(
       JSON.stringify(rateOf(model.compiled?.optimizer.getConfig())),
     );
   check(config);
-  await model.exclusive(() => {
+  await model.exclusive('changes', () => {
     restoreArrays(model, path, config, tensors);
     model.adoptSeed(config.model.seed);
   });

@@ -10,7 +10,14 @@ import { seedOption } from '../layers/options';
 import type { Metric } from '../metrics/metric';
 import { readInSlices } from '../tensors/nested';
 import { namedTensor, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
-import { type BatchGenerator, type DataContract, type ExampleOptions, refuseEmpty } from './batches';
+import {
+  type BatchGenerator,
+  type DataContract,
+  type ExampleOptions,
+  isGenerator,
+  refuseEmpty,
+} from './batches';
+import { CallOrder } from './callOrder';
 import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
 import { dataContract } from './contract';
 import {
@@ -63,6 +70,7 @@ export class Sequential implements CallbackModel {
   private output: SymbolicShape | undefined;
   private currentRunner: Runner | undefined;
   private readonly queue = new Queue();
+  private readonly order = new CallOrder();
   private busy: string | undefined;
   /** Calls under way other than those that make it busy: several may be. */
   private readonly inFlight = new Set<{ readonly what: string }>();
@@ -242,13 +250,15 @@ export class Sequential implements CallbackModel {
   fit(x: TensorLike | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
     return this.whileBusy('fit', async () => {
       const [data, read] = dataAndOptions('fit', x, y, options);
+      // What was asked for before sees the weights before training. Later calls go between the steps: a service may predict.
+      await this.order.changes(() => undefined);
       return fit(this, await this.inSlices(data), read);
     });
   }
 
   /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
   trainOnBatch(x: TensorLike, y: TensorLike, options: TrainOnBatchOptions = {}): Promise<Scores> {
-    return this.whileBusy('trainOnBatch', () => trainOnBatch(this, x, y, options));
+    return this.whileBusy('trainOnBatch', () => this.order.changes(() => trainOnBatch(this, x, y, options)));
   }
 
   /** Loss and metrics over data, without training. */
@@ -260,12 +270,18 @@ export class Sequential implements CallbackModel {
     options?: EvaluateOptions,
   ): Promise<Scores> {
     const [data, read] = dataAndOptions('evaluate', x, y, options);
-    return this.during('evaluate', async () => evaluate(this, await this.inSlices(data), read));
+    const turn = 'generator' in data || read.callbacks ? 'begins' : 'reads';
+    return this.during('evaluate', () =>
+      this.order[turn](async () => evaluate(this, await this.inSlices(data), read)),
+    );
   }
 
   /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
   async predict(x: TensorLike | BatchGenerator, options: PredictOptions = {}): Promise<Tensor> {
-    return this.during('predict', async () => predict(this, await readInSlices(x, this.inputType), options));
+    const turn = isGenerator(x) ? 'begins' : 'reads';
+    return this.during('predict', () =>
+      this.order[turn](async () => predict(this, await readInSlices(x, this.inputType), options)),
+    );
   }
 
   private get inputType(): 'float32' | 'int32' {
@@ -288,27 +304,29 @@ export class Sequential implements CallbackModel {
     y: TensorLike,
     options: ExampleOptions = {},
   ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
-    return this.during('computeGradients', () => computeGradients(this, x, y, options));
+    return this.during('computeGradients', () =>
+      this.order.reads(() => computeGradients(this, x, y, options)),
+    );
   }
 
   /** All weights by `layer/weight`, copied. */
   async getWeights(): Promise<Map<string, Tensor>> {
     const names = this.weightSpecs('getWeights').map(([name]) => name);
-    return this.exclusive(() => this.variables.readLater(names));
+    return this.exclusive('reads', () => this.variables.readLater(names));
   }
 
   /** Replaces the weights named; all others stay. @throws ERR_VALUE for an unknown name, ERR_SHAPE for a wrong shape. */
   async setWeights(weights: NamedWeights): Promise<void> {
     const read = readWeights(new Map(this.weightSpecs('setWeights')), weights);
-    return this.exclusive(() => {
+    return this.exclusive('changes', () => {
       for (const [name, data] of read) this.variables.write(name, data);
     });
   }
 
   /** Sets the carried states of stateful layers back to zero. */
   async resetStates(): Promise<void> {
-    const names = this.variables.names().filter((name) => name.includes(stateName('', '')));
-    return this.exclusive(() => {
+    return this.exclusive('changes', () => {
+      const names = this.variables.names().filter((name) => name.includes(stateName('', '')));
       for (const name of names) this.variables.write(name, new Float32Array(this.variables.read(name).size));
     });
   }
@@ -366,7 +384,7 @@ export class Sequential implements CallbackModel {
       this.currentRunner = undefined;
       this.variables.dispose();
     };
-    if (this.inFlight.size > 0) void this.queue.run(free);
+    if (this.inFlight.size > 0) void this.order.changes(() => this.queue.run(free));
     else free();
     this.disposed = true;
   }
@@ -409,10 +427,12 @@ export class Sequential implements CallbackModel {
     };
   }
 
-  /** @internal Runs `work` when no plan is running. */
-  async exclusive<R>(work: () => R | Promise<R>): Promise<R> {
+  /** @internal Runs `work`, which reads or changes arrays, in its turn and when no plan is running. */
+  async exclusive<R>(turn: 'reads' | 'changes', work: () => R | Promise<R>): Promise<R> {
     this.requireAlive();
-    return this.during('a call that reads or writes its arrays', () => this.queue.run(work));
+    return this.during('a call that reads or writes its arrays', () =>
+      this.order[turn](() => this.queue.run(work)),
+    );
   }
 
   private requireAlive(): void {

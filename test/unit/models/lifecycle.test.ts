@@ -1,7 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { initializers, layers, loadModel, type Sequential, sequential } from '../../../lib';
+import {
+  initializers,
+  layers,
+  loadModel,
+  type Sequential,
+  sequential,
+  type Tensor,
+  tensor,
+} from '../../../lib';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
 
@@ -174,5 +182,77 @@ describe('a layer is in one model', () => {
     ]);
     expect(model.layers.map(({ name }) => name)).toEqual(['dense', 'dense_1', 'dense_2']);
     expect(model.outputShape).toEqual([4]);
+  });
+});
+
+describe('calls that nobody waited for take effect in the order in which they were made', () => {
+  const ones = tensor(new Float32Array(256).fill(1), [256, 1]);
+  const zeros = tensor(new Float32Array(256), [256, 1]);
+  const scaling = () =>
+    sequential([layers.dense({ units: 1, useBias: false, inputShape: [1] })]).compile({
+      loss: 'mse',
+      optimizer: { type: 'sgd', learningRate: 0.5 },
+    });
+  const by = (factor: number) => ({ 'dense/kernel': tensor([[factor]]) });
+  const seen = ({ data }: Tensor) => [...new Set(data)];
+  // Several batches each; nested arrays of this length are read in slices.
+  const nested = Array.from({ length: 300_000 }, () => [1]);
+
+  test('setWeights, predict, evaluate and getWeights', async () => {
+    const model = scaling();
+    const done = [
+      model.setWeights(by(2)),
+      model.predict(nested, { batchSize: 50_000 }),
+      model.evaluate(ones, zeros),
+      model.setWeights(by(3)),
+      model.predict(ones),
+      model.getWeights(),
+      model.setWeights(by(4)),
+      model.predict(ones),
+    ];
+    const [, two, scores, , three, weights, , four] = await Promise.all(done);
+    expect(seen(two as Tensor)).toEqual([2]);
+    expect(scores).toEqual({ loss: 4 });
+    expect(seen(three as Tensor)).toEqual([3]);
+    expect(seen((weights as Map<string, Tensor>).get('dense/kernel') as Tensor)).toEqual([3]);
+    expect(seen(four as Tensor)).toEqual([4]);
+  });
+
+  test('trainOnBatch and fit', async () => {
+    const model = scaling();
+    const all = { batchSize: 50_000 };
+    // Half the gradient of w² takes any w to 0, exactly: 256 equal shares.
+    const trained = await Promise.all([
+      model.setWeights(by(2)),
+      model.predict(nested, all),
+      model.trainOnBatch(ones, zeros),
+      model.predict(ones),
+    ]);
+    expect([trained[1], trained[3]].map(seen)).toEqual([[2], [0]]);
+    const fitted = await Promise.all([
+      model.setWeights(by(3)),
+      model.predict(nested, all),
+      model.fit(ones, zeros, { batchSize: 256 }),
+    ]);
+    expect(seen(fitted[1])).toEqual([3]);
+    expect(seen(await model.predict(ones))).toEqual([0]);
+  });
+
+  test('a failed call holds up none behind it', async () => {
+    const model = scaling();
+    const failed = expect(model.predict(new Float32Array(3), {})).rejects.toThrow('predict: x');
+    const set = model.setWeights(by(2));
+    const two = model.predict(ones);
+    await Promise.all([failed, set]);
+    expect(seen(await two)).toEqual([2]);
+  });
+
+  test('a generator may wait for calls of the model that reads it', async () => {
+    const model = scaling();
+    const batches = async function* () {
+      await model.setWeights(by(5));
+      yield [ones] as const;
+    };
+    expect(seen(await model.predict(batches))).toEqual([5]);
   });
 });
