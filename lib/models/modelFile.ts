@@ -13,7 +13,7 @@ import { isWeightValues } from './weights';
 export interface SaveOptions {
   /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
   readonly includeOptimizer?: boolean;
-  /** Keep all that a running `fit` needs to be resumed bit for bit. Implies `includeOptimizer`. Default false. */
+  /** Keep all that a running `fit` needs to be resumed bit for bit; only during one. Implies `includeOptimizer`. Default false. */
   readonly checkpoint?: boolean;
 }
 
@@ -71,6 +71,12 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
   const withOptimizer = flagOption(o.includeOptimizer, checkpoint, 'save: includeOptimizer');
   if (checkpoint && !withOptimizer)
     refuse('ERR_VALUE', 'save: includeOptimizer', 'true beside checkpoint: true', 'false');
+  const training = checkpoint ? model.trainingState : undefined;
+  if (checkpoint && !training) {
+    const wayOut =
+      'Call it in a callback; a model that fit has left goes on from a file with includeOptimizer: true.';
+    refuse('ERR_STATE', 'save: checkpoint', 'a fit under way', 'none', wayOut);
+  }
   // Everything that asks the model comes before the wait: a model may be disposed while its save is under way.
   const weights = model.weightSpecs('save').map(([name]) => name);
   const structure = model.getConfig();
@@ -78,10 +84,10 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
     const isSlot = (name: string) => withOptimizer && name.includes(slotName('', ''));
     const isState = (name: string) => checkpoint && name.includes(stateName('', ''));
     const others = model.variables.names().filter((name) => isSlot(name) || isState(name));
-    const training = checkpoint ? model.trainingState?.() : undefined;
-    const config = configOf(model, structure, withOptimizer, training?.state);
+    const stands = training?.();
+    const config = configOf(model, structure, withOptimizer, stands?.state);
     const arrays = await model.variables.readLater([...weights, ...others]);
-    return { config, tensors: new Map([...arrays, ...(training?.arrays ?? [])]) };
+    return { config, tensors: new Map([...arrays, ...(stands?.arrays ?? [])]) };
   });
   await writeModelFile(path, { config, tensors });
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -160,6 +160,18 @@ test('a saved model is no checkpoint', async () => {
   expect(await refusal(model.fit(x, y, { resumeFrom: file }))).toBe(
     `fit: resumeFrom: '${file}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
   );
+});
+
+test('outside fit there is no checkpoint to be saved', async () => {
+  const model = smallModel(2).compile(compile);
+  await model.fit(x, y);
+  const none = path.join(folder, 'none');
+  await expect(model.save(none, { checkpoint: true })).rejects.toMatchObject({
+    code: 'ERR_STATE',
+    message:
+      'save: checkpoint: expected a fit under way, got none. Call it in a callback; a model that fit has left goes on from a file with includeOptimizer: true.',
+  });
+  expect(existsSync(none)).toBe(false);
 });
 
 test('what could not be loaded again is not saved', async () => {
