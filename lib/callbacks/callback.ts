@@ -26,7 +26,10 @@ export type WeightValues = Pick<Tensor, 'data' | 'shape'>;
 /** What a callback may see and do of the model under training. */
 export interface CallbackModel {
   readonly name: string;
-  /** Set to true to end `fit` after the current batch. */
+  /**
+   * Set to true to end `fit` after the current batch. The epoch counts as finished, so a checkpoint written after it resumes with
+   * the next. To go on later with the batches that are left, save during the epoch and abort by the signal.
+   */
   stopTraining: boolean;
   /** The optimizer's base rate; assigning replaces it (a schedule included). */
   learningRate: number;
@@ -80,6 +83,6 @@ export interface Callback {
   getState?(): unknown;
   /** Arrays that belong to the state, by name. A checkpoint holds them beside the weights. */
   getArrays?(): ReadonlyMap<string, WeightValues>;
-  /** What a checkpoint held of `getState` (null without it) and `getArrays`. */
+  /** What a checkpoint held of `getState` (null without it) and `getArrays`; comes after `onTrainBegin`. May set `stopTraining`: no epoch is run. */
   setState?(state: unknown, arrays: ReadonlyMap<string, WeightValues>): void;
 }

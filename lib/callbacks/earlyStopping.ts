@@ -18,6 +18,7 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 interface State {
   wait: number;
   best: number | null;
+  stopped: boolean;
 }
 
 const SUBJECT = 'callbacks.earlyStopping';
@@ -33,6 +34,7 @@ class EarlyStopping implements Callback {
   private model: CallbackModel | undefined;
   private wait = 0;
   private best: number | undefined;
+  private stopped = false;
   private bestWeights: ReadonlyMap<string, WeightValues> | undefined;
 
   constructor(options: EarlyStoppingOptions) {
@@ -59,22 +61,28 @@ class EarlyStopping implements Callback {
     this.monitor.begin(params);
     this.wait = 0;
     this.best = undefined;
+    this.stopped = false;
     this.bestWeights = undefined;
   }
 
   async onEpochEnd(epoch: number, logs: Logs): Promise<void> {
     const value = this.monitor.read(SUBJECT, logs);
-    const model = this.model as CallbackModel;
     if (epoch < this.startFromEpoch) return;
     const improved = this.monitor.improves(value, this.best);
-    if (this.restore && (improved || !this.bestWeights)) this.bestWeights = await model.getWeights();
+    if (this.restore && (improved || !this.bestWeights))
+      this.bestWeights = await (this.model as CallbackModel).getWeights();
     this.wait++;
     if (improved) {
       this.best = value;
       if (this.baseline === undefined || this.monitor.improves(value, this.baseline)) this.wait = 0;
       return;
     }
-    if (this.wait >= this.patience && epoch > 0) model.stopTraining = true;
+    if (this.wait >= this.patience && epoch > 0) this.stop();
+  }
+
+  private stop(): void {
+    this.stopped = true;
+    (this.model as CallbackModel).stopTraining = true;
   }
 
   async onTrainEnd(_logs: Logs, error?: unknown): Promise<void> {
@@ -83,7 +91,7 @@ class EarlyStopping implements Callback {
   }
 
   getState(): State {
-    return { wait: this.wait, best: this.best ?? null };
+    return { wait: this.wait, best: this.best ?? null, stopped: this.stopped };
   }
 
   getArrays(): ReadonlyMap<string, WeightValues> {
@@ -91,10 +99,12 @@ class EarlyStopping implements Callback {
   }
 
   setState(state: unknown, arrays: ReadonlyMap<string, WeightValues>): void {
-    const { wait, best } = state as State;
+    const { wait, best, stopped } = state as State;
     this.wait = wait;
     this.best = best ?? undefined;
     this.bestWeights = this.restore && arrays.size > 0 ? arrays : undefined;
+    // The run that wrote this had ended: not another epoch, unless it is now given more patience.
+    if (stopped && wait >= this.patience) this.stop();
   }
 }
 

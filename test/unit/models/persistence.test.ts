@@ -218,6 +218,7 @@ test('best weights lie in a checkpoint as arrays, beside those of the model', as
   expect(JSON.parse(metadata['config'] as string).training.callbacks['earlyStopping watched']).toEqual({
     wait: 2,
     best: 0,
+    stopped: false,
   });
 
   const second = smallModel(9).compile(compile);

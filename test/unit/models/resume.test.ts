@@ -144,6 +144,53 @@ describe('the learning rate of a checkpoint', () => {
   });
 });
 
+describe('a run that early stopping had ended', () => {
+  const file = path.join(folder, 'stopped');
+  const rising: Callback = {
+    onEpochEnd: (epoch, logs) => {
+      logs['watched'] = epoch;
+    },
+  };
+  const stopping = (patience: number) =>
+    callbacks.earlyStopping({ monitor: 'watched', mode: 'min', patience, restoreBestWeights: true });
+  const resumed = async (patience: number) => {
+    const model = compiled();
+    const options = { epochs: 9, resumeFrom: file, callbacks: [rising, stopping(patience)] };
+    return { model, history: await model.fit(x, y, options) };
+  };
+  let ended: Sequential;
+  beforeAll(async () => {
+    ended = compiled();
+    const own = [rising, stopping(2), callbacks.modelCheckpoint({ path: file })];
+    expect((await ended.fit(x, y, { epochs: 9, callbacks: own })).epoch).toEqual([0, 1, 2]);
+  });
+
+  test('stays ended, with its best weights', async () => {
+    const { model, history } = await resumed(2);
+    expect(history.epoch).toEqual([0, 1, 2]);
+    expect(await model.getWeights()).toEqual(await ended.getWeights());
+  });
+
+  test('goes on with more patience', async () => {
+    const { history } = await resumed(3);
+    expect(history.epoch).toEqual([0, 1, 2, 3]);
+  });
+});
+
+test('stopTraining inside an epoch counts it as finished: a resume begins with the next', async () => {
+  const file = path.join(folder, 'cut');
+  const first = compiled();
+  const cut: Callback = {
+    onBatchEnd: (batch) => {
+      first.stopTraining = batch === 2;
+    },
+  };
+  await first.fit(x, y, { batchSize: 2, callbacks: [cut, callbacks.modelCheckpoint({ path: file })] });
+  const second = compiled();
+  const { epoch } = await second.fit(x, y, { epochs: 2, batchSize: 2, resumeFrom: file });
+  expect([epoch, first.step, second.step]).toEqual([[0, 1], 3, 3 + 8]);
+});
+
 test('a checkpoint written after an epoch goes on with other metrics', async () => {
   const file = path.join(folder, 'after');
   await compiled().fit(x, y, { callbacks: [callbacks.modelCheckpoint({ path: file })] });
