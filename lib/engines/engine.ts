@@ -36,6 +36,8 @@ export interface EngineSession {
   declare(name: string, dtype: ValueDType, shape: Shape): void;
   /** Copies values in; `values.length` must fit. */
   write(name: string, values: ArrayLike<number>): void;
+  /** The same off the event loop, as `readLater`. The array must stay as it is, and where it is, until it is done. */
+  writeLater(name: string, values: ArrayLike<number>): Promise<void>;
   /** Copies the values out. */
   read(name: string): TensorData;
   /** The same off the event loop; until it is done, the session is as busy as in a run. */

@@ -12,6 +12,7 @@ export interface NativeSession {
   writeVariable(index: number, values: TensorData): void;
   readVariable(index: number, into: TensorData): void;
   readVariableLater(index: number, into: TensorData): Promise<void>;
+  writeVariableLater(index: number, values: TensorData): Promise<void>;
   load(
     words: Int32Array,
     floats: Float64Array,
@@ -99,18 +100,29 @@ class AddonSession implements EngineSession {
   }
 
   write(name: string, values: ArrayLike<number>): void {
+    const { index, data } = this.fitting(name, values);
+    translated(this.engine, () => this.native.writeVariable(index, data));
+  }
+
+  async writeLater(name: string, values: ArrayLike<number>): Promise<void> {
+    const { index, data } = this.fitting(name, values);
+    try {
+      await this.native.writeVariableLater(index, data);
+    } catch (error) {
+      throw translate(error, this.engine);
+    }
+  }
+
+  /** Values in the array type of the variable, in their own memory where they have it. */
+  private fitting(name: string, values: ArrayLike<number>): { index: number; data: TensorData } {
     const { index, dtype, shape } = this.variable(name);
     const size = sizeOf(shape);
     if (values.length !== size)
       refuse('ERR_SHAPE', `variable '${name}'`, `${size} values`, `${values.length} values`);
-    let data = allocate(dtype, 0);
-    if (values instanceof data.constructor) {
-      data = values as TensorData;
-    } else {
-      data = allocate(dtype, size);
-      data.set(values);
-    }
-    translated(this.engine, () => this.native.writeVariable(index, data));
+    if (values instanceof allocate(dtype, 0).constructor) return { index, data: values as TensorData };
+    const data = allocate(dtype, size);
+    data.set(values);
+    return { index, data };
   }
 
   read(name: string): TensorData {

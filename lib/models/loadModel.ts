@@ -39,7 +39,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
     };
     inFile(path, () => model.compile(compile as CompileOptions));
   }
-  restoreArrays(model, path, config, tensors);
+  await restoreArrays(model, path, config, tensors);
   return model;
 }
 

@@ -59,11 +59,11 @@ export async function measure(
   const engine = createEngine(device);
   const values = await model.exclusive('reads', () => model.variables.readLater(model.variables.names()));
   const copies = new Variables(model.name);
-  const runner = new Runner(model.recipe(), copies);
+  const threads = model.compiled?.threads;
+  const session = { precision, ...(threads === undefined ? {} : { threads }) };
+  const runner = new Runner(model.recipe(), copies, () => copies.attach(engine, session));
   try {
-    for (const [name, { shape, data }] of values) copies.declare(name, shape, () => data);
-    const threads = model.compiled?.threads;
-    copies.moveTo(engine, { precision, ...(threads === undefined ? {} : { threads }) });
+    for (const [name, { shape, data }] of values) await copies.take(name, shape, data);
     const batch = randomBatch(model, settings.inputShape);
     const predict = await timePlan(model, runner, batch, 'predict', settings);
     const train = model.compiled ? await timePlan(model, runner, batch, 'train', settings) : undefined;

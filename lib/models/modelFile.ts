@@ -149,8 +149,9 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
     path,
     tensors,
   );
-  await model.exclusive('changes', () => {
-    for (const [name] of specs) model.variables.write(name, (tensors.get(name) as Tensor).data);
+  await model.exclusive('changes', async () => {
+    for (const [name, { shape }] of specs)
+      await model.variables.take(name, shape, (tensors.get(name) as Tensor).data);
   });
 }
 
@@ -175,8 +176,8 @@ export async function restoreCheckpoint(
       JSON.stringify(rateOf(model.compiled?.optimizer.getConfig())),
     );
   check(config);
-  await model.exclusive('changes', () => {
-    restoreArrays(model, path, config, tensors);
+  await model.exclusive('changes', async () => {
+    await restoreArrays(model, path, config, tensors);
     model.adoptSeed(config.model.seed);
   });
   if (typeof rate === 'number') model.learningRate = rate;
@@ -208,12 +209,12 @@ function withoutRate(config: unknown): string {
 }
 
 /** Weights, and whatever else the file has of optimizer and states, into a model of the same structure. */
-export function restoreArrays(
+export async function restoreArrays(
   model: Sequential,
   path: string,
   config: ModelConfig,
   tensors: ReadonlyMap<string, Tensor>,
-): void {
+): Promise<void> {
   const specs = model.weightSpecs('load');
   matchWeights(
     specs.map(([name, { shape }]) => [name, shape]),
@@ -222,9 +223,7 @@ export function restoreArrays(
   );
   for (const [name, { shape, data }] of tensors) {
     if (name.startsWith(CALLBACK)) continue;
-    const known = model.variables.has(name);
-    model.variables.declare(name, shape, () => data);
-    if (known) model.variables.write(name, data);
+    await model.variables.take(name, shape, data);
   }
   if (config.step !== undefined) model.step = config.step;
 }

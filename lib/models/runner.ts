@@ -49,6 +49,8 @@ export class Runner {
   constructor(
     private readonly recipe: Recipe,
     private readonly variables: Variables,
+    /** Moves the variables into an engine, before the first run. */
+    private readonly attach: () => Promise<void>,
     /** Whatever uses the variables waits in it. */
     private readonly queue = new Queue(),
   ) {}
@@ -56,6 +58,7 @@ export class Runner {
   /** Runs one batch. `read` is called before any other run may change the outputs. */
   run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
     return this.queue.run(async () => {
+      if (!this.variables.attached) await this.attach();
       const loaded = this.plan(requestOf(batch, options));
       // Only now: callbacks may have changed the learning rate since the data of this batch were gathered.
       options.prepare?.(loaded);

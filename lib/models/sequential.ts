@@ -221,8 +221,8 @@ export class Sequential implements CallbackModel {
     return readMetrics(compiled, shape[shape.length - 1] ?? 1);
   }
 
-  private attach(): void {
-    this.variables.moveTo(createEngine(this.compiled?.device), sessionOptions(this.compiled));
+  private attach(): Promise<void> {
+    return this.variables.attach(createEngine(this.compiled?.device), sessionOptions(this.compiled));
   }
 
   get optimizer() {
@@ -410,8 +410,7 @@ export class Sequential implements CallbackModel {
   /** @internal */
   get runner(): Runner {
     this.requireAlive();
-    if (!this.variables.attached) this.attach();
-    this.currentRunner ??= new Runner(this.recipe(), this.variables, this.queue);
+    this.currentRunner ??= new Runner(this.recipe(), this.variables, () => this.attach(), this.queue);
     return this.currentRunner;
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Engine, EngineSession, Executable, SessionOptions } from '../engines/engine';
 import { DeepRnnError, refuse } from '../errors';
 import type { Plan } from '../plan/types';
@@ -7,6 +8,20 @@ interface Entry {
   readonly shape: Shape;
   /** Held here until there is a session; afterwards the session holds the values. */
   data: TensorData | undefined;
+}
+
+/** Numbers copied at once: a few milliseconds. */
+const PIECE = 2 ** 20;
+
+/** Copies a large array while the event loop runs. */
+async function copyInPieces(values: TensorData): Promise<TensorData> {
+  if (values.length <= PIECE) return values.slice();
+  const copy = new (values.constructor as new (length: number) => TensorData)(values.length);
+  for (let begin = 0; begin < values.length; begin += PIECE) {
+    copy.set(values.subarray(begin, begin + PIECE), begin);
+    await setImmediate();
+  }
+  return copy;
 }
 
 /**
@@ -69,7 +84,11 @@ export class Variables {
     const read = new Map<string, Tensor>();
     for (const name of names) {
       const { shape } = this.entry(name);
-      read.set(name, this.session ? new Tensor(await this.session.readLater(name), shape) : this.read(name));
+      const { session } = this;
+      const data = session
+        ? await session.readLater(name)
+        : await copyInPieces(this.entry(name).data as TensorData);
+      read.set(name, new Tensor(data, shape));
     }
     return read;
   }
@@ -83,8 +102,35 @@ export class Variables {
     else entry.data = values.slice();
   }
 
+  /**
+   * Gives a variable, known or not, the values of an array that is the model's from now on: it is not copied where it can stay, and
+   * else copied off the event loop. Nothing else may use the variables meanwhile.
+   */
+  async take(name: string, shape: Shape, values: TensorData): Promise<void> {
+    this.declare(name, shape, this.session ? undefined : () => values);
+    if (this.session) await this.session.writeLater(name, values);
+    else this.entry(name).data = values;
+  }
+
+  /** Moves from JavaScript's memory to a session of `engine`, off the event loop. Nothing else may use the variables meanwhile. */
+  async attach(engine: Engine, options: SessionOptions): Promise<void> {
+    const next = engine.createSession(options);
+    try {
+      // Those of a layer that is added meanwhile come along: a map's iterator goes on to what is added.
+      for (const [name, { shape, data }] of this.entries) {
+        next.declare(name, 'real', shape);
+        await next.writeLater(name, data as TensorData);
+      }
+    } catch (error) {
+      next.dispose();
+      throw error;
+    }
+    for (const entry of this.entries.values()) entry.data = undefined;
+    this.session = next;
+  }
+
   /** Moves to a session of `engine` what `wanted` names, and drops the rest. */
-  moveTo(engine: Engine, options: SessionOptions, wanted: (name: string) => boolean = () => true): void {
+  moveTo(engine: Engine, options: SessionOptions, wanted: (name: string) => boolean): void {
     const next = engine.createSession(options);
     try {
       for (const [name, { shape, data }] of this.entries) {

@@ -57,20 +57,27 @@ View matching(const Napi::CallbackInfo& call, const engine::Variable& v, const c
 
 }  // namespace
 
-/** One copy of a variable off the event loop. Holds the session and the array until the promise is settled.
- */
-class SessionObject::Read : public RunThread::Job {
+/** One copy of a variable, out or in, off the event loop. Holds the session and the array until the promise
+ * is settled. */
+class SessionObject::Copy : public RunThread::Job {
  public:
-  Read(Napi::Env env, std::shared_ptr<SharedSession> shared, const engine::Variable& variable,
-       const Napi::Object& into, void* data)
-      : shared_(std::move(shared)), variable_(variable), into_(Napi::Persistent(into)), data_(data) {
+  Copy(Napi::Env env, std::shared_ptr<SharedSession> shared, engine::Variable& variable,
+       const Napi::Object& array, void* data, Direction direction)
+      : shared_(std::move(shared)),
+        variable_(variable),
+        array_(Napi::Persistent(array)),
+        data_(data),
+        direction_(direction) {
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
   }
 
   /** Valid in the scope that made this. */
   Napi::Value promise(Napi::Env env) const { return {env, promise_}; }
 
-  void execute() override { status_ = shared_->session->read(variable_, data_); }
+  void execute() override {
+    engine::Session& session = *shared_->session;
+    status_ = direction_ == Direction::in ? session.write(variable_, data_) : session.read(variable_, data_);
+  }
 
   /** Raw calls, as in a run. */
   void complete(napi_env env) override {
@@ -87,9 +94,10 @@ class SessionObject::Read : public RunThread::Job {
  private:
   std::shared_ptr<SharedSession> shared_;
   // Nothing is added to a session that is running, so this stays where it is.
-  const engine::Variable& variable_;
-  Napi::ObjectReference into_;
+  engine::Variable& variable_;
+  Napi::ObjectReference array_;
   void* data_;
+  Direction direction_;
   napi_deferred deferred_ = nullptr;
   napi_value promise_ = nullptr;
   core::Status status_;
@@ -102,6 +110,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
                          InstanceMethod<&SessionObject::writeVariable>("writeVariable"),
                          InstanceMethod<&SessionObject::readVariable>("readVariable"),
                          InstanceMethod<&SessionObject::readVariableLater>("readVariableLater"),
+                         InstanceMethod<&SessionObject::writeVariableLater>("writeVariableLater"),
                          InstanceMethod<&SessionObject::load>("load"),
                          InstanceMethod<&SessionObject::dispose>("dispose"),
                      });
@@ -163,11 +172,21 @@ void SessionObject::readVariable(const Napi::CallbackInfo& call) {
 /** readVariableLater(index, into) → promise. The session is busy until then. */
 Napi::Value SessionObject::readVariableLater(const Napi::CallbackInfo& call) {
   engine::Variable& v = variable(call, "readVariableLater");
-  const View view = matching(call, v, "into");
-  auto job = std::make_unique<Read>(call.Env(), shared_, v, call[1].As<Napi::Object>(), view.data);
+  return copyLater(call, v, matching(call, v, "into"), Direction::out, "readVariableLater");
+}
+
+/** writeVariableLater(index, values) → promise. The session is busy until then. */
+Napi::Value SessionObject::writeVariableLater(const Napi::CallbackInfo& call) {
+  engine::Variable& v = variable(call, "writeVariableLater");
+  return copyLater(call, v, matching(call, v, "values"), Direction::in, "writeVariableLater");
+}
+
+Napi::Value SessionObject::copyLater(const Napi::CallbackInfo& call, engine::Variable& v, const View& view,
+                                     Direction direction, const char* caller) {
+  auto job = std::make_unique<Copy>(call.Env(), shared_, v, call[1].As<Napi::Object>(), view.data, direction);
   const Napi::Value promise = job->promise(call.Env());
   if (!shared_->thread.start(call.Env(), &job))
-    throw stateError(call.Env(), "readVariableLater: no thread can be had for it.");
+    throw stateError(call.Env(), (std::string(caller) + ": no thread can be had for it.").c_str());
   shared_->running = true;
   return promise;
 }

@@ -49,14 +49,18 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   ~SessionObject() override;
 
  private:
-  class Read;
+  class Copy;
+  enum class Direction { out, in };
 
   Napi::Value createVariable(const Napi::CallbackInfo& call);
   void writeVariable(const Napi::CallbackInfo& call);
   void readVariable(const Napi::CallbackInfo& call);
   Napi::Value readVariableLater(const Napi::CallbackInfo& call);
+  Napi::Value writeVariableLater(const Napi::CallbackInfo& call);
   Napi::Value load(const Napi::CallbackInfo& call);
   void dispose(const Napi::CallbackInfo& call);
+  Napi::Value copyLater(const Napi::CallbackInfo& call, engine::Variable& v, const View& view,
+                        Direction direction, const char* caller);
 
   engine::Session& idle(Napi::Env env, const char* caller);
   engine::Variable& variable(const Napi::CallbackInfo& call, const char* caller);

@@ -50,6 +50,10 @@ class ReferenceSession implements EngineSession {
     data.set(values);
   }
 
+  async writeLater(name: string, values: ArrayLike<number>): Promise<void> {
+    this.write(name, values);
+  }
+
   read(name: string): TensorData {
     this.mustBeIdle('read');
     return this.variable(name).data.slice();

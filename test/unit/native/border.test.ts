@@ -16,6 +16,7 @@ interface Session {
   writeVariable(...args: unknown[]): void;
   readVariable(...args: unknown[]): void;
   readVariableLater(...args: unknown[]): Promise<void>;
+  writeVariableLater(...args: unknown[]): Promise<void>;
   load(...args: unknown[]): Executable;
   dispose(): void;
 }
@@ -278,6 +279,34 @@ describe('running', () => {
     );
   });
 
+  test('a variable is written off the event loop; the session is busy meanwhile', async () => {
+    const { session, kernel } = loaded();
+    const values = new Float32Array(960).fill(7);
+    const busy = 'a run is in flight. Await it first.';
+    expect(thrown(() => session.writeVariableLater(kernel, new Float32Array(959)))).toBe(
+      'values: another length than the variable.',
+    );
+    expect(thrown(() => session.writeVariableLater(kernel, new Float64Array(960)))).toBe(
+      'values: expected a Float32Array.',
+    );
+    expect(thrown(() => session.writeVariableLater(kernel + 1, values))).toBe('variable: no such variable.');
+    const written = session.writeVariableLater(kernel, values);
+    expect(thrown(() => session.readVariable(kernel, values))).toBe(`ERR_STATE readVariable: ${busy}`);
+    expect(thrown(() => session.writeVariableLater(kernel, values))).toBe(
+      `ERR_STATE writeVariableLater: ${busy}`,
+    );
+    await written;
+    const into = new Float32Array(960);
+    session.readVariable(kernel, into);
+    expect(into).toEqual(values);
+    const last = session.writeVariableLater(kernel, values);
+    session.dispose();
+    await last;
+    expect(thrown(() => session.writeVariableLater(kernel, values))).toBe(
+      'ERR_STATE writeVariableLater: the session has been disposed.',
+    );
+  });
+
   test('goes to its end though everything is disposed meanwhile', async () => {
     const { session, load, y } = loaded(60_000);
     const executable = load();
@@ -296,6 +325,7 @@ describe('running', () => {
     const methods: ((this: unknown) => unknown)[] = [
       session.load,
       session.readVariableLater,
+      session.writeVariableLater,
       session.dispose,
       session.createVariable,
       executable.run,
