@@ -267,10 +267,11 @@ class Fit {
       },
       (loaded) => {
         this.keeper.add(loaded, batch.indices.length);
+        // Here, before anything else may run: a save from outside must find the step and its batch counted, or neither.
+        this.batch = index + 1;
         return asking.length > 0 ? gradientReport(model, loaded, carried) : undefined;
       },
     );
-    this.batch = index + 1;
     if (report) for (const c of asking) await c.onGradients?.(report, epoch, index);
     const listening = callbacks.filter((c) => c.onBatchEnd);
     if (listening.length > 0) {
