@@ -21,8 +21,10 @@ __device__ __forceinline__ int slotOf(const StackLayer& l, int g) {
 }
 
 /**
- * Gate gradients of unit u at step t, row `row` of the pass and `r` of the group. Column 0 of the product is
- * dh from this layer's next step, column 1 (or 0 too) from the layer above. Step −1 is the initial state's.
+ * Gate gradients of unit u at step t, row `row` of the pass and `r` of the group, as others read them; for
+ * the weights they wait where the gates were fetched to, and dq where the extra was. Column 0 of the product
+ * is dh from this layer's next step, column 1 (or 0 too) from the layer above. Step −1 is the initial
+ * state's.
  */
 template <Precision kPrecision, int kRowTiles>
 __device__ __forceinline__ void backwardUnit(const PersistentLayer& p, const BlockPart& b, int t, int row,
@@ -63,18 +65,31 @@ __device__ __forceinline__ void backwardUnit(const PersistentLayer& p, const Blo
   } else if (p.l.cell == Cell::gru) {
     *carried = gruGradient(p.l, gates, previous, dh, d);
     const float dq = gruResetAfterGradient(p.l, gates, extra, d);
-    p.dq[at] = dq;
+    *stagedAt<kRowTiles>(p, stagedExtra, row, u) = dq;
     store<kPrecision>(out, j, dq);
   } else {
     d[0] = dh * slope(p.l.activation, p.l.alpha, gates[0]);
   }
-  float* kept = p.dG + (static_cast<size_t>(t) * p.N + n) * G * H + j;
 #pragma unroll
   for (int g = 0; g < 4; ++g) {
     if (g >= G) continue;
-    kept[g * H] = d[g];
+    *stagedAt<kRowTiles>(p, stagedGates + g, row, u) = d[g];
     store<kPrecision>(out, slotOf(p.l, g) * p.slotLength + j, d[g]);
   }
+}
+
+/** Writes what `backwardUnit` left for the gradients of the weights: nobody in this kernel waits for it. */
+template <int kRowTiles>
+__device__ __forceinline__ void keepUnit(const PersistentLayer& p, const BlockPart& b, int t, int row, int r,
+                                         int u) {
+  const int H = static_cast<int>(p.l.H), G = static_cast<int>(p.l.G), j = b.firstUnit + u, n = b.firstRow + r;
+  const size_t stored = static_cast<size_t>(t) * p.N + n;
+  float* kept = p.dG + stored * G * H + j;
+#pragma unroll
+  for (int g = 0; g < 4; ++g) {
+    if (g < G) kept[g * H] = staged<kRowTiles>(p, stagedGates + g, row, u);
+  }
+  if (p.l.cell == Cell::gru) p.dq[stored * H + j] = staged<kRowTiles>(p, stagedExtra, row, u);
 }
 
 template <Precision kPrecision, int kRowTiles>
@@ -94,9 +109,14 @@ __global__ void __launch_bounds__(kBlockThreads, 1) backwardKernel(const Persist
       __syncthreads();
       for (int e = static_cast<int>(threadIdx.x); e < rows * b.units; e += kBlockThreads)
         backwardUnit<kPrecision, kRowTiles>(p, b, t, e / b.units, first + e / b.units, e % b.units);
+      if (t >= 0) {
+        // Others go on before what they do not read is written.
+        if (first + kPass >= b.rows) announce(p, b.group, t);
+        for (int e = static_cast<int>(threadIdx.x); e < rows * b.units; e += kBlockThreads)
+          keepUnit<kRowTiles>(p, b, t, e / b.units, first + e / b.units, e % b.units);
+      }
       __syncthreads();
     }
-    if (t >= 0) announce(p, b.group, t);
   }
 }
 

@@ -169,12 +169,19 @@ __device__ __forceinline__ void multiply(const PersistentLayer& p, int group, in
   }
 }
 
+/** Where part `part` of the sums of unit u lies. Once its thread has added the parts, the place is that
+ * thread's to use. */
+template <int kRowTiles>
+__device__ __forceinline__ float* partOfSums(const PersistentLayer& p, int part, int row, int u) {
+  return sharedAt<float>(SharedPlan::kHead) +
+         static_cast<size_t>(part * kRowTiles * kTileRows + row) * p.partialRow + u * p.perUnit;
+}
+
 /** Columns of unit u in a row of the pass: the parts, added in order. */
 template <int kRowTiles>
 __device__ __forceinline__ void gather(const PersistentLayer& p, int row, int u, float (&sums)[4]) {
   const int parts = WarpSplit(p.tiles).parts;
-  const float* from =
-      sharedAt<float>(SharedPlan::kHead) + static_cast<size_t>(row) * p.partialRow + u * p.perUnit;
+  const float* from = partOfSums<kRowTiles>(p, 0, row, u);
   const size_t part = static_cast<size_t>(kRowTiles) * kTileRows * p.partialRow;
   sums[0] = sums[1] = sums[2] = sums[3] = 0;
   if (p.perUnit == 4) {
@@ -216,11 +223,17 @@ __device__ __forceinline__ void fetchStaged(const PersistentLayer& p, const Bloc
   }
 }
 
+/** Where a staged number of a kind that is there lies. Once its thread has read it, the place is that
+ * thread's to use. */
+template <int kRowTiles>
+__device__ __forceinline__ float* stagedAt(const PersistentLayer& p, int place, int row, int u) {
+  return sharedAt<float>(p.stagedAt) + (p.stagedIndex[place] * kRowTiles * kTileRows + row) * p.units + u;
+}
+
 /** A staged number, or zero where there is none of its kind. */
 template <int kRowTiles>
 __device__ __forceinline__ float staged(const PersistentLayer& p, int place, int row, int u) {
-  const int index = p.stagedIndex[place];
-  return index < 0 ? 0.0f : sharedAt<float>(p.stagedAt)[(index * kRowTiles * kTileRows + row) * p.units + u];
+  return p.stagedIndex[place] < 0 ? 0.0f : *stagedAt<kRowTiles>(p, place, row, u);
 }
 
 /** All that the block wrote in step t is there for others. */

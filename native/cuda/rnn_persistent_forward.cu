@@ -34,7 +34,8 @@ __device__ void packCarried(const PersistentLayer& p, const BlockPart& b) {
   }
 }
 
-/** h_t of unit u of row `row` of the pass, row `r` of the group, and everything that is kept of it. */
+/** h_t of unit u of row `row` of the pass, row `r` of the group, as others read it. What is kept of it waits
+ * in the place of its sums: gates in part 0, the extra and h in part 1 (SimpleRNN: h alone). */
 template <Precision kPrecision, int kRowTiles>
 __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const BlockPart& b, int t, int row,
                                             int r, int u) {
@@ -62,19 +63,14 @@ __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const Bloc
   } else {
     h = simpleCell(p.l, sums);
   }
-  if (p.h) {
-    float* gates = p.gates + (static_cast<size_t>(t) * p.N + n) * G * H + j;
-#pragma unroll
-    for (int g = 0; g < 4; ++g) {
-      if (g < G) gates[g * H] = sums[g];
-    }
-    if (p.l.cell != Cell::simpleRnn) p.extra[at] = extra;
-    p.h[at] = h;
+  float *first = partOfSums<kRowTiles>(p, 0, row, u), *second = partOfSums<kRowTiles>(p, 1, row, u);
+  if (p.l.cell == Cell::simpleRnn) {
+    *first = sums[0];
+    *second = h;
+  } else {
+    *reinterpret_cast<float4*>(first) = make_float4(sums[0], sums[1], sums[2], sums[3]);
+    *reinterpret_cast<float2*>(second) = make_float2(extra, h);
   }
-  const bool last = t + 1 == p.T;
-  if (p.y && !p.lastOnly) p.y[at] = h;
-  if (p.y && p.lastOnly && last) p.y[within] = h;
-  if (p.hT && last) p.hT[within] = h;
   const float mine = p.recurrentMask.rate > 0 ? h * maskOf(p.recurrentMask).factor(within) : h;
   store<kPrecision>(rowOf(p, p.own, p.ownRowBytes, b, t, r), j, mine);
   if (p.up) {
@@ -82,6 +78,29 @@ __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const Bloc
         p.aboveMask.rate > 0 ? h * maskOf(p.aboveMask).factor(p.abovePerElement ? at : within) : h;
     store<kPrecision>(rowOf(p, p.up, p.upRowBytes, b, t, r), j, above);
   }
+}
+
+/** Writes what `forwardUnit` left to be kept: nobody in this kernel waits for it. */
+template <int kRowTiles>
+__device__ __forceinline__ void keepUnit(const PersistentLayer& p, const BlockPart& b, int t, int row, int r,
+                                         int u) {
+  const int H = static_cast<int>(p.l.H), G = static_cast<int>(p.l.G), j = b.firstUnit + u, n = b.firstRow + r;
+  const size_t within = static_cast<size_t>(n) * H + j, at = static_cast<size_t>(t) * p.N * H + within;
+  const float *first = partOfSums<kRowTiles>(p, 0, row, u), *second = partOfSums<kRowTiles>(p, 1, row, u);
+  const bool simple = p.l.cell == Cell::simpleRnn, last = t + 1 == p.T;
+  const float h = simple ? second[0] : second[1];
+  if (p.h) {
+    float* gates = p.gates + (static_cast<size_t>(t) * p.N + n) * G * H + j;
+#pragma unroll
+    for (int g = 0; g < 4; ++g) {
+      if (g < G) gates[g * H] = first[g];
+    }
+    if (!simple) p.extra[at] = second[0];
+    p.h[at] = h;
+  }
+  if (p.y && !p.lastOnly) p.y[at] = h;
+  if (p.y && p.lastOnly && last) p.y[within] = h;
+  if (p.hT && last) p.hT[within] = h;
 }
 
 template <Precision kPrecision, int kRowTiles>
@@ -102,9 +121,14 @@ __global__ void __launch_bounds__(kBlockThreads, 1) forwardKernel(const Persiste
       __syncthreads();
       for (int e = static_cast<int>(threadIdx.x); e < rows * b.units; e += kBlockThreads)
         forwardUnit<kPrecision, kRowTiles>(p, b, t, e / b.units, first + e / b.units, e % b.units);
+      // Others go on before what they do not read is written.
+      if (first + kPass >= b.rows) announce(p, b.group, t);
+      if (p.h || p.y || p.hT) {
+        for (int e = static_cast<int>(threadIdx.x); e < rows * b.units; e += kBlockThreads)
+          keepUnit<kRowTiles>(p, b, t, e / b.units, first + e / b.units, e % b.units);
+      }
       __syncthreads();
     }
-    announce(p, b.group, t);
   }
 }
 
