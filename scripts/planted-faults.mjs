@@ -69,7 +69,7 @@ const faults = [
   {
     name: 'rows that are not cleared up to a whole chunk',
     file: 'native/cuda/rnn_persistent.cpp',
-    find: 'DEEPRNN_TRY(cudaMemsetAsync(s.own, 0, s.ownBytes, c.stream));',
+    find: 'DEEPRNN_TRY(cudaMemsetAsync(s.own, 0, s.rowsBytes, c.stream));',
     replace: '',
     tests: 'reset after the product',
   },
@@ -84,8 +84,8 @@ const faults = [
   {
     name: 'a barrier that some threads do not reach',
     file: 'native/cuda/rnn_persistent_forward.cu',
-    find: 'packCarried(p, b);\n  __syncthreads();',
-    replace: 'packCarried(p, b);\n  if (threadIdx.x != 5) __syncthreads();',
+    find: 'p.c0 : p.h0);\n  __syncthreads();',
+    replace: 'p.c0 : p.h0);\n  if (threadIdx.x != 5) __syncthreads();',
     tests: 'reset after the product',
     says: 'deadlock',
   },

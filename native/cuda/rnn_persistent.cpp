@@ -85,7 +85,8 @@ LayerWork workOf(const StackSpec& spec, const StackIo& io, size_t i, bool backwa
 struct LayerScratch {
   float *gates = nullptr, *ordered = nullptr;
   unsigned char *own = nullptr, *up = nullptr, *h0 = nullptr;
-  size_t ownBytes = 0, upBytes = 0;
+  /** Of `own`, and of `up` where it is there. */
+  size_t rowsBytes = 0;
   int ownRowBytes = 0;
   float *dG = nullptr, *dq = nullptr, *total = nullptr, *masked = nullptr, *sums = nullptr;
   uint32_t* done = nullptr;
@@ -113,14 +114,13 @@ struct StackScratch {
       s.done = counters ? counters + i * perLayer : nullptr;
       const int slots = backward ? gradientSlots(l.cell).stored : 1;
       s.ownRowBytes = slots * paddedLength(l.H, precision) * elementBytes(precision);
-      s.ownBytes = spec.T * stored * static_cast<size_t>(s.ownRowBytes);
-      s.own = takeBytes(s.ownBytes);
+      s.rowsBytes = spec.T * stored * static_cast<size_t>(s.ownRowBytes);
+      s.own = takeBytes(s.rowsBytes);
       if ((i == 0 || backward) && reordersInput(spec, l, i == 0)) s.ordered = carve.take(rows * l.D);
       if (!backward) {
         const bool top = i + 1 == spec.layers.size();
         if (!top && (l.recurrentRate > 0 || spec.layers[i + 1].inputRate > 0)) {
-          s.upBytes = s.ownBytes;
-          s.up = takeBytes(s.upBytes);
+          s.up = takeBytes(s.rowsBytes);
         }
         if (io.layers[i].h0) s.h0 = takeBytes(stored * static_cast<size_t>(s.ownRowBytes));
         if (!io.reserve && i == 0) s.gates = carve.take(rows * l.G * l.H);
@@ -145,7 +145,6 @@ StepSource sourceOf(const PersistentLayer& writer, const unsigned char* rows, in
   s.stepBytes = static_cast<size_t>(writer.groups) * static_cast<size_t>(writer.storedRows) *
                 static_cast<size_t>(rowBytes);
   s.rowBytes = rowBytes;
-  s.slots = slots;
   s.slotLength = slotLength;
   s.length = static_cast<int>(l.H);
   s.chunks = slots * slotLength / chunkLength(precision);
@@ -176,7 +175,6 @@ struct TableMaker {
     p.hT = io.layers[i].hT;
     p.cT = io.layers[i].cT;
     p.up = own.up;
-    p.upRowBytes = own.ownRowBytes;
     if (io.reserve) {
       p.gates = views[i].gates;
       p.extra = views[i].extra;
@@ -381,8 +379,8 @@ Status PersistentStack::run(const RunContext& c, unsigned char* scratch, const u
     // What fills a row up to a whole chunk is multiplied by zero, and must not be NaN.
     const LayerScratch& s = memory.layers[i];
     if (spec_.layers[i].H % static_cast<size_t>(chunkLength(precision_)) == 0) continue;
-    DEEPRNN_TRY(cudaMemsetAsync(s.own, 0, s.ownBytes, c.stream));
-    if (s.up) DEEPRNN_TRY(cudaMemsetAsync(s.up, 0, s.upBytes, c.stream));
+    DEEPRNN_TRY(cudaMemsetAsync(s.own, 0, s.rowsBytes, c.stream));
+    if (s.up) DEEPRNN_TRY(cudaMemsetAsync(s.up, 0, s.rowsBytes, c.stream));
   }
   return backward_ ? backward(c, scratch, layers) : forward(c, scratch, layers);
 }

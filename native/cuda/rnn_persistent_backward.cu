@@ -3,17 +3,6 @@
 namespace deeprnn::cuda {
 namespace {
 
-/** ∂/∂c (LSTM), or what the carried state keeps of dh (GRU): [rows][units]. */
-__device__ void packCarried(const PersistentLayer& p, const BlockPart& b) {
-  if (p.l.cell == Cell::simpleRnn) return;
-  const float* from = p.l.cell == Cell::lstm ? p.dcT : nullptr;
-  for (int e = static_cast<int>(threadIdx.x); e < b.rows * b.units; e += kBlockThreads) {
-    const int r = e / b.units, u = e % b.units;
-    sharedAt<float>(p.carriedAt)[r * p.units + u] =
-        from ? from[static_cast<size_t>(b.firstRow + r) * p.l.H + b.firstUnit + u] : 0.0f;
-  }
-}
-
 /** Slot of gate g in a row of gradients: a GRU's rows are q r z n, so that the layer itself reads the first
  * three and the layer below the last three. */
 __device__ __forceinline__ int slotOf(const StackLayer& l, int g) {
@@ -56,7 +45,7 @@ __device__ __forceinline__ void backwardUnit(const PersistentLayer& p, const Blo
   }
   const float extra = staged<kRowTiles>(p, stagedExtra, row, u),
               previous = staged<kRowTiles>(p, stagedPrevious, row, u);
-  unsigned char* out = rowOf(p, p.own, p.ownRowBytes, b, t, r);
+  unsigned char* out = rowOf(p, p.own, b, t, r);
   if (p.l.cell == Cell::lstm) {
     float dc = *carried;
     lstmGradient(p.l, gates, extra, previous, dh, &dc, d);
@@ -97,7 +86,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1) backwardKernel(const Persist
   const PersistentLayer& p = ownLayer(layers, count);
   const BlockPart b = partOf(p);
   packWeights<kPrecision>(p, b.firstUnit);
-  packCarried(p, b);
+  // ∂/∂c, or what a GRU's carried state keeps of dh.
+  packCarried(p, b, p.l.cell == Cell::lstm ? p.dcT : nullptr);
   __syncthreads();
   constexpr int kPass = kRowTiles * kTileRows;
   for (int t = p.T - 1; t >= (p.dh0 ? -1 : 0); --t) {

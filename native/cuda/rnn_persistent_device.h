@@ -83,6 +83,18 @@ __device__ void packWeights(const PersistentLayer& p, int firstUnit) {
   }
 }
 
+/** What this block's units carry from step to step, [rows][units], at first from `states` [N, H], or zero. A
+ * SimpleRNN carries nothing. */
+__device__ __forceinline__ void packCarried(const PersistentLayer& p, const BlockPart& b,
+                                            const float* states) {
+  if (p.l.cell == Cell::simpleRnn) return;
+  for (int e = static_cast<int>(threadIdx.x); e < b.rows * b.units; e += kBlockThreads) {
+    const int r = e / b.units, u = e % b.units;
+    sharedAt<float>(p.carriedAt)[r * p.units + u] =
+        states ? states[static_cast<size_t>(b.firstRow + r) * p.l.H + b.firstUnit + u] : 0.0f;
+  }
+}
+
 /** 16 bytes past the first-level cache: other blocks have just written them. */
 __device__ __forceinline__ uint4 readPiece(const unsigned char* at) {
 #ifdef DEEPRNN_EMULATED
@@ -249,11 +261,11 @@ __device__ __forceinline__ void store(unsigned char* row, int k, float value) {
 }
 
 /** Row n of the group's part of rows [groups · storedRows] at step t. */
-__device__ __forceinline__ unsigned char* rowOf(const PersistentLayer& p, unsigned char* base, int rowBytes,
+__device__ __forceinline__ unsigned char* rowOf(const PersistentLayer& p, unsigned char* base,
                                                 const BlockPart& b, int t, int row) {
   return base + (static_cast<size_t>(t) * p.groups * p.storedRows +
                  static_cast<size_t>(b.group) * p.storedRows + row) *
-                    rowBytes;
+                    p.ownRowBytes;
 }
 
 /** Launches the kernel for the planned number of row tiles. */

@@ -23,17 +23,6 @@ __device__ void packBias(const PersistentLayer& p, int firstUnit) {
   }
 }
 
-/** c (LSTM) or h (GRU) of this block's units: [rows][units], carried from step to step. */
-__device__ void packCarried(const PersistentLayer& p, const BlockPart& b) {
-  if (p.l.cell == Cell::simpleRnn) return;
-  const float* from = p.l.cell == Cell::lstm ? p.c0 : p.h0;
-  for (int e = static_cast<int>(threadIdx.x); e < b.rows * b.units; e += kBlockThreads) {
-    const int r = e / b.units, u = e % b.units;
-    sharedAt<float>(p.carriedAt)[r * p.units + u] =
-        from ? from[static_cast<size_t>(b.firstRow + r) * p.l.H + b.firstUnit + u] : 0.0f;
-  }
-}
-
 /** h_t of unit u of row `row` of the pass, row `r` of the group, as others read it. What is kept of it waits
  * in the place of its sums: gates in part 0, the extra and h in part 1 (SimpleRNN: h alone). */
 template <Precision kPrecision, int kRowTiles>
@@ -72,11 +61,11 @@ __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const Bloc
     *reinterpret_cast<float2*>(second) = make_float2(extra, h);
   }
   const float mine = p.recurrentMask.rate > 0 ? h * maskOf(p.recurrentMask).factor(within) : h;
-  store<kPrecision>(rowOf(p, p.own, p.ownRowBytes, b, t, r), j, mine);
+  store<kPrecision>(rowOf(p, p.own, b, t, r), j, mine);
   if (p.up) {
     const float above =
         p.aboveMask.rate > 0 ? h * maskOf(p.aboveMask).factor(p.abovePerElement ? at : within) : h;
-    store<kPrecision>(rowOf(p, p.up, p.upRowBytes, b, t, r), j, above);
+    store<kPrecision>(rowOf(p, p.up, b, t, r), j, above);
   }
 }
 
@@ -109,7 +98,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1) forwardKernel(const Persiste
   const BlockPart b = partOf(p);
   packWeights<kPrecision>(p, b.firstUnit);
   packBias(p, b.firstUnit);
-  packCarried(p, b);
+  // c, or h of a GRU.
+  packCarried(p, b, p.l.cell == Cell::lstm ? p.c0 : p.h0);
   __syncthreads();
   constexpr int kPass = kRowTiles * kTileRows;
   for (int t = 0; t < p.T; ++t) {

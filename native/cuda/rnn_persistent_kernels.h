@@ -10,7 +10,7 @@ namespace deeprnn::cuda {
 
 /**
  * A factor of a step's product: rows that the blocks of a layer write for others to read, as stored for
- * products (mma.h). A row is `slots` pieces of `slotLength` numbers, of which `length` count and the rest are
+ * products (mma.h). A row is pieces of `slotLength` numbers, of which `length` count and the rest are
  * zero.
  */
 struct StepSource {
@@ -22,7 +22,7 @@ struct StepSource {
   int rowBytes;
   /** Step t reads rows of step t + shift. */
   int shift;
-  int slots, slotLength, length, chunks;
+  int slotLength, length, chunks;
   /** [groups, T] steps done by those who write: all of them when a counter reaches `writers`. */
   const uint32_t* ready;
   uint32_t writers;
@@ -72,7 +72,7 @@ struct PersistentLayer {
   /** What others read of this layer (`StepSource::rows`): forward h for itself and x̃ of the layer above
    * (null: the same rows serve both), backward the gates' gradients. */
   unsigned char *own, *up;
-  int ownRowBytes, upRowBytes, slotLength;
+  int ownRowBytes, slotLength;
   MaskSource recurrentMask, aboveMask;
   bool abovePerElement;
 

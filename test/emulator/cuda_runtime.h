@@ -79,7 +79,6 @@ T shuffle(uint32_t mask, T value, int lane, const char* file, int line) {
 
 }  // namespace deeprnn::emulator
 
-inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __nanosleep(unsigned) {
   deeprnn::emulator::spin();
