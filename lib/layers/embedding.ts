@@ -4,7 +4,7 @@ import type { ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
-import { commonOptions, countOption, subjectOf } from './options';
+import { commonOptions, countOption, flagOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
@@ -17,6 +17,8 @@ export interface EmbeddingConfig extends LayerConfig {
   embeddingsInitializer?: InitializerSpec;
   embeddingsRegularizer?: RegularizerSpec;
   embeddingsConstraint?: ConstraintSpec;
+  /** Steps whose id is 0 are padding, which recurrent layers above pass over and losses and metrics leave out. Default false. */
+  maskZero?: boolean;
 }
 
 const embeddingOptions = [
@@ -26,6 +28,7 @@ const embeddingOptions = [
   'embeddingsInitializer',
   'embeddingsRegularizer',
   'embeddingsConstraint',
+  'maskZero',
 ] as const;
 
 /** A trainable vector per id: int32 `[N, T]` → `[N, T, outputDim]`. embeddings `[inputDim, outputDim]`. */
@@ -33,6 +36,7 @@ export class Embedding extends Layer {
   readonly type = 'embedding';
   readonly inputDim: number;
   readonly outputDim: number;
+  private readonly maskZero: boolean;
   private readonly initializer: Initializer;
   private readonly regularizer: Regularizer | undefined;
   private readonly constraint: Constraint | undefined;
@@ -44,6 +48,7 @@ export class Embedding extends Layer {
     super('embedding', (o.batchInputShape ? o : { inputShape: [null], ...o }) as LayerConfig);
     this.inputDim = countOption(o.inputDim, `${subject}: inputDim`);
     this.outputDim = countOption(o.outputDim, `${subject}: outputDim`);
+    this.maskZero = flagOption(o.maskZero, false, `${subject}: maskZero`);
     this.initializer = resolveInitializer(
       o.embeddingsInitializer ?? initializers.randomUniform(),
       `${subject}: embeddingsInitializer`,
@@ -83,7 +88,10 @@ export class Embedding extends Layer {
   override call(context: CallContext, input: LayerValue): LayerValue {
     const table = context.weight(this, 'embeddings');
     const [id] = context.builder.emit('embedding', [input.id, table], {}, this.subject) as [ValueId];
-    return { id, dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true };
+    const mask = this.maskZero
+      ? context.builder.emit('stepMask', [input.id], { value: 0 }, this.subject)[0]
+      : undefined;
+    return { id, dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true, mask };
   }
 
   override getConfig(): Record<string, unknown> {
@@ -91,6 +99,7 @@ export class Embedding extends Layer {
       ...super.getConfig(),
       inputDim: this.inputDim,
       outputDim: this.outputDim,
+      maskZero: this.maskZero,
       embeddingsInitializer: this.initializer.getConfig(),
       ...configs({ embeddingsRegularizer: this.regularizer, embeddingsConstraint: this.constraint }),
     };

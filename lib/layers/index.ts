@@ -8,6 +8,7 @@ import { Input, type InputConfig } from './input';
 import { fromKeras } from './kerasLayers';
 import type { Layer } from './layer';
 import { Lstm, type LstmConfig } from './lstm';
+import { Masking, type MaskingConfig } from './masking';
 import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
 
 /** Makers of all layers. */
@@ -19,6 +20,7 @@ export const layers = {
   dense: (config: DenseConfig): Layer => new Dense(fromKeras('dense', config)),
   embedding: (config: EmbeddingConfig): Layer => new Embedding(fromKeras('embedding', config)),
   dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
+  masking: (config?: MaskingConfig): Layer => new Masking(fromKeras('masking', config ?? {})),
   activation: (config: ActivationConfig): Layer => new Activation(fromKeras('activation', config)),
 };
 
@@ -43,5 +45,6 @@ export type {
   GruConfig,
   InputConfig,
   LstmConfig,
+  MaskingConfig,
   SimpleRnnConfig,
 };

@@ -13,7 +13,6 @@ const harmless: Harmless = {
   returnState: [false],
   timeMajor: [false],
   zeroOutputForMask: [false],
-  maskZero: [false],
   sparse: [false],
   ragged: [false],
   optional: [false],

@@ -24,6 +24,8 @@ export interface LayerValue {
   readonly dtype: 'real' | 'int32';
   readonly shape: Shape;
   readonly sequence: boolean;
+  /** int32 `[T, N]`, 0 where a step of a sequence is padding; absent where every step counts. */
+  readonly mask?: ValueId | undefined;
 }
 
 /** One array that a layer owns. Its variable in a session and in files is called `<layer name>/<weight name>`. */

@@ -322,7 +322,7 @@ export abstract class Recurrent extends Layer {
     const want = [false, true, this.stateful, this.stateful && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',
-      [context.step(), input.id, ...weights, bias, ...states],
+      [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states],
       attrs,
       this.subject,
       want,
@@ -340,7 +340,14 @@ export abstract class Recurrent extends Layer {
       dtype: 'real',
       shape: this.returnSequences ? [steps, this.units] : [this.units],
       sequence: this.returnSequences,
+      mask: this.returnSequences ? this.maskAbove(context, input) : undefined,
     };
+  }
+
+  /** The mask in the order of the outputs. */
+  private maskAbove(context: CallContext, { mask }: LayerValue): ValueId | undefined {
+    if (mask === undefined || !this.goBackwards) return mask;
+    return context.builder.emit('reverseTime', [mask], {}, this.subject)[0] as ValueId;
   }
 
   /** A state handed in for this run, the carried one, the learned one, or none (zeros). */

@@ -182,7 +182,8 @@ class Lowering implements CallContext {
       'targets',
     );
     const target = stored(raw);
-    const weight = this.request.weighted ? stored(builder.input('weights', 'real', publicRows)) : ABSENT;
+    const given = this.request.weighted ? stored(builder.input('weights', 'real', publicRows)) : ABSENT;
+    const weight = this.masked(prediction, given, true);
 
     const logits = this.logitsBehind(prediction.id, loss);
     const scored = logits ?? prediction.id;
@@ -203,11 +204,17 @@ class Lowering implements CallContext {
     const measured = this.measuredBy(loss, prediction.id, logits);
     (recipe.metrics ?? []).forEach((metric, i) => {
       const { id, attrs } = measured(metric);
-      const inputs = [id, target, metric.weighted ? weight : ABSENT];
+      const inputs = [id, target, this.masked(prediction, metric.weighted ? given : ABSENT, false)];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
     });
     return terms;
+  }
+
+  /** Row weights that leave padded steps out; for a loss such that its mean is over those that count. */
+  private masked({ mask }: LayerValue, weight: ValueId, normalize: boolean): ValueId {
+    if (mask === undefined) return weight;
+    return this.builder.emit('maskWeights', [mask, weight], { normalize }, 'mask')[0] as ValueId;
   }
 
   /**

@@ -31,6 +31,8 @@ function fuseWithProducer(builder: PlanBuilder, upper: StackOp): boolean {
   }
   if (lower?.kind !== 'rnnStack' || !lower.attrs.returnSequences || lower.attrs.seed !== upper.attrs.seed)
     return false;
+  // One op has one mask of steps for all its layers.
+  if (lower.inputs[2] !== upper.inputs[2]) return false;
   const joined = between ? (between.inputs[0] as ValueId) : x;
   if (joined !== lower.outputs[stackLayout.forwardOutput(lower.attrs.layers.length - 1)]) return false;
   replace(builder, lower, between, upper);
@@ -49,7 +51,7 @@ function replace(
     : first.inputDropout;
   const fused: StackOp = {
     kind: 'rnnStack',
-    inputs: [...lower.inputs, ...upper.inputs.slice(2)],
+    inputs: [...lower.inputs, ...upper.inputs.slice(3)],
     outputs: [ABSENT, ...lower.outputs.slice(1), ...upper.outputs.slice(1)],
     attrs: {
       ...lower.attrs,

@@ -2,6 +2,7 @@ import type { OpKind } from './codes';
 import * as data from './ops/data';
 import * as dense from './ops/dense';
 import * as loss from './ops/loss';
+import * as mask from './ops/mask';
 import * as rnnStack from './ops/rnnStack';
 import type { OpRow } from './ops/row';
 import * as update from './ops/update';
@@ -16,6 +17,10 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   broadcastRows: data.broadcastRows,
   sumRows: data.sumRows,
   sumScalars: data.sumScalars,
+  stepMask: mask.stepMask,
+  maskRows: mask.maskRows,
+  maskWeights: mask.maskWeights,
+  reverseTime: mask.reverseTime,
   embedding: data.embedding,
   embeddingGrad: data.embeddingGrad,
   dense: dense.dense,

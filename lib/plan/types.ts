@@ -112,6 +112,10 @@ export interface OpAttrs {
   broadcastRows: { readonly rows: number };
   sumRows: NoAttrs;
   sumScalars: NoAttrs;
+  stepMask: { readonly value: number };
+  maskRows: NoAttrs;
+  maskWeights: { readonly normalize: boolean };
+  reverseTime: NoAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: NoAttrs;

@@ -53,6 +53,10 @@ bool knownOp(int32_t code) {
     case OpKind::broadcastRows:
     case OpKind::sumRows:
     case OpKind::sumScalars:
+    case OpKind::stepMask:
+    case OpKind::maskRows:
+    case OpKind::maskWeights:
+    case OpKind::reverseTime:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

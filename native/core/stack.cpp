@@ -39,10 +39,15 @@ StackSpec stackSpecOf(const Op& op) {
 StackIo stackIoOf(const Operands& o, size_t layers, bool backward) {
   StackIo io;
   io.x = o.in(1);
+  if (const auto* valid = o.in<int32_t>(2)) {
+    const std::vector<int32_t>& a = o.op().ints;
+    const ptrdiff_t last = a[1] - 1, row = a[2];
+    io.valid = a[5] == 1 ? ValidSteps{valid + last * row, -row} : ValidSteps{valid, row};
+  }
   if (!backward) {
     io.reserve = o.out(0);
     for (size_t l = 0; l < layers; ++l) {
-      const size_t i = 2 + 5 * l, out = 1 + 3 * l;
+      const size_t i = 3 + 5 * l, out = 1 + 3 * l;
       StackLayerIo layer{};
       layer.kernel = o.in(i);
       layer.recurrentKernel = o.in(i + 1);
@@ -56,11 +61,11 @@ StackIo stackIoOf(const Operands& o, size_t layers, bool backward) {
     }
     return io;
   }
-  io.reserve = o.inOut(2);
+  io.reserve = o.inOut(3);
   io.dx = o.out(0);
   io.stepNorms = o.out<double>(1);
   for (size_t l = 0; l < layers; ++l) {
-    const size_t i = 3 + 8 * l, out = 2 + 5 * l;
+    const size_t i = 4 + 8 * l, out = 2 + 5 * l;
     StackLayerIo layer{};
     layer.kernel = o.in(i);
     layer.recurrentKernel = o.in(i + 1);

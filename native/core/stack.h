@@ -39,9 +39,22 @@ struct StackLayerIo {
   float *dKernel, *dRecurrentKernel, *dBias, *dh0, *dc0;
 };
 
+/** Which rows count in a step, in the order of processing; without `first` all do. */
+struct ValidSteps {
+  const int32_t* first = nullptr;
+  ptrdiff_t step = 0;
+
+  DEEPRNN_HOST_DEVICE explicit operator bool() const { return first != nullptr; }
+  /** Of step s: [N], 0 where a row does not count, or null. */
+  DEEPRNN_HOST_DEVICE const int32_t* at(size_t s) const {
+    return first ? first + static_cast<ptrdiff_t>(s) * step : nullptr;
+  }
+};
+
 struct StackIo {
   double step = 0;
   const float* x = nullptr;
+  ValidSteps valid;
   /** Forward: written where a backward pass follows; null: `scratch` is used instead. Backward: read. */
   float* reserve = nullptr;
   float* dx = nullptr;

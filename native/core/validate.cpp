@@ -95,6 +95,40 @@ void dropout(Proof& p) {
   p.must(p.out(0), DType::real, x->shape, "y like x");
 }
 
+void stepMask(Proof& p) {
+  if (!p.arity(1, 1, 0, 1)) return;
+  const Value* x = p.in(0);
+  if (!p.demand(x && ((x->dtype == DType::int32 && x->shape.size() == 2) ||
+                      (x->dtype == DType::real && x->shape.size() == 3)),
+                "real x [T, N, D] or int32 x [T, N]"))
+    return;
+  p.must(p.out(0), DType::int32, {x->shape[0], x->shape[1]}, "valid [T, N]");
+}
+
+void maskRows(Proof& p) {
+  if (!p.arity(2, 1, 0, 0)) return;
+  const Value* x = p.in(0);
+  if (!p.has(x, DType::real, "real x") || !p.demand(x->shape.size() == 3, "x [T, N, D]")) return;
+  p.must(p.in(1), DType::int32, leading(*x), "valid [T, N]");
+  p.must(p.out(0), DType::real, x->shape, "y like x");
+}
+
+void maskWeights(Proof& p) {
+  if (!p.arity(2, 1, 1, 0)) return;
+  const Value* valid = p.in(0);
+  if (!p.has(valid, DType::int32, "int32 valid") ||
+      !p.demand(valid->shape.size() == 2 && flag(p.op().ints[0]), "valid [T, N] and a switch"))
+    return;
+  p.fits(p.in(1), DType::real, valid->shape, "weights like valid");
+  p.must(p.out(0), DType::real, valid->shape, "y like valid");
+}
+
+void reverseTime(Proof& p) {
+  if (!p.arity(1, 1, 0, 0)) return;
+  const Value* x = p.in(0);
+  if (p.demand(x && x->shape.size() >= 2, "x [T, N, …]")) p.must(p.out(0), x->dtype, x->shape, "y like x");
+}
+
 void penalty(Proof& p) {
   if (!p.arity(1, 1, 0, 3)) return;
   if (!p.has(p.in(0), DType::real, "real x")) return;
@@ -148,6 +182,18 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
                "scalars");
       for (size_t i = 0; i < op.inputs.size(); ++i) p.must(p.in(i), DType::float64, {1}, "float64 [1]");
       p.must(p.out(0), DType::float64, {1}, "float64 [1]");
+      break;
+    case OpKind::stepMask:
+      stepMask(p);
+      break;
+    case OpKind::maskRows:
+      maskRows(p);
+      break;
+    case OpKind::maskWeights:
+      maskWeights(p);
+      break;
+    case OpKind::reverseTime:
+      reverseTime(p);
       break;
     case OpKind::embedding:
       embedding(p);

@@ -19,6 +19,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   if (!p.demand(flag(op.ints[4]) && flag(op.ints[5]), "switches")) return false;
   if (!p.must(p.in(0), DType::float64, {1}, "float64 step [1]")) return false;
   if (!p.must(p.in(1), DType::real, {steps, batch, op.ints[3]}, "x [T, N, D]")) return false;
+  if (!p.fits(p.in(2), DType::int32, {steps, batch}, "valid int32 [T, N]")) return false;
   int64_t width = op.ints[3];
   for (size_t l = 0; l < count; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
@@ -68,7 +69,7 @@ Shape layerOutput(const Op& op, size_t l) {
 }  // namespace
 
 void proveStack(Proof& p) {
-  if (!stack(p, 2, 5, 1, 3)) return;
+  if (!stack(p, 3, 5, 1, 3)) return;
   const Op& op = p.op();
   if (!p.fits(p.out(0), DType::real, {reserveSize(op)}, "the reserve")) return;
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
@@ -82,13 +83,13 @@ void proveStack(Proof& p) {
 }
 
 void proveStackGrad(Proof& p) {
-  if (!stack(p, 3, 8, 2, 5)) return;
+  if (!stack(p, 4, 8, 2, 5)) return;
   const Op& op = p.op();
-  if (!p.must(p.in(2), DType::real, {reserveSize(op)}, "the reserve")) return;
+  if (!p.must(p.in(3), DType::real, {reserveSize(op)}, "the reserve")) return;
   p.fits(p.out(0), DType::real, p.in(1)->shape, "dx like x");
   p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[1]}, "stepNorms [L, T]");
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
-    const size_t i = 3 + 8 * l, o = 2 + 5 * l;
+    const size_t i = 4 + 8 * l, o = 2 + 5 * l;
     const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
     const bool lstm = static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm;
     p.fits(p.in(i + 5), DType::real, layerOutput(op, l), "dy of a layer");

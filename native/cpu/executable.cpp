@@ -31,6 +31,11 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::update:
     case OpKind::constraint:
       return updateStep(o);
+    case OpKind::stepMask:
+    case OpKind::maskRows:
+    case OpKind::maskWeights:
+    case OpKind::reverseTime:
+      return maskStep(o);
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

@@ -26,7 +26,7 @@ struct PackedTransposed {
 };
 
 struct BackwardScratch {
-  float *dh, *dc, *product, *x, *inputMask, *recurrentMask, *row;
+  float *dh, *dc, *product, *inputMask, *recurrentMask, *row, *held;
 
   BackwardScratch(Carver& carve, const StackSpec& spec, size_t block) {
     size_t D = 0, H = 0;
@@ -37,10 +37,10 @@ struct BackwardScratch {
     dh = carve.take(block * H);
     dc = carve.take(block * H);
     product = carve.take(block * H);
-    x = carve.take(block * D);
     inputMask = carve.take(block * D);
     recurrentMask = carve.take(block * H);
     row = carve.take(6 * H);
+    held = carve.take(block * H);
   }
 };
 
@@ -88,6 +88,7 @@ struct RnnStack::BackwardRows {
   /** To the layer below [T, N, D], or null. */
   float* dBelow;
   double* squares;
+  core::ValidSteps valid;
   size_t first, count;
 
   void run() const {
@@ -107,25 +108,27 @@ struct RnnStack::BackwardRows {
       if (squares) {
         for (size_t n = 0; n < count; ++n) squares[at + n] = k.sumSquares(tmp.dh + n * H, H);
       }
+      const ValidRows rows(valid, s, first, count);
       float* dG = dGates + at * width;
       const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
+      clear(rows, at, dG);
       switch (l.cell) {
         case Cell::simpleRnn:
-          k.activateGrad(l.activation, l.alpha, r.gates + at * width, tmp.dh, dG, size);
+          simple(rows, at, dG);
           break;
         case Cell::lstm:
-          lstm(at, s > 0 ? r.extra + (at - spec.N) * H : io.c0 ? io.c0 + first * H : nullptr, dG);
+          lstm(rows, at, s > 0 ? r.extra + (at - spec.N) * H : io.c0 ? io.c0 + first * H : nullptr, dG);
           break;
         case Cell::gru:
-          gru(at, hPrev, dG, dq + at * H);
+          gru(rows, at, hPrev, dG, dq + at * H);
           break;
       }
       if (hPrev) {
-        sendBack(at, dG);
+        sendBackValid(rows, at, dG);
       } else if (l.cell != Cell::gru) {
         std::memset(tmp.dh, 0, size * sizeof(float));
       }
-      if (dBelow) input(s, bottom, dG);
+      if (dBelow) input(rows, s, bottom, dG);
     }
     if (io.dh0) std::memcpy(io.dh0 + first * H, tmp.dh, size * sizeof(float));
     if (io.dc0) std::memcpy(io.dc0 + first * H, tmp.dc, size * sizeof(float));
@@ -139,13 +142,35 @@ struct RnnStack::BackwardRows {
     }
   }
 
+  /** No gradient is sent from rows that do not count. */
+  void clear(const ValidRows& rows, size_t at, float* dG) const {
+    if (!rows.valid) return;
+    const size_t H = l.H, width = l.G * H;
+    for (size_t n = 0; n < count; ++n) {
+      if (rows.counts(n)) continue;
+      std::memset(dG + n * width, 0, width * sizeof(float));
+      if (l.cell == Cell::gru) std::memset(dq + (at + n) * H, 0, H * sizeof(float));
+    }
+  }
+
+  /** dh_{t−1}. What reached h_t of a row that does not count goes by. */
+  void sendBackValid(const ValidRows& rows, size_t at, const float* dG) const {
+    if (rows.live == 0) return;
+    const size_t H = l.H, bytes = rows.live * H * sizeof(float);
+    if (rows.valid) std::memcpy(tmp.held, tmp.dh, bytes);
+    sendBack(rows.live, at, dG);
+    for (size_t n = 0; rows.valid && n < rows.live; ++n) {
+      if (!rows.counts(n)) std::memcpy(tmp.dh + n * H, tmp.held + n * H, H * sizeof(float));
+    }
+  }
+
   /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products
    * with R. */
-  void sendBack(size_t at, const float* dG) const {
+  void sendBack(size_t live, size_t at, const float* dG) const {
     const size_t H = l.H, width = l.G * H;
     const bool gru = l.cell == Cell::gru;
     Gemm g;
-    g.m = count;
+    g.m = live;
     g.n = H;
     g.a1 = dG;
     g.a1Row = width;
@@ -168,12 +193,12 @@ struct RnnStack::BackwardRows {
       k.gemm(g, 0, panels(k, H));
       if (masked) {
         if (gru) {
-          k.multiplyAdd(tmp.product, tmp.recurrentMask, tmp.dh, count * H);
+          k.multiplyAdd(tmp.product, tmp.recurrentMask, tmp.dh, live * H);
         } else {
-          k.multiply(tmp.product, tmp.recurrentMask, tmp.dh, count * H);
+          k.multiply(tmp.product, tmp.recurrentMask, tmp.dh, live * H);
         }
       } else {
-        k.add(tmp.dh, tmp.product, tmp.dh, count * H);
+        k.add(tmp.dh, tmp.product, tmp.dh, live * H);
       }
       return;
     }
@@ -184,11 +209,13 @@ struct RnnStack::BackwardRows {
   }
 
   /** dx_t = dGates·Wᵀ ⊙ m_in, where x_t lies. */
-  void input(size_t s, bool bottom, const float* dG) const {
+  void input(const ValidRows& rows, size_t s, bool bottom, const float* dG) const {
     const size_t t = bottom && spec.goBackwards ? spec.T - 1 - s : s;
     float* to = dBelow + (t * spec.N + first) * l.D;
+    std::memset(to + rows.live * l.D, 0, (count - rows.live) * l.D * sizeof(float));
+    if (rows.live == 0) return;
     Gemm g;
-    g.m = count;
+    g.m = rows.live;
     g.n = l.D;
     g.a1 = dG;
     g.a1Row = l.G * l.H;
@@ -202,9 +229,19 @@ struct RnnStack::BackwardRows {
     k.multiply(to, tmp.inputMask, to, count * l.D);
   }
 
-  void lstm(size_t at, const float* cPrev, float* dG) const {
+  void simple(const ValidRows& rows, size_t at, float* dG) const {
     const size_t H = l.H;
-    for (size_t n = 0; n < count; ++n) {
+    const float* gates = r.gates + at * H;
+    if (!rows.valid) return k.activateGrad(l.activation, l.alpha, gates, tmp.dh, dG, count * H);
+    for (size_t n = 0; n < rows.live; ++n) {
+      if (rows.counts(n)) k.activateGrad(l.activation, l.alpha, gates + n * H, tmp.dh + n * H, dG + n * H, H);
+    }
+  }
+
+  void lstm(const ValidRows& rows, size_t at, const float* cPrev, float* dG) const {
+    const size_t H = l.H;
+    for (size_t n = 0; n < rows.live; ++n) {
+      if (!rows.counts(n)) continue;
       const float *gates = r.gates + (at + n) * 4 * H, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
       float *dc = tmp.dc + n * H, *out = dG + n * 4 * H, *row = tmp.row;
       const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, 2 * H);
@@ -233,9 +270,10 @@ struct RnnStack::BackwardRows {
   }
 
   /** Leaves in tmp.dh what the carried state keeps, dh ⊙ z. */
-  void gru(size_t at, const float* hPrev, float* dG, float* dqRows) const {
+  void gru(const ValidRows& rows, size_t at, const float* hPrev, float* dG, float* dqRows) const {
     const size_t H = l.H, width = 3 * H;
-    for (size_t n = 0; n < count; ++n) {
+    for (size_t n = 0; n < rows.live; ++n) {
+      if (!rows.counts(n)) continue;
       const float* gates = r.gates + (at + n) * width;
       float *dh = tmp.dh + n * H, *out = dG + n * width, *row = tmp.row;
       const float* z = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + H, row, H);
@@ -255,15 +293,15 @@ struct RnnStack::BackwardRows {
       k.multiply(out + 2 * H, r.extra + (at + n) * H, out, H);
       k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, H);
     }
-    if (!l.resetAfter) resetBefore(at, hPrev, dG);
+    if (!l.resetAfter) resetBefore(rows, at, hPrev, dG);
   }
 
   /** u_n = x W_n + q R_n + b_n, q = r ⊙ h̃: dq = du_n R_nᵀ, dr = dq ⊙ h̃, and dq ⊙ r goes on to h̃. */
-  void resetBefore(size_t at, const float* hPrev, float* dG) const {
+  void resetBefore(const ValidRows& rows, size_t at, const float* hPrev, float* dG) const {
     const size_t H = l.H, width = 3 * H;
     if (hPrev) {
       Gemm g;
-      g.m = count;
+      g.m = rows.live;
       g.n = H;
       g.a1 = dG + 2 * H;
       g.a1Row = width;
@@ -273,7 +311,8 @@ struct RnnStack::BackwardRows {
       g.cRow = H;
       k.gemm(g, 0, panels(k, H));
     }
-    for (size_t n = 0; n < count; ++n) {
+    for (size_t n = 0; n < rows.live; ++n) {
+      if (!rows.counts(n)) continue;
       float *out = dG + n * width, *product = tmp.product + n * H;
       if (!hPrev) {
         std::memset(out, 0, H * sizeof(float));
@@ -334,6 +373,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
                    above,
                    below,
                    io.stepNorms ? shared.squares : nullptr,
+                   io.valid,
                    first,
                    std::min(block, spec_.N - first)}
           .run();

@@ -100,6 +100,7 @@ struct RnnStack::ForwardRows {
   const ForwardCut& cut;
   /** Gates and c of all steps, or null where nothing keeps them; h [T, N, H]. */
   float *keptGates, *keptExtra, *h;
+  core::ValidSteps valid;
   size_t first, count;
 
   float* gatesAt(size_t s) const {
@@ -133,10 +134,10 @@ struct RnnStack::ForwardRows {
     if (l.recurrentRate > 0) masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
   }
 
-  Gemm product(const float* x, const float* W, const float* hPrev, const float* R, size_t n, float* c,
-               size_t cRow) const {
+  Gemm product(size_t m, const float* x, const float* W, const float* hPrev, const float* R, size_t n,
+               float* c, size_t cRow) const {
     Gemm g;
-    g.m = count;
+    g.m = m;
     g.n = n;
     g.a1 = x;
     g.a1Row = l.D;
@@ -156,13 +157,11 @@ struct RnnStack::ForwardRows {
     const size_t width = l.G * l.H, joint = l.cell == Cell::gru ? 2 * l.H : width;
     const size_t steps = std::min(cut.steps, spec.T - s);
     const float* rows = maskedInput(x, s, steps);
-    Gemm g = product(rows, packed.W, nullptr, nullptr, joint, gatesAt(s), width);
-    g.m = steps * count;
+    Gemm g = product(steps * count, rows, packed.W, nullptr, nullptr, joint, gatesAt(s), width);
     g.bias = io.bias ? packed.bias : nullptr;
     multiply(g);
     if (l.cell != Cell::gru) return;
-    g = product(rows, packed.Wn, nullptr, nullptr, l.H, gatesAt(s) + joint, width);
-    g.m = steps * count;
+    g = product(steps * count, rows, packed.Wn, nullptr, nullptr, l.H, gatesAt(s) + joint, width);
     g.bias = io.bias ? io.bias + joint : nullptr;
     multiply(g);
   }
@@ -174,9 +173,17 @@ struct RnnStack::ForwardRows {
       const size_t t = spec.goBackwards && &l == spec.layers.data() ? spec.T - 1 - s : s;
       float* now = h + (s * spec.N + first) * H;
       const float* hPrev = s > 0 ? now - spec.N * H : io.h0 ? io.h0 + first * H : nullptr;
+      const float* cPrev = s > 0 ? extraAt(s - 1) : io.c0 ? io.c0 + first * H : nullptr;
+      if (cut.steps > 1 && s % cut.steps == 0) projectAhead(x, s);
+      const ValidRows rows(valid, s, first, count);
+      // Rows after the last that counts cost nothing: sort a batch by length.
+      if (rows.live == 0) {
+        hold(rows, hPrev, cPrev, s, now);
+        continue;
+      }
       const float* hMasked = hPrev;
       if (hPrev && l.recurrentRate > 0) {
-        k.multiply(hPrev, tmp.recurrentMask, tmp.h, count * H);
+        k.multiply(hPrev, tmp.recurrentMask, tmp.h, rows.live * H);
         hMasked = tmp.h;
       }
       float* gates = gatesAt(s);
@@ -184,26 +191,45 @@ struct RnnStack::ForwardRows {
       const float* xt = nullptr;
       if (cut.steps == 1) {
         xt = maskedInput(x, t, 1);
-        Gemm g = product(xt, packed.W, hMasked, packed.R, joint, gates, width);
+        Gemm g = product(rows.live, xt, packed.W, hMasked, packed.R, joint, gates, width);
         g.bias = io.bias ? packed.bias : nullptr;
         multiply(g);
-      } else {
-        if (s % cut.steps == 0) projectAhead(x, s);
-        if (hMasked) addProduct(hMasked, packed.R, joint, gates, width);
+      } else if (hMasked) {
+        addProduct(rows.live, hMasked, packed.R, joint, gates, width);
       }
       switch (l.cell) {
         case Cell::simpleRnn:
-          activateKeeping(k, l.activation, l.alpha, gates, now, count * H);
+          activateKeeping(k, l.activation, l.alpha, gates, now, rows.live * H);
           break;
         case Cell::lstm:
-          lstm(gates, s > 0 ? extraAt(s - 1) : io.c0 ? io.c0 + first * H : nullptr, extraAt(s), now);
+          lstm(rows.live, gates, cPrev, extraAt(s), now);
           break;
         case Cell::gru:
-          gru(xt, gates, hPrev, hMasked, extraAt(s), now);
+          gru(rows.live, xt, gates, hPrev, hMasked, extraAt(s), now);
           break;
       }
+      hold(rows, hPrev, cPrev, s, now);
     }
     finish();
+  }
+
+  /** Rows that do not count keep their states. */
+  void hold(const ValidRows& rows, const float* hPrev, const float* cPrev, size_t s, float* now) const {
+    if (!rows.valid) return;
+    const size_t H = l.H, bytes = H * sizeof(float);
+    const auto keep = [&](float* to, const float* from, size_t n) {
+      if (from) {
+        std::memcpy(to + n * H, from + n * H, bytes);
+      } else {
+        std::memset(to + n * H, 0, bytes);
+      }
+    };
+    for (size_t n = 0; n < count; ++n) {
+      if (rows.counts(n)) continue;
+      keep(now, hPrev, n);
+      // Of a GRU the factors of products over all steps, where no gradient meets them: zeros do.
+      if (l.cell != Cell::simpleRnn) keep(extraAt(s), l.cell == Cell::lstm ? cPrev : nullptr, n);
+    }
   }
 
   /** Copies what the caller wants of the layer. */
@@ -223,18 +249,18 @@ struct RnnStack::ForwardRows {
   }
 
   /** c += hPrev·R */
-  void addProduct(const float* hPrev, const float* R, size_t n, float* c, size_t cRow) const {
-    Gemm g = product(nullptr, nullptr, hPrev, R, n, c, cRow);
+  void addProduct(size_t m, const float* hPrev, const float* R, size_t n, float* c, size_t cRow) const {
+    Gemm g = product(m, nullptr, nullptr, hPrev, R, n, c, cRow);
     g.accumulate = true;
     multiply(g);
   }
 
-  void lstm(float* gates, const float* cPrev, float* c, float* out) const {
+  void lstm(size_t rows, float* gates, const float* cPrev, float* c, float* out) const {
     const size_t H = l.H;
     float* value = tmp.row;
     const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
     const bool inPlaceInput = !core::derivativeFromInput(l.activation);
-    for (size_t n = 0; n < count; ++n) {
+    for (size_t n = 0; n < rows; ++n) {
       float* row = gates + n * 4 * H;
       float* i = inPlaceGates ? row : value;
       float* g = inPlaceInput ? row + 2 * H : value + 2 * H;
@@ -253,23 +279,23 @@ struct RnnStack::ForwardRows {
   }
 
   /** `xt` is null where the gates hold the inputs' part of the candidate already. */
-  void gru(const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q,
+  void gru(size_t rows, const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q,
            float* out) const {
     const size_t H = l.H, width = 3 * H;
     float* candidates = gates + 2 * H;
     if (xt) {
-      Gemm input = product(xt, packed.Wn, nullptr, nullptr, H, candidates, width);
+      Gemm input = product(rows, xt, packed.Wn, nullptr, nullptr, H, candidates, width);
       input.bias = io.bias ? io.bias + 2 * H : nullptr;
       multiply(input);
     }
     const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
     if (l.resetAfter) {
-      Gemm g = product(nullptr, nullptr, hMasked, packed.Rn, H, q, H);
+      Gemm g = product(rows, nullptr, nullptr, hMasked, packed.Rn, H, q, H);
       g.bias = io.bias ? io.bias + width + 2 * H : nullptr;
       multiply(g);
     }
     float* value = tmp.row;
-    for (size_t n = 0; n < count; ++n) {
+    for (size_t n = 0; n < rows; ++n) {
       float* row = gates + n * width;
       float* r = keepGates ? value : row;
       k.activate(l.recurrentActivation, l.recurrentAlpha, row, r, 2 * H);
@@ -281,8 +307,8 @@ struct RnnStack::ForwardRows {
         std::memset(q + n * H, 0, H * sizeof(float));
       }
     }
-    if (!l.resetAfter && hMasked) addProduct(q, packed.Rn, H, candidates, width);
-    for (size_t n = 0; n < count; ++n) {
+    if (!l.resetAfter && hMasked) addProduct(rows, q, packed.Rn, H, candidates, width);
+    for (size_t n = 0; n < rows; ++n) {
       float* row = gates + n * width;
       const float* z = row + H;
       if (keepGates) {
@@ -361,6 +387,7 @@ void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, 
                   keeps ? view.gates : nullptr,
                   keeps ? view.extra : nullptr,
                   h,
+                  io.valid,
                   first,
                   count}
           .run(x);

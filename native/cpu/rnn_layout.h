@@ -28,6 +28,22 @@ class Carver {
   size_t used_ = 0;
 };
 
+/** Which rows of a task count in one step. */
+struct ValidRows {
+  /** [count], or null where all count. */
+  const int32_t* valid;
+  /** One past the last that counts. */
+  size_t live;
+
+  ValidRows(const core::ValidSteps& all, size_t s, size_t first, size_t count)
+      : valid(all.at(s)), live(count) {
+    if (!valid) return;
+    valid += first;
+    while (live > 0 && valid[live - 1] == 0) --live;
+  }
+  bool counts(size_t n) const { return !valid || valid[n] != 0; }
+};
+
 /** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′
  * needs x; `out` gets f(x). */
 inline void activateKeeping(const KernelTable& k, core::Activation kind, float alpha, float* keep, float* out,

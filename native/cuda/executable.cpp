@@ -46,6 +46,12 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::constraint:
       *step = updateStep(o);
       return {};
+    case OpKind::stepMask:
+    case OpKind::maskRows:
+    case OpKind::maskWeights:
+    case OpKind::reverseTime:
+      *step = maskStep(o);
+      return {};
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

@@ -55,6 +55,14 @@ __global__ void forward(CellStep s) {
   forEach(s.N * s.l.H, [&](size_t at) {
     const size_t n = at / s.l.H, j = at % s.l.H;
     float h = 0;
+    if (s.valid && !s.valid[n]) {
+      h = s.hPrev ? s.hPrev[at] : 0.0f;
+      // Of a GRU a factor that meets no gradient.
+      if (s.l.cell != Cell::simpleRnn) s.extra[at] = s.l.cell == Cell::lstm && s.cPrev ? s.cPrev[at] : 0.0f;
+      s.h[at] = h;
+      if (s.y) s.y[at] = h;
+      return;
+    }
     switch (s.l.cell) {
       case Cell::simpleRnn:
         s.gates[at] += biasOf(s, 0, j);
@@ -91,10 +99,17 @@ __global__ void backward(CellGradStep s) {
     if (s.total) s.total[at] = dh;
     const size_t first = at / H * G * H + at % H;
     float gates[4] = {0, 0, 0, 0}, d[4] = {0, 0, 0, 0};
+    if (s.valid && !s.valid[at / H]) {
+      s.dh[at] = dh;
+      if (s.dq) s.dq[at] = 0;
+      for (size_t g = 0; g < G; ++g) s.dG[first + g * H] = 0;
+      return;
+    }
 #pragma unroll
     for (size_t g = 0; g < 4; ++g) {
       if (g < G) gates[g] = s.gates[first + g * H];
     }
+    if (s.valid && s.l.cell != Cell::gru) s.dh[at] = 0;
     switch (s.l.cell) {
       case Cell::simpleRnn:
         d[0] = dh * slope(s.l.activation, s.l.alpha, gates[0]);

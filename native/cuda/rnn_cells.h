@@ -28,6 +28,8 @@ struct CellStep {
   float* extra;
   const float *hPrev, *hMasked, *cPrev;
   float *h, *y;
+  /** [N], or null: rows that do not count keep their states. */
+  const int32_t* valid;
 };
 
 /** h_t (and c_t) from the products. A GRU with the reset before the product has two parts, with a product in
@@ -49,9 +51,12 @@ struct CellGradStep {
   float *dG, *dq;
   /** The total gradient of h_t for the step norms, or null. */
   float* total;
+  /** [N], or null. */
+  const int32_t* valid;
 };
 
-/** Gate gradients of one step. For a GRU, dh becomes what the carried state keeps. */
+/** Gate gradients of one step. For a GRU, and where there is a mask of rows, dh becomes what reaches h_{t−1}
+ * beside the products with R: what the carried state keeps, or all of it where a row does not count. */
 Status cellBackward(const CellGradStep& s, cudaStream_t stream);
 
 /** GRU, reset before: from dq = du_n R_nᵀ in `product` the reset gate's gradient; `product` becomes dq ⊙ r.

@@ -65,7 +65,7 @@ LayerWork workOf(const StackSpec& spec, const StackIo& io, size_t i, bool backwa
   LayerWork work;
   work.units = static_cast<int>(l.H);
   work.perUnit = perUnitOf(spec, i, backward);
-  work.carried = l.cell == Cell::simpleRnn ? 0 : 1;
+  work.carried = (l.cell == Cell::simpleRnn ? 0 : 1) + (io.valid && l.cell != Cell::gru ? 1 : 0);
   if (!backward) {
     work.chunks = chunksOf(l.H, precision) + (i > 0 ? chunksOf(l.D, precision) : 0);
     work.staged = i == 0 ? static_cast<int>(l.G) : 0;
@@ -351,6 +351,7 @@ std::vector<unsigned char> PersistentStack::table(unsigned char* scratch) const 
     p.lastOnly = top && !spec_.returnSequences;
     p.h0 = io_.layers[i].h0;
     p.c0 = io_.layers[i].c0;
+    p.valid = io_.valid;
     p.recurrentMask = stateMask(spec_, l, step_);
     if (!top) {
       p.aboveMask = inputMask(spec_, spec_.layers[i + 1], step_);

@@ -21,12 +21,13 @@ __device__ __forceinline__ void backwardUnit(const PersistentLayer& p, const Blo
   const int H = static_cast<int>(p.l.H), G = static_cast<int>(p.l.G), j = b.firstUnit + u, n = b.firstRow + r;
   const size_t within = static_cast<size_t>(n) * H + j;
   const bool last = t + 1 == p.T;
-  float* carried = sharedAt<float>(p.carriedAt) + r * p.units + u;
+  // What reaches h beside the products, and an LSTM's ∂/∂c.
+  float *state = carriedOf(p, stateOf(p), r, u), *carried = carriedOf(p, 0, r, u);
   float sums[4];
   gather<kRowTiles>(p, row, u, sums);
   float dh = sums[0];
   if (p.recurrentMask.rate > 0) dh *= maskOf(p.recurrentMask).factor(within);
-  if (p.l.cell == Cell::gru) dh += *carried;
+  if (p.l.cell == Cell::gru || p.valid) dh += *state;
   if (t < 0) {
     p.dh0[within] = dh;
     return;
@@ -46,17 +47,19 @@ __device__ __forceinline__ void backwardUnit(const PersistentLayer& p, const Blo
   const float extra = staged<kRowTiles>(p, stagedExtra, row, u),
               previous = staged<kRowTiles>(p, stagedPrevious, row, u);
   unsigned char* out = rowOf(p, p.own, b, t, r);
+  const bool passes = !counts(p, t, n);
+  if (p.valid && p.l.cell != Cell::gru) *state = passes ? dh : 0.0f;
   if (p.l.cell == Cell::lstm) {
     float dc = *carried;
-    lstmGradient(p.l, gates, extra, previous, dh, &dc, d);
+    if (!passes) lstmGradient(p.l, gates, extra, previous, dh, &dc, d);
     *carried = dc;
     if (t == 0 && p.dc0) p.dc0[within] = dc;
   } else if (p.l.cell == Cell::gru) {
-    *carried = gruGradient(p.l, gates, previous, dh, d);
-    const float dq = gruResetAfterGradient(p.l, gates, extra, d);
+    *state = passes ? dh : gruGradient(p.l, gates, previous, dh, d);
+    const float dq = passes ? 0.0f : gruResetAfterGradient(p.l, gates, extra, d);
     *stagedAt<kRowTiles>(p, stagedExtra, row, u) = dq;
     store<kPrecision>(out, j, dq);
-  } else {
+  } else if (!passes) {
     d[0] = dh * slope(p.l.activation, p.l.alpha, gates[0]);
   }
 #pragma unroll
@@ -86,8 +89,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1) backwardKernel(const Persist
   const PersistentLayer& p = ownLayer(layers, count);
   const BlockPart b = partOf(p);
   packWeights<kPrecision>(p, b.firstUnit);
-  // ∂/∂c, or what a GRU's carried state keeps of dh.
-  packCarried(p, b, p.l.cell == Cell::lstm ? p.dcT : nullptr);
+  if (p.l.cell == Cell::lstm) packCarried(p, b, 0, p.dcT);
+  if (p.l.cell == Cell::gru || p.valid) packCarried(p, b, stateOf(p), nullptr);
   __syncthreads();
   constexpr int kPass = kRowTiles * kTileRows;
   for (int t = p.T - 1; t >= (p.dh0 ? -1 : 0); --t) {

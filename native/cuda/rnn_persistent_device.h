@@ -83,14 +83,28 @@ __device__ void packWeights(const PersistentLayer& p, int firstUnit) {
   }
 }
 
-/** What this block's units carry from step to step, [rows][units], at first from `states` [N, H], or zero. A
- * SimpleRNN carries nothing. */
-__device__ __forceinline__ void packCarried(const PersistentLayer& p, const BlockPart& b,
+/** Whether row `n` of the batch counts in step t. */
+__device__ __forceinline__ bool counts(const PersistentLayer& p, int t, int n) {
+  return !p.valid || p.valid.at(static_cast<size_t>(t))[n];
+}
+
+/** Where number `place` lies that a unit carries from step to step for a row. */
+__device__ __forceinline__ float* carriedOf(const PersistentLayer& p, int place, int r, int u) {
+  return sharedAt<float>(p.carriedAt) + (place * p.rows + r) * p.units + u;
+}
+
+/** Where what stays beside the cell's own arithmetic is carried: forward h, backward its gradient. A GRU's
+ * arithmetic carries that itself; others need it where rows may not count. */
+__device__ __forceinline__ int stateOf(const PersistentLayer& p) {
+  return p.l.cell == Cell::lstm ? 1 : 0;
+}
+
+/** What is carried at first, from `states` [N, H], or zero. */
+__device__ __forceinline__ void packCarried(const PersistentLayer& p, const BlockPart& b, int place,
                                             const float* states) {
-  if (p.l.cell == Cell::simpleRnn) return;
   for (int e = static_cast<int>(threadIdx.x); e < b.rows * b.units; e += kBlockThreads) {
     const int r = e / b.units, u = e % b.units;
-    sharedAt<float>(p.carriedAt)[r * p.units + u] =
+    *carriedOf(p, place, r, u) =
         states ? states[static_cast<size_t>(b.firstRow + r) * p.l.H + b.firstUnit + u] : 0.0f;
   }
 }

@@ -37,10 +37,12 @@ __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const Bloc
     if (c < p.perUnit) sums[c] += sharedAt<float>(p.biasAt)[u * p.perUnit + c];
     if (c < G) sums[c] += staged<kRowTiles>(p, stagedGates + c, row, u);
   }
-  float* carried = sharedAt<float>(p.carriedAt) + r * p.units + u;
+  const bool passes = !counts(p, t, n);
+  float* carried = carriedOf(p, 0, r, u);
   float h, extra = 0;
   if (p.l.cell == Cell::lstm) {
     h = lstmCell(p.l, sums, *carried, &extra);
+    if (passes) extra = *carried;
     *carried = extra;
     if (p.cT && t + 1 == p.T) p.cT[within] = extra;
   } else if (p.l.cell == Cell::gru) {
@@ -48,9 +50,15 @@ __device__ __forceinline__ void forwardUnit(const PersistentLayer& p, const Bloc
     extra = sums[3];
     sums[2] += rGate * extra;
     h = gruOutput(p.l, z, &sums[2], *carried);
+    if (passes) h = *carried;
     *carried = h;
   } else {
     h = simpleCell(p.l, sums);
+  }
+  if (p.valid && p.l.cell != Cell::gru) {
+    float* state = carriedOf(p, stateOf(p), r, u);
+    if (passes) h = *state;
+    *state = h;
   }
   float *first = partOfSums<kRowTiles>(p, 0, row, u), *second = partOfSums<kRowTiles>(p, 1, row, u);
   if (p.l.cell == Cell::simpleRnn) {
@@ -98,8 +106,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1) forwardKernel(const Persiste
   const BlockPart b = partOf(p);
   packWeights<kPrecision>(p, b.firstUnit);
   packBias(p, b.firstUnit);
-  // c, or h of a GRU.
-  packCarried(p, b, p.l.cell == Cell::lstm ? p.c0 : p.h0);
+  if (p.l.cell == Cell::lstm) packCarried(p, b, 0, p.c0);
+  if (p.l.cell == Cell::gru || p.valid) packCarried(p, b, stateOf(p), p.h0);
   __syncthreads();
   constexpr int kPass = kRowTiles * kTileRows;
   for (int t = 0; t < p.T; ++t) {

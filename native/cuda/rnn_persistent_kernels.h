@@ -75,6 +75,7 @@ struct PersistentLayer {
   int ownRowBytes, slotLength;
   MaskSource recurrentMask, aboveMask;
   bool abovePerElement;
+  core::ValidSteps valid;
 
   // Forward. Arrays over steps as core::ReserveView has them; null where nothing follows that reads them.
   const float* bias;

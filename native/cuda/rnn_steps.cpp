@@ -62,6 +62,7 @@ struct StackSteps::Forward {
   const StackSpec& spec;
   const StackLayer& l;
   const StackLayerIo& io;
+  const core::ValidSteps& valid;
   const double* step;
   bool bottom, top;
   /** [T, N, D]: the layer's inputs as they lie. */
@@ -120,6 +121,7 @@ struct StackSteps::Forward {
     cell.hMasked = hMasked;
     if (l.cell == Cell::lstm) cell.cPrev = t > 0 ? r.extra + (at - N) * H : io.c0;
     cell.h = r.h + at * H;
+    cell.valid = valid.at(t);
     const bool last = t + 1 == spec.T;
     if (io.y && (!top || spec.returnSequences)) cell.y = io.y + at * H;
     if (io.y && top && !spec.returnSequences && last) cell.y = io.y;
@@ -184,7 +186,8 @@ Status StackSteps::forward(const RunContext& c) const {
     Forward::take(&carve, spec_, l, i == 0, &ordered, &masked);
     float* own = reserve ? reserve : carve.take(ReserveView::size(l, rows));
     const ReserveView view(own, l, rows);
-    runs.push_back({spec_, l, io_.layers[i], step_, i == 0, i + 1 == layers, input, view, ordered, masked});
+    runs.push_back(
+        {spec_, l, io_.layers[i], io_.valid, step_, i == 0, i + 1 == layers, input, view, ordered, masked});
     input = view.h;
     if (reserve) reserve += ReserveView::size(l, rows);
   }
@@ -212,6 +215,7 @@ struct StackSteps::Backward {
   const StackSpec& spec;
   const StackLayer& l;
   const StackLayerIo& io;
+  const core::ValidSteps& valid;
   const double* step;
   bool bottom, top;
   const float* input;
@@ -285,15 +289,15 @@ struct StackSteps::Backward {
     s.dG = dG + at * width;
     s.dq = dq ? dq + at * H : nullptr;
     s.total = total ? total + at * H : nullptr;
+    s.valid = valid.at(t);
     if (Status status = cellBackward(s, stream); !status.ok()) return status;
     return sendBack(c, stream, s);
   }
 
-  /** dh_{t−1}: what the carried state keeps (GRU, already in dh) plus the gradient through the products with
-   * R. */
+  /** dh_{t−1}: what the carried state keeps (already in dh) plus the gradient through the products with R. */
   Status sendBack(const RunContext& c, cudaStream_t stream, const CellGradStep& s) const {
     const size_t N = spec.N, H = l.H, width = l.G * H;
-    const bool gru = l.cell == Cell::gru, resetBefore = gru && !l.resetAfter;
+    const bool gru = l.cell == Cell::gru, resetBefore = gru && !l.resetAfter, keeps = gru || s.valid;
     const MaskSource mask = stateMask(spec, l, step);
     Product p;
     p.m = N;
@@ -316,13 +320,13 @@ struct StackSteps::Backward {
       if (Status status = gruResetBackward(s, product, mask, stream); !status.ok()) return status;
     }
     if (!s.hPrev) {
-      if (!gru) DEEPRNN_TRY(cudaMemsetAsync(dh, 0, N * H * sizeof(float), stream));
+      if (!keeps) DEEPRNN_TRY(cudaMemsetAsync(dh, 0, N * H * sizeof(float), stream));
       return {};
     }
     // Into dh at once where neither a mask nor the candidate's part is still to come.
     const bool aside = mask.rate > 0 || resetBefore;
     p.c = aside ? product : dh;
-    p.beta = resetBefore || (gru && !aside) ? 1.0f : 0.0f;
+    p.beta = resetBefore || (keeps && !aside) ? 1.0f : 0.0f;
     if (Status status = c.blas.multiply(p, c.precision, stream); !status.ok()) return status;
     if (gru && l.resetAfter) {
       candidate.a = s.dq;
@@ -331,7 +335,7 @@ struct StackSteps::Backward {
       candidate.beta = 1;
       if (Status status = c.blas.multiply(candidate, c.precision, stream); !status.ok()) return status;
     }
-    return aside ? maskState(product, dh, N * H, mask, gru, stream) : Status();
+    return aside ? maskState(product, dh, N * H, mask, keeps, stream) : Status();
   }
 
   /** After all steps: end states, norms, gradients of the weights. */
@@ -351,26 +355,13 @@ size_t StackSteps::backwardScratch() const {
   Carver carve(nullptr);
   for (size_t i = 0; i < spec_.layers.size(); ++i) {
     const StackLayer& l = spec_.layers[i];
-    Backward run{spec_,
-                 l,
-                 io_.layers[i],
-                 step_,
-                 i == 0,
-                 false,
-                 nullptr,
-                 ReserveView(nullptr, l, 0),
-                 nullptr,
-                 nullptr,
-                 io_.stepNorms,
-                 {},
-                 {},
-                 {},
-                 {},
-                 {},
-                 {},
-                 {},
-                 {},
-                 {}};
+    Backward run{spec_,     l,       io_.layers[i],
+                 io_.valid, step_,   i == 0,
+                 false,     nullptr, ReserveView(nullptr, l, 0),
+                 nullptr,   nullptr, io_.stepNorms,
+                 {},        {},      {},
+                 {},        {},      {},
+                 {},        {},      {}};
     run.take(&carve);
     if (i > 0) carve.take(spec_.T * spec_.N * l.D);
   }
@@ -389,6 +380,7 @@ Status StackSteps::backward(const RunContext& c) const {
     Backward run{spec_,
                  l,
                  io_.layers[i],
+                 io_.valid,
                  step_,
                  i == 0,
                  i + 1 == layers,

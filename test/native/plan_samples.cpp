@@ -38,13 +38,15 @@ PlanWriter trainingPlan() {
   w.op(OpKind::check, {x}, {}, {0, 0});
   w.op(OpKind::check, {labels}, {}, {1, C});
   w.op(OpKind::dropout, {xt, step}, {xd}, {1, 11, 12, 1}, {0.25});
+  const int valid = w.value(DType::int32, Role::arena, {T, N});
+  w.op(OpKind::stepMask, {xt}, {valid}, {}, {0});
 
   const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0,  11, 12, 1, H1, 1, 2, 0, 1,
                                           0, 2, 3, 0, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0};
   const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0, 0, 0.1, 0};
   const int reserve = w.arena({T * N * (H1 * 6 + H2 * 5)});
   const int y = w.arena({N, H2}), hT = w.real(Role::output, {N, H1}), cT = w.arena({N, H1});
-  w.op(OpKind::rnnStack, {step, xd, k1, r1, b1, kNone, kNone, k2, r2, b2, kNone, kNone},
+  w.op(OpKind::rnnStack, {step, xd, valid, k1, r1, b1, kNone, kNone, k2, r2, b2, kNone, kNone},
        {reserve, kNone, hT, cT, y, kNone, kNone}, stackInts, stackFloats);
 
   const int logits = w.arena({N, C}), p = w.real(Role::output, {N, C});
@@ -72,9 +74,8 @@ PlanWriter trainingPlan() {
 
   const int dk1 = w.arena({D, 4 * H1}), dr1 = w.arena({H1, 4 * H1}), db1 = w.arena({4 * H1});
   const int dk2 = w.arena({H1, 3 * H2}), dr2 = w.arena({H2, 3 * H2}), db2 = w.arena({2, 3 * H2});
-  w.op(OpKind::rnnStackGrad,
-       {step, xd, reserve, k1, r1, b1, kNone, kNone, kNone, kNone, kNone, k2, r2, b2, kNone, kNone, dy, kNone,
-        kNone},
+  w.op(OpKind::rnnStackGrad, {step,  xd,    valid, reserve, k1, r1,    b1,    kNone, kNone, kNone,
+                              kNone, kNone, k2,    r2,      b2, kNone, kNone, dy,    kNone, kNone},
        {w.real(Role::output, {T, N, D}), w.sums({2, T}), dk1, dr1, db1, kNone, kNone, dk2, dr2, db2, kNone,
         kNone},
        stackInts, stackFloats);
@@ -111,8 +112,15 @@ PlanWriter otherOpsPlan() {
   const std::vector<int32_t> ints = {1, T, N, E, 1, 1, 1, 2, 0, H, 14, 2, 0, 0, 0, 1, 2, 0};
   const std::vector<double> floats = {0, 0, 0, 0.2};
   const int reserve = w.arena({T * N * H * 2}), y = w.arena({T, N, H}), hT = w.arena({N, H});
-  w.op(OpKind::rnnStack, {step, x, k, r, kNone, first, kNone}, {reserve, y, hT, kNone}, ints, floats);
+  w.op(OpKind::rnnStack, {step, x, kNone, k, r, kNone, first, kNone}, {reserve, y, hT, kNone}, ints, floats);
   w.op(OpKind::assign, {hT}, {carried});
+  const int valid = w.value(DType::int32, Role::arena, {T, N}), reversed = w.arena({T, N, E}),
+            weights = w.arena({T, N});
+  w.op(OpKind::stepMask, {ids}, {valid}, {}, {0});
+  w.op(OpKind::reverseTime, {x}, {reversed});
+  w.op(OpKind::maskRows, {reversed, valid}, {w.real(Role::output, {T, N, E})});
+  w.op(OpKind::maskWeights, {valid, kNone}, {weights}, {1});
+  w.op(OpKind::maskWeights, {valid, weights}, {w.real(Role::output, {T, N})}, {0});
   w.op(OpKind::timeToBatch, {y}, {w.real(Role::output, {N, T, H})});
 
   const int masked = w.arena({N, H}), act = w.arena({N, H}), p = w.arena({N, H});
@@ -139,7 +147,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::activationGrad, {masked, kNone, dAct}, {dMasked}, {code(core::Activation::gelu)}, {0});
   w.op(OpKind::dropout, {dMasked, step}, {dhT}, {0, 1, 2, 9}, {0.5});
   const int dx = w.arena({T, N, E}), dk = w.arena({E, H}), dr = w.arena({H, H}), dFirst = w.arena({N, H});
-  w.op(OpKind::rnnStackGrad, {step, x, reserve, k, r, kNone, first, kNone, kNone, dhT, kNone},
+  w.op(OpKind::rnnStackGrad, {step, x, kNone, reserve, k, r, kNone, first, kNone, kNone, dhT, kNone},
        {dx, kNone, dk, dr, kNone, dFirst, kNone}, ints, floats);
   const int dTable = w.arena({V, E}), dh0 = w.arena({H});
   w.op(OpKind::embeddingGrad, {ids, dx}, {dTable}, {V});

@@ -76,13 +76,13 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly layers: readonly Layer[];
     }
 
-    const cases = [...fixture<Case>('pytorch-rnn'), ...fixture<Case>('keras-rnn')];
+    const cases = ['pytorch-rnn', 'keras-rnn', 'keras-masks'].flatMap((file) => fixture<Case>(file));
     onDevice.each(cases)('$name', (c) => {
       const { T, N, D } = c;
       const attrs = stackAttrs(c);
-      const args: (Arg | undefined)[] = [scalar(0), real(c.x, [T, N, D])];
+      const args: (Arg | undefined)[] = [scalar(0), real(c.x, [T, N, D]), c.valid && ints(c.valid, [T, N])];
       for (const shape of attrs.layers.map((_, l) => weightShapes(c, l))) {
-        const { inputs } = c.layers[(args.length - 2) / 5] as Layer;
+        const { inputs } = c.layers[(args.length - 3) / 5] as Layer;
         args.push(...shape.map((s, i) => (inputs[i] ? real(inputs[i], s) : undefined)));
       }
       const outputs = runOp('rnnStack', attrs, args, { engine, want: stackOutputs(c) });
@@ -94,7 +94,7 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
         });
         dOut.push(...[0, 1, 2].map((i) => layer.outputGradients[i] ?? undefined));
       });
-      const want = [true, false, ...args.slice(2).map((arg) => arg !== undefined)];
+      const want = [true, false, ...args.slice(3).map((arg) => arg !== undefined)];
       const grads = runOp('rnnStackGrad', attrs, stackGradArgs(c, args, outputs, dOut), { engine, want });
       expectClose('dx', grads[0], c.dx, 150);
       c.layers.forEach((layer, l) => {
@@ -295,6 +295,7 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly E: number;
       readonly C: number;
       readonly ids: number[];
+      readonly maskZero?: boolean;
       readonly labels: number[];
       readonly sampleWeights: number[];
       readonly predictions: number[];
@@ -304,7 +305,7 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
     }
 
     onDevice.each(
-      fixture<Case>('keras-model').flatMap((c) => [
+      ['keras-model', 'keras-masked-model'].flatMap(fixture<Case>).flatMap((c) => [
         { ...c, fused: false },
         { ...c, fused: true },
       ]),
@@ -335,9 +336,9 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       const w = shapes.map((shape, i) => b.variable(`w${i}`, 'real', shape));
       const weight = (i: number) => w[i] as ValueId;
       const step = b.input('step', 'float64', [1]);
-      let h = only(
-        b.emit('embedding', [toTime(b.input('ids', 'int32', [N, T])), weight(0)], {}, 'embedding'),
-      );
+      const ids = toTime(b.input('ids', 'int32', [N, T]));
+      const mask = c.maskZero ? only(b.emit('stepMask', [ids], { value: 0 }, 'embedding')) : ABSENT;
+      let h = only(b.emit('embedding', [ids, weight(0)], {}, 'embedding'));
       layers.forEach((layer, l) => {
         const attrs = stackAttrs({
           T,
@@ -345,18 +346,18 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
           D: l === 0 ? E : (layers[l - 1] as LayerChoice).units,
           layers: [layer],
         });
-        const inputs = [step, h, ...[1, 2, 3].map((k) => weight(3 * l + k)), ABSENT, ABSENT];
+        const inputs = [step, h, mask, ...[1, 2, 3].map((k) => weight(3 * l + k)), ABSENT, ABSENT];
         h = b.emit('rnnStack', inputs, attrs, layer.cell, [false, true, false, false])[1] as ValueId;
       });
       const logits = only(b.emit('dense', [h, weight(10), weight(11)], {}, 'dense'));
       const p = only(b.emit('activation', [logits], { kind: 'softmax', alpha: 0 }, 'dense'));
       b.output('predictions', only(b.emit('timeToBatch', [p], {}, 'output')));
       if (c.fused) fuseStacks(b);
-      const scores = [
-        p,
-        toTime(b.input('labels', 'int32', [N, T])),
-        toTime(b.input('sampleWeights', 'real', [N, T])),
-      ];
+      const weights = toTime(b.input('sampleWeights', 'real', [N, T]));
+      const rowWeights = c.maskZero
+        ? only(b.emit('maskWeights', [mask, weights], { normalize: true }, 'mask'))
+        : weights;
+      const scores = [p, toTime(b.input('labels', 'int32', [N, T])), rowWeights];
       const lossAttrs = { kind: 'sparseCategoricalCrossentropy', fromLogits: false, parameter: 0 } as const;
       const penalty = (i: number, l1: number, l2: number) =>
         only(b.emit('penalty', [weight(i)], { l1, l2, scale: 1 }, 'penalty'));

@@ -34,6 +34,26 @@ describe('moving data', () => {
     checkParity('assign', [r.normal([3, 5]), { ...r.normal([3, 5]), variable: true }].slice(0, 1), {}, EXACT);
   });
 
+  test('masks of steps', () => {
+    const r = fresh();
+    // Of some rows every feature is the padding's, of others one.
+    const x = r.integers([9, 5, 2], 2);
+    const values = Float64Array.from(x.values, (v) => 0.1 * v);
+    checkParity('stepMask', [{ ...x, dtype: 'real', values }], { value: 0.1 }, EXACT);
+    checkParity('stepMask', [r.integers([9, 5], 3)], { value: 0 }, EXACT);
+    const valid = r.integers([9, 5], 2);
+    checkParity('maskRows', [r.normal([9, 5, 11]), valid], {}, EXACT);
+    const none = { ...valid, values: new Int32Array(45) };
+    for (const mask of [valid, none]) {
+      for (const weights of [undefined, r.uniform([9, 5], 0, 2)]) {
+        for (const normalize of [false, true])
+          checkParity('maskWeights', [mask, weights], { normalize }, ROUNDING);
+      }
+    }
+    checkParity('reverseTime', [r.normal([9, 5, 3])], {}, EXACT);
+    checkParity('reverseTime', [r.integers([4, 5], 100)], {}, EXACT);
+  });
+
   test('embedding and its gradient, ids repeated', () => {
     const r = fresh();
     const ids = r.integers([9, 5], 6);

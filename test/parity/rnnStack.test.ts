@@ -193,6 +193,32 @@ describe.each(cells)(
       );
     });
 
+    test.each(['end', 'anywhere'] as const)('steps that do not count, %s', (masked) => {
+      const upper = { ...layer, units: 6 };
+      check({ ...odd, masked, layers: [{ ...layer, units: 11 }], stateGradients: true }, stream++);
+      check(
+        {
+          steps: 7,
+          batch: 21,
+          inputSize: 5,
+          masked,
+          layers: [{ ...layer, units: 11, initialState: true }, upper],
+          stateGradients: true,
+          returnSequences: false,
+        },
+        stream++,
+      );
+      const dropping = { recurrentDropout: 0.35, inputDropout: { rate: 0.2, mode: 'element' } } as const;
+      const layers = [
+        { ...layer, units: 11, ...dropping },
+        { ...upper, ...dropping, initialState: true },
+      ];
+      check({ ...odd, masked, layers, goBackwards: true }, stream++);
+      const c: StackCase = { ...odd, masked, layers: [{ ...layer, units: 11 }, upper] };
+      const kept = runStack(tested(), c, stream);
+      expect(runStack(tested(), c, stream++, { inference: true }).forward).toEqual(kept.forward);
+    });
+
     const elementwise = Object.keys(activationCodes).filter((k) => !/softmax/i.test(k)) as ActivationKind[];
     test.each(elementwise)('activation %s', (kind) => {
       const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };
@@ -254,6 +280,25 @@ test('a stack of mixed cells, the reset after the product, with all dropouts equ
   );
 });
 
+test('what lies in steps that do not count changes nothing', () => {
+  const c: StackCase = {
+    steps: 6,
+    batch: 9,
+    inputSize: 4,
+    masked: 'end',
+    layers: [
+      { cell: 'lstm', units: 17 },
+      { cell: 'gru', units: 9 },
+      { cell: 'simpleRnn', units: 5 },
+    ],
+  };
+  for (const returnSequences of [true, false]) {
+    const one = runStack(tested(), { ...c, returnSequences }, stream);
+    const other = runStack(tested(), { ...c, returnSequences, padding: 1e3 }, stream++);
+    expect(other).toEqual(one);
+  }
+});
+
 test('the same bits with any number of threads', () => {
   for (const { cell, resetAfter } of cells) {
     const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
@@ -265,6 +310,7 @@ test('the same bits with any number of threads', () => {
         { ...layer, units: 24 },
         { ...layer, units: 13 },
       ],
+      masked: 'anywhere',
     };
     const one = runStack(tested(), c, 999, { threads: 1 });
     for (const threads of [2, 3, 5]) expect(runStack(tested(), c, 999, { threads })).toEqual(one);

@@ -25,6 +25,10 @@ export interface StackCase {
   readonly goBackwards?: boolean;
   /** Gradients that come in: of the outputs (default), of the end states too. */
   readonly stateGradients?: boolean;
+  /** Steps that do not count, of which a row may have more or fewer: padding at the end, or anywhere. */
+  readonly masked?: 'end' | 'anywhere';
+  /** What x holds in steps that do not count, where not random numbers as elsewhere. */
+  readonly padding?: number;
   /** Factor on all weights. Default 1. */
   readonly weightScale?: number;
 }
@@ -75,6 +79,20 @@ export function layerOperands(c: StackCase, random: RandomInputs): (Operand | un
   });
 }
 
+/** Random steps that count: every row has a length of its own, or holes; one has no step at all. */
+function stepMask(c: StackCase, random: RandomInputs): Operand | undefined {
+  if (!c.masked) return undefined;
+  const { steps: T, batch: N } = c;
+  const draws = random.uniform([T, N], 0, 1).values;
+  const values = Int32Array.from({ length: T * N }, (_, i) => {
+    const n = i % N;
+    if (n === 1) return 0;
+    const length = Math.ceil((draws[n] as number) * T);
+    return Number(c.masked === 'end' ? Math.floor(i / N) < length : (draws[i] as number) < 0.6);
+  });
+  return { dtype: 'int32', shape: [T, N], values };
+}
+
 export interface StackResult {
   readonly forward: Outputs;
   readonly backward: Outputs;
@@ -93,8 +111,14 @@ export function runStack(
   const step = scalar(7);
   const x = random.normal([c.steps, c.batch, c.inputSize]);
   const weights = layerOperands(c, random);
+  const valid = stepMask(c, random);
+  if (valid && c.padding !== undefined) {
+    const values = x.values as Float64Array;
+    for (let i = 0; i < values.length; i++)
+      if (!valid.values[Math.floor(i / c.inputSize)]) values[i] = c.padding;
+  }
   const want = [!more.inference, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
-  const forward = runOp(engine, 'rnnStack', [step, x, ...weights], attrs, { want, ...more });
+  const forward = runOp(engine, 'rnnStack', [step, x, valid, ...weights], attrs, { want, ...more });
   if (more.inference) return { forward, backward: {} };
 
   const reserve: Operand = {
@@ -112,7 +136,7 @@ export function runStack(
     const dy = last ? random.normal(sequence ? [c.steps, c.batch, l.units] : [c.batch, l.units]) : undefined;
     return [...own, dy, state(), l.cell === 'lstm' ? state() : undefined];
   });
-  const backward = runOp(engine, 'rnnStackGrad', [step, x, reserve, ...grads], attrs, {
+  const backward = runOp(engine, 'rnnStackGrad', [step, x, valid, reserve, ...grads], attrs, {
     want: wantGrad,
     ...more,
   });

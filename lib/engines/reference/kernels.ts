@@ -6,6 +6,7 @@ import { dense, denseGrad } from './dense';
 import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
 import { loss, lossGrad } from './losses';
+import { maskRows, maskWeights, reverseTime, stepMask } from './mask';
 import { metric } from './metrics';
 import type { Kernel } from './operands';
 import { penalty, penaltyGrad } from './penalty';
@@ -22,6 +23,10 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   broadcastRows,
   sumRows,
   sumScalars,
+  stepMask,
+  maskRows,
+  maskWeights,
+  reverseTime,
   embedding,
   embeddingGrad,
   dense,

@@ -7,7 +7,7 @@ import { dropoutMask } from './dropout';
 import { gru } from './gru';
 import { lstm } from './lstm';
 import { Matrix } from './matrix';
-import type { Kernel, Real } from './operands';
+import type { Ints, Kernel, Real } from './operands';
 import { simpleRnn } from './simpleRnn';
 
 /** A new cell is a file of its own and one row here. */
@@ -21,6 +21,7 @@ interface Layer {
   readonly cell: Cell;
   readonly weights: CellWeights;
   readonly D: number;
+  readonly carriesC: boolean;
   readonly h0: Matrix;
   readonly c0: Matrix;
   /** Dropout masks: over the stored input, [T·N, D] or [N, D] when shared over time, and over the state, [N, H]. */
@@ -39,11 +40,12 @@ type Trace = CellResults;
  */
 export const rnnStack: Kernel<
   'rnnStack',
-  [step: Real, x: Real, ...(Real | undefined)[]],
+  [step: Real, x: Real, valid: Ints | undefined, ...(Real | undefined)[]],
   (Real | undefined)[]
 > = (attrs, inputs, outputs) => {
   const { steps: T, batch: N, layers } = attrs;
-  const [step, x] = inputs;
+  const [step, x, valid] = inputs;
+  const counts = validRows(attrs, valid);
   const reserve = outputs[0]?.data ?? new Float64Array(reserveSize(attrs));
   reserve.fill(0);
   const traces = splitReserve(attrs, reserve);
@@ -51,11 +53,18 @@ export const rnnStack: Kernel<
 
   layers.forEach((_, l) => {
     const first = stackLayout.forwardInput(l);
-    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5));
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5) as LayerInputs);
     const trace = traces[l]!;
     const xs = maskedInput(layer, below, T, N);
     for (let t = 0; t < T; t++) {
-      layer.cell.forward(layer.weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N));
+      const before = inputsAt(layer, xs, trace, t, N);
+      const after = resultsAt(trace, t, N);
+      layer.cell.forward(layer.weights, before, after);
+      for (let n = 0; n < N; n++) {
+        if (counts(t, n)) continue;
+        copyRow(after.h, before.hPrev, n);
+        if (layer.carriesC) copyRow(after.extra, before.cPrev, n);
+      }
     }
     const [y, hT, cT] = outputs.slice(stackLayout.forwardOutput(l));
     const end = resultsAt(trace, T - 1, N);
@@ -73,19 +82,20 @@ export const rnnStack: Kernel<
  */
 export const rnnStackGrad: Kernel<
   'rnnStackGrad',
-  [step: Real, x: Real, reserve: Real, ...(Real | undefined)[]],
+  [step: Real, x: Real, valid: Ints | undefined, reserve: Real, ...(Real | undefined)[]],
   (Real | undefined)[]
 > = (attrs, inputs, outputs) => {
   const { steps: T, batch: N, layers } = attrs;
-  const [step, x, reserve] = inputs;
+  const [step, x, valid, reserve] = inputs;
+  const counts = validRows(attrs, valid);
   const [dx, stepNorms] = outputs;
   const traces = splitReserve(attrs, reserve.data);
   let fromAbove: Matrix | undefined;
 
   for (let l = layers.length - 1; l >= 0; l--) {
     const first = stackLayout.gradInput(l);
-    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5));
-    const [dy, dhT, dcT] = inputs.slice(first + 5, first + 8);
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5) as LayerInputs);
+    const [dy, dhT, dcT] = inputs.slice(first + 5, first + 8) as LayerInputs;
     const { weights, D } = layer;
     const { H, W, R } = weights;
     const trace = traces[l]!;
@@ -110,10 +120,19 @@ export const rnnStackGrad: Kernel<
       if (stepNorms) stepNorms.data[l * T + t] = norm(dh);
       const dhPrev = Matrix.zeros(N, H);
       const dhMasked = Matrix.zeros(N, H);
+      // What reaches a step that does not count passes it by, and is nothing to its cell.
+      const passed = Matrix.zeros(N, H);
+      const dcPassed = Matrix.zeros(N, H);
+      for (let n = 0; n < N; n++) {
+        if (counts(t, n)) continue;
+        moveRow(passed, dh, n);
+        moveRow(dcPassed, dc, n);
+      }
       const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db };
       layer.cell.backward(weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N), gradients);
       for (let i = 0; i < N * H; i++) {
-        dhNext.data[i] = dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
+        dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
+        dc.data[i]! += dcPassed.data[i]!;
       }
     }
 
@@ -174,6 +193,7 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
       resetAfter,
     },
     D,
+    carriesC: attrs.cell === 'lstm',
     h0: h0 ? new Matrix(h0.data, N, H) : Matrix.zeros(N, H),
     c0: c0 ? new Matrix(c0.data, N, H) : Matrix.zeros(N, H),
     inputMask: dropoutMask({ ...inputDropout, seed, step }, maskRows * D),
@@ -217,6 +237,21 @@ function inputsAt(layer: Layer, xs: Matrix, trace: Trace, t: number, N: number):
 
 function resultsAt({ gates, h, extra }: Trace, t: number, N: number): CellResults {
   return { gates: gates.rowRange(t * N, N), h: h.rowRange(t * N, N), extra: extra.rowRange(t * N, N) };
+}
+
+/** Whether row n counts at processing step t. */
+function validRows({ steps: T, batch: N, goBackwards }: RnnStackAttrs, valid: Ints | undefined) {
+  return (t: number, n: number) => valid?.data[(goBackwards ? T - 1 - t : t) * N + n] !== 0;
+}
+
+function copyRow(to: Matrix, from: Matrix, n: number): void {
+  to.data.set(from.data.subarray(from.at(n), from.at(n) + from.cols), to.at(n));
+}
+
+/** The row goes over and leaves zeros behind. */
+function moveRow(to: Matrix, from: Matrix, n: number): void {
+  copyRow(to, from, n);
+  from.data.fill(0, from.at(n), from.at(n) + from.cols);
 }
 
 /** All matrices here are dense: their elements lie one after another. */

@@ -98,7 +98,7 @@ export function workOf(stack: Stack, l: number, fromAbove: boolean, precision: P
   const { cell, units } = layer;
   const gates = layer.width / units;
   const chunksOf = (length: number) => Math.ceil(length / chunkLength(precision));
-  const carried = cell === 'simpleRnn' ? 0 : 1;
+  const carried = (cell === 'simpleRnn' ? 0 : 1) + (stack.masked && cell !== 'gru' ? 1 : 0);
   if (!stack.backward) {
     return {
       units,

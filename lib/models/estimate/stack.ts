@@ -31,6 +31,8 @@ export interface Stack {
   readonly steps: number;
   readonly batch: number;
   readonly inputGradient: boolean;
+  /** Some steps of some rows do not count. */
+  readonly masked: boolean;
   readonly layers: readonly StackLayer[];
 }
 
@@ -43,6 +45,7 @@ export function stackOf(op: StackOp): Stack {
     steps: attrs.steps,
     batch: attrs.batch,
     inputGradient: has(op.outputs, 0),
+    masked: op.inputs[2] !== ABSENT,
     layers: attrs.layers.map((layer, l) => {
       const input = backward ? stackLayout.gradInput(l) : stackLayout.forwardInput(l);
       const gradient = stackLayout.gradOutput(l);

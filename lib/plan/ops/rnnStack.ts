@@ -6,12 +6,12 @@ import { need, type OpRow, type OutputSpec, present } from './row';
 
 /** Positions of a layer's inputs and outputs, so that the planner's passes never count by hand. */
 export const stackLayout = {
-  /** rnnStack inputs: step, x, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
-  forwardInput: (layer: number) => 2 + 5 * layer,
+  /** rnnStack inputs: step, x, valid?, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
+  forwardInput: (layer: number) => 3 + 5 * layer,
   /** rnnStack outputs: reserve?, then per layer y?, hT?, cT?. */
   forwardOutput: (layer: number) => 1 + 3 * layer,
-  /** rnnStackGrad inputs: step, x, reserve, then per layer kernel, recurrentKernel, bias?, h0?, c0?, dy?, dhT?, dcT?. */
-  gradInput: (layer: number) => 3 + 8 * layer,
+  /** rnnStackGrad inputs: step, x, valid?, reserve, then per layer kernel, recurrentKernel, bias?, h0?, c0?, dy?, dhT?, dcT?. */
+  gradInput: (layer: number) => 4 + 8 * layer,
   /** rnnStackGrad outputs: dx?, stepNorms?, then per layer dKernel?, dRecurrentKernel?, dBias?, dh0?, dc0?. */
   gradOutput: (layer: number) => 2 + 5 * layer,
 };
@@ -23,6 +23,26 @@ export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
 function biasShape(layer: RnnLayerAttrs): number[] {
   const width = gateCounts[layer.cell] * layer.units;
   return layer.cell === 'gru' && layer.resetAfter ? [2, width] : [width];
+}
+
+function checkSequence(
+  { steps, batch, inputSize }: RnnStackAttrs,
+  op: string,
+  x: ValueSpec,
+  valid?: ValueSpec,
+) {
+  need(
+    x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]),
+    op,
+    `x [${steps}, ${batch}, ${inputSize}]`,
+    x,
+  );
+  need(
+    !valid || (valid.dtype === 'int32' && sameShape(valid.shape, [steps, batch])),
+    op,
+    `valid int32 [${steps}, ${batch}]`,
+    valid,
+  );
 }
 
 function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | undefined)[]): void {
@@ -84,13 +104,8 @@ function encodeStack(attrs: RnnStackAttrs) {
 export const rnnStack: OpRow<'rnnStack'> = {
   infer(inputs, attrs) {
     const x = present(inputs[1], 'rnnStack', 'x');
-    const { steps, batch, inputSize, layers } = attrs;
-    need(
-      x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]),
-      'rnnStack',
-      `x [${steps}, ${batch}, ${inputSize}]`,
-      x,
-    );
+    checkSequence(attrs, 'rnnStack', x, inputs[2]);
+    const { steps, batch, layers } = attrs;
     let reserve = 0;
     const outputs: OutputSpec[] = [];
     layers.forEach((layer, l) => {
@@ -108,7 +123,7 @@ export const rnnStack: OpRow<'rnnStack'> = {
   grad(op, c) {
     const { layers } = op.attrs;
     const reserve = op.outputs[0] === ABSENT ? c.addOutput(0) : (op.outputs[0] as ValueId);
-    const inputs = [op.inputs[0] as ValueId, op.inputs[1] as ValueId, reserve];
+    const inputs = [...op.inputs.slice(0, 3), reserve];
     const want = [c.needs(1), c.stepNorms];
     layers.forEach((_, l) => {
       const first = stackLayout.forwardInput(l);
@@ -123,13 +138,14 @@ export const rnnStack: OpRow<'rnnStack'> = {
     });
     const grads = c.emit('rnnStackGrad', inputs, op.attrs, want);
     if (c.stepNorms) c.noteStepNorms(grads[1] as ValueId);
-    return [ABSENT, grads[0] as ValueId, ...grads.slice(2)];
+    return [ABSENT, grads[0] as ValueId, ABSENT, ...grads.slice(2)];
   },
 };
 
 export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
   infer(inputs, attrs) {
     const x = present(inputs[1], 'rnnStackGrad', 'x');
+    checkSequence(attrs, 'rnnStackGrad', x, inputs[2]);
     const outputs: OutputSpec[] = [
       { dtype: 'real', shape: x.shape },
       { dtype: 'float64', shape: [attrs.layers.length, attrs.steps] },

@@ -149,9 +149,9 @@ describe("Keras's options at values that mean nothing here", () => {
 
   test.each<[string, () => unknown, string]>([
     [
-      'mask_zero',
-      () => layers.embedding(keras({ inputDim: 3, outputDim: 2, mask_zero: true })),
-      'layers.embedding: mask_zero: expected false, got true.',
+      'return_state',
+      () => layers.lstm(keras({ units: 3, return_state: true })),
+      'layers.lstm: return_state: expected false, got true.',
     ],
     [
       'run_eagerly',

@@ -81,7 +81,7 @@ describe('dropout inside a recurrent stack', () => {
     const fused = runOp('rnnStack', stackAttrs(both), args);
     const alone = (choice: StackChoice, own: (Arg | undefined)[]) =>
       runOp('rnnStack', stackAttrs(choice), own, { want: [false, true] })[1]!;
-    const below = alone({ ...both, layers: [lower] }, args.slice(0, 7));
+    const below = alone({ ...both, layers: [lower] }, args.slice(0, 8));
     // Layer 1 of `stackAttrs` draws its input mask from stream 2.
     const [dropped] = runOp('dropout', { ...dropout, seed: 7, stream: 2 }, [
       real(below, [4, 3, 6]),
@@ -90,7 +90,8 @@ describe('dropout inside a recurrent stack', () => {
     const above = alone({ ...both, D: 6, layers: [upper] }, [
       args[0],
       real(dropped!, [4, 3, 6]),
-      ...args.slice(7),
+      undefined,
+      ...args.slice(8),
     ]);
     expect(fused[4]).toEqual(above);
   });
@@ -106,8 +107,8 @@ describe('dropout inside a recurrent stack', () => {
         scalar(6),
       ]);
       const masked = [...args];
-      masked[5] = real(
-        mask!.map((m, i) => m * (args[5]!.data[i] as number)),
+      masked[6] = real(
+        mask!.map((m, i) => m * (args[6]!.data[i] as number)),
         [3, 7],
       );
       const [within, before] = [runStack(dropping, args, []), runStack(choice, masked, [])].map(
@@ -124,7 +125,7 @@ describe('dropout inside a recurrent stack', () => {
           const gate = 1 / (1 + Math.exp(-(z[n * 21 + 7 + j] as number)));
           const i = n * 7 + j;
           expect(within![i]! - before![i]!).toBeCloseTo(
-            gate * (args[5]!.data[i] as number) * (1 - mask![i]!),
+            gate * (args[6]!.data[i] as number) * (1 - mask![i]!),
             12,
           );
         }

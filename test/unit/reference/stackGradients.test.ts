@@ -29,10 +29,10 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
     const f = () => contract(forward.run(), dOut);
     expectGradient('x', gradients[0]!, forward.input(1) as Float64Array, f);
     const names = ['kernel', 'recurrentKernel', 'bias', 'h0', 'c0'];
-    args.slice(2).forEach((arg, i) => {
+    args.slice(3).forEach((arg, i) => {
       if (!arg) return;
       const name = `layer ${Math.floor(i / 5)} ${names[i % 5]}`;
-      expectGradient(name, gradients[2 + i]!, forward.input(2 + i) as Float64Array, f);
+      expectGradient(name, gradients[2 + i]!, forward.input(3 + i) as Float64Array, f);
     });
   }
 
@@ -62,10 +62,14 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       ['input dropout shared over time', one({ inputDropout: { mode: 'sharedOverTime', rate: 0.4 } })],
       ['recurrent dropout', one({ recurrentDropout: 0.4, initialState: true })],
       [
-        'backwards with both dropouts',
+        'steps that do not count',
+        one({ initialState: true }, { N: 3, valid: [1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 0] }),
+      ],
+      [
+        'backwards with both dropouts, steps that do not count',
         one(
           { inputDropout: { mode: 'element', rate: 0.3 }, recurrentDropout: 0.3 },
-          { goBackwards: true, N: 3 },
+          { goBackwards: true, N: 3, valid: [1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0] },
         ),
       ],
     ];
@@ -112,6 +116,38 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
     expectStackGradients(choice, (output) => output === 10);
   });
 
+  test.each([true, false])(
+    'steps past the end of a row leave it as a shorter sequence would, whole sequence %s',
+    (whole) => {
+      const [N, D] = [2, 3];
+      const layers = mixed.map(
+        (layer) => ({ ...layer, inputDropout: { mode: 'sharedOverTime', rate: 0 } }) as const,
+      );
+      const short: StackChoice = { T: 3, N, D, layers, returnSequences: whole };
+      const args = stackArgs(short, draws);
+      const long: StackChoice = { ...short, T: 5, valid: [1, 1, 1, 1, 1, 1, 0, 0, 0, 0] };
+      const x = [...Array.from(args[1]!.data), ...draws.normals(2 * N * D)];
+      const dOut = outputSizes(short).map((size, i) => (i > 0 && size > 0 ? draws.normals(size) : undefined));
+      const wanted = runStack(short, args, dOut);
+      const padded = (d: ArrayLike<number> | undefined, i: number) =>
+        d && [...Array.from(d), ...new Array<number>(outputSizes(long)[i]! - d.length).fill(0)];
+      const found = runStack(
+        long,
+        stackArgs(long, draws).map((arg, i) => (i === 1 ? { ...arg!, data: x } : i === 2 ? arg : args[i])),
+        dOut.map(padded),
+      );
+      wanted.outputs.forEach((output, i) => {
+        if (i > 0) expect(found.outputs[i]?.slice(0, output?.length)).toEqual(output);
+      });
+      wanted.gradients.forEach((gradient, i) => {
+        if (i === 1) return;
+        expect(found.gradients[i]?.slice(0, gradient?.length)).toEqual(gradient);
+        // No gradient reaches what was not read.
+        expect(found.gradients[i]?.slice(gradient?.length).every((v) => v === 0) ?? true).toBe(true);
+      });
+    },
+  );
+
   test('stepNorms are the norms of the gradient that reaches each state', () => {
     // The gradient that reaches h_t is what the loss sends there plus that of the initial state of the steps after t.
     const [T, N, D, H] = [5, 3, 4, 6];
@@ -127,7 +163,7 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
         const after = { ...choice, T: T - 1 - t };
         const rest = [...args];
         rest[1] = { data: Array.from(args[1]!.data).slice((t + 1) * N * D), shape: [T - 1 - t, N, D] };
-        rest[5] = { data: y.slice(t * N * H, (t + 1) * N * H), shape: [N, H] };
+        rest[6] = { data: y.slice(t * N * H, (t + 1) * N * H), shape: [N, H] };
         const dh0 = runStack(after, rest, [undefined, dy.slice((t + 1) * N * H)]).gradients[5]!;
         for (let i = 0; i < dh.length; i++) dh[i]! += dh0[i]!;
       }

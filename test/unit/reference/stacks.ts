@@ -4,7 +4,7 @@ import { inputSizeOf, stackLayout } from '../../../lib/plan/ops/rnnStack';
 import type { DropoutMode, RnnLayerAttrs, RnnStackAttrs } from '../../../lib/plan/types';
 import { sizeOf } from '../../../lib/tensors/tensor';
 import type { Draws } from './gradientCheck';
-import { type Arg, type LoadedOp, loadOp, real, runOp, scalar } from './runOp';
+import { type Arg, ints, type LoadedOp, loadOp, real, runOp, scalar } from './runOp';
 
 /** One layer of a random stack; what is left out is off, or the usual activation. */
 export interface LayerChoice {
@@ -28,6 +28,8 @@ export interface StackChoice {
   readonly returnSequences?: boolean;
   readonly goBackwards?: boolean;
   readonly seed?: number;
+  /** [T·N], 0 for a step that does not count. */
+  readonly valid?: readonly number[];
   /** Multiplies all random inputs. */
   readonly scale?: number;
 }
@@ -64,12 +66,12 @@ export function stackAttrs({
   };
 }
 
-/** Random inputs for a stack: step, x, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
+/** Random inputs for a stack: step, x, valid?, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
 export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | undefined)[] {
   const attrs = stackAttrs(choice);
-  const { T, N, D, scale: all = 1 } = choice;
+  const { T, N, D, valid, scale: all = 1 } = choice;
   const random = (shape: number[], scale: number) => real(draws.normals(sizeOf(shape), scale * all), shape);
-  const args: (Arg | undefined)[] = [scalar(step), random([T, N, D], 1)];
+  const args: (Arg | undefined)[] = [scalar(step), random([T, N, D], 1), valid && ints(valid, [T, N])];
   choice.layers.forEach((l, i) => {
     const width = gateCounts[l.cell] * l.units;
     const inputSize = inputSizeOf(attrs, i);
@@ -98,7 +100,7 @@ export function stackGradArgs(
 ): (Arg | undefined)[] {
   const { T, N, layers, returnSequences = true } = choice;
   const reserve = outputs[0] as Float64Array;
-  const result = [args[0], args[1], real(reserve, [reserve.length])];
+  const result = [args[0], args[1], args[2], real(reserve, [reserve.length])];
   layers.forEach(({ units }, l) => {
     const first = stackLayout.forwardInput(l);
     const out = stackLayout.forwardOutput(l);
@@ -131,7 +133,7 @@ export function runStack(
   const attrs = stackAttrs(choice);
   const forward = loadOp('rnnStack', attrs, args, { want: stackOutputs(choice) });
   const outputs = forward.run();
-  const want = [true, true, ...args.slice(2).map((arg) => arg !== undefined)];
+  const want = [true, true, ...args.slice(3).map((arg) => arg !== undefined)];
   const gradients = runOp('rnnStackGrad', attrs, stackGradArgs(choice, args, outputs, dOut), { want });
   return { forward, outputs, gradients };
 }
