@@ -84,8 +84,8 @@ const faults = [
   {
     name: 'a barrier that some threads do not reach',
     file: 'native/cuda/rnn_persistent_forward.cu',
-    find: 'p.c0 : p.h0);\n  __syncthreads();',
-    replace: 'p.c0 : p.h0);\n  if (threadIdx.x != 5) __syncthreads();',
+    find: 'packCarried(p, b, stateOf(p), p.h0);\n  __syncthreads();',
+    replace: 'packCarried(p, b, stateOf(p), p.h0);\n  if (threadIdx.x != 5) __syncthreads();',
     tests: 'reset after the product',
     says: 'deadlock',
   },
@@ -96,6 +96,13 @@ const faults = [
     replace: 'return {};',
     tests: 'reset after the product',
     rung: 'b',
+  },
+  {
+    name: 'a gradient that stops at a step that does not count',
+    file: 'native/cuda/rnn_persistent_backward.cu',
+    find: '*state = passes ? dh : 0.0f;',
+    replace: '*state = 0.0f;',
+    tests: 'steps that do not count',
   },
   {
     name: 'a column too many in a sum',
