@@ -1,5 +1,6 @@
 import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
+import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Dense, type DenseConfig } from './dense';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
@@ -17,6 +18,8 @@ export const layers = {
   simpleRNN: (config: SimpleRnnConfig): Layer => new SimpleRnn(fromKeras('simpleRNN', config)),
   lstm: (config: LstmConfig): Layer => new Lstm(fromKeras('lstm', config)),
   gru: (config: GruConfig): Layer => new Gru(fromKeras('gru', config)),
+  bidirectional: (config: BidirectionalConfig): Layer =>
+    new Bidirectional(fromKeras('bidirectional', config), layerFromConfig),
   dense: (config: DenseConfig): Layer => new Dense(fromKeras('dense', config)),
   embedding: (config: EmbeddingConfig): Layer => new Embedding(fromKeras('embedding', config)),
   dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
@@ -39,6 +42,7 @@ export { initializers } from './initializers';
 export { regularizers } from './regularizers';
 export type {
   ActivationConfig,
+  BidirectionalConfig,
   DenseConfig,
   DropoutConfig,
   EmbeddingConfig,

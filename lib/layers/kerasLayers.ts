@@ -12,7 +12,6 @@ const harmless: Harmless = {
   useCudnn: ANY,
   returnState: [false],
   timeMajor: [false],
-  zeroOutputForMask: [false],
   sparse: [false],
   ragged: [false],
   optional: [false],

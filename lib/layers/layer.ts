@@ -42,7 +42,13 @@ export interface WeightSpec {
 }
 
 /** The masks a layer may draw; the place in this list is part of the number of the mask's random stream. */
-export const maskPurposes = ['dropout', 'inputDropout', 'recurrentDropout'] as const;
+export const maskPurposes = [
+  'dropout',
+  'inputDropout',
+  'recurrentDropout',
+  'backwardInputDropout',
+  'backwardRecurrentDropout',
+] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 
 /** What a layer sees while it emits the ops of one plan. */
@@ -141,6 +147,11 @@ export abstract class Layer {
   /** Whether the layer goes on from the state in which the last batch left it. */
   get carriesState(): boolean {
     return false;
+  }
+
+  /** Names, in reports, of recurrences that read a sequence from its end. */
+  get backwards(): readonly string[] {
+    return [];
   }
 
   /** Recurrent states of one sequence: what `initialState` and `state` are asked for, e.g. h and c of an LSTM. */

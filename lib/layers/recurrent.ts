@@ -44,6 +44,8 @@ export interface RecurrentConfig extends LayerConfig {
   recurrentDropout?: number;
   /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
   returnSequences?: boolean;
+  /** With returnSequences: outputs of steps that a mask leaves out are zeros, not those of the step before. Default false. */
+  zeroOutputForMask?: boolean;
   /** Read the sequence from its end; the output is in the order of reading. Default false. */
   goBackwards?: boolean;
   /** Carry the state from batch to batch; needs a batchInputShape. `model.resetStates()` clears it. Default false. */
@@ -77,6 +79,7 @@ const recurrentOptions = [
   'dropout',
   'recurrentDropout',
   'returnSequences',
+  'zeroOutputForMask',
   'goBackwards',
   'stateful',
   'initialState',
@@ -91,7 +94,8 @@ export abstract class Recurrent extends Layer {
   protected readonly activation: ActivationAttrs;
   protected readonly recurrentActivation: ActivationAttrs;
   protected readonly useBias: boolean;
-  private readonly goBackwards: boolean;
+  readonly goBackwards: boolean;
+  private readonly zeroOutputForMask: boolean;
   private readonly dropout: number;
   private readonly recurrentDropout: number;
   private readonly initialState: 'zeros' | 'learned';
@@ -124,6 +128,9 @@ export abstract class Recurrent extends Layer {
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
     this.returnSequences = flagOption(o['returnSequences'], false, `${subject}: returnSequences`);
+    this.zeroOutputForMask = flagOption(o['zeroOutputForMask'], false, `${subject}: zeroOutputForMask`);
+    if (this.zeroOutputForMask && !this.returnSequences)
+      refuse('ERR_VALUE', `${subject}: zeroOutputForMask`, 'false without returnSequences', true);
     this.goBackwards = flagOption(o['goBackwards'], false, `${subject}: goBackwards`);
     this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
     this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
@@ -180,6 +187,10 @@ export abstract class Recurrent extends Layer {
 
   override get carriesState(): boolean {
     return this.stateful;
+  }
+
+  override get backwards(): readonly string[] {
+    return this.goBackwards ? [this.name] : [];
   }
 
   /** Whether the GRU's reset gate works after the recurrent product. */
@@ -293,6 +304,7 @@ export abstract class Recurrent extends Layer {
       batch,
       inputSize: features,
       returnSequences: this.returnSequences,
+      zeroOutputForMask: this.zeroOutputForMask,
       goBackwards: this.goBackwards,
       seed: this.seed ?? context.seed,
       layers: [
@@ -333,14 +345,17 @@ export abstract class Recurrent extends Layer {
         context.carry(outputs[first + 1 + i] as ValueId, context.state(this, name, [batch, size]));
       });
     }
-    const id = outputs[first] as ValueId;
+    const mask = this.returnSequences ? this.maskAbove(context, input) : undefined;
+    let id = outputs[first] as ValueId;
+    if (this.zeroOutputForMask && mask !== undefined)
+      id = builder.emit('maskRows', [id, mask], {}, this.subject)[0] as ValueId;
     this.penalizeActivity(context, id);
     return {
       id,
       dtype: 'real',
       shape: this.returnSequences ? [steps, this.units] : [this.units],
       sequence: this.returnSequences,
-      mask: this.returnSequences ? this.maskAbove(context, input) : undefined,
+      mask,
     };
   }
 
@@ -396,6 +411,7 @@ export abstract class Recurrent extends Layer {
       dropout: this.dropout,
       recurrentDropout: this.recurrentDropout,
       returnSequences: this.returnSequences,
+      zeroOutputForMask: this.zeroOutputForMask,
       goBackwards: this.goBackwards,
       stateful: this.stateful,
       initialState: this.initialState,

@@ -74,9 +74,16 @@ export async function carriedNorms(model: Sequential, batch: Batch): Promise<Nor
   );
 }
 
-/** Without the layers below one that reads backwards: what reaches their first step need not come through their last. */
+/**
+ * Without the layers below one that reads backwards: what reaches their first step need not come through their last. And without
+ * the direction of a bidirectional layer that begins at the last step.
+ */
 function readAgainstTime(model: Sequential, norms: NormsByLayer): NormsByLayer {
-  const names = model.layers.map((layer) => layer.name);
-  const first = model.layers.findLastIndex((layer) => layer.getConfig()['goBackwards'] === true);
-  return Object.fromEntries(Object.entries(norms).filter(([name]) => names.indexOf(name) >= first));
+  const { layers } = model;
+  const first = layers.findLastIndex(({ name, backwards }) => backwards.includes(name));
+  const kept = ([name]: [string, unknown]) => {
+    const owner = layers.findIndex((layer) => layer.name === name.split('/')[0]);
+    return owner >= first && (owner === first || !layers[owner]?.backwards.includes(name));
+  };
+  return Object.fromEntries(Object.entries(norms).filter(kept));
 }

@@ -3,6 +3,7 @@ import * as data from './ops/data';
 import * as dense from './ops/dense';
 import * as loss from './ops/loss';
 import * as mask from './ops/mask';
+import * as merge from './ops/merge';
 import * as rnnStack from './ops/rnnStack';
 import type { OpRow } from './ops/row';
 import * as update from './ops/update';
@@ -21,6 +22,10 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   maskRows: mask.maskRows,
   maskWeights: mask.maskWeights,
   reverseTime: mask.reverseTime,
+  concat: merge.concat,
+  slice: merge.slice,
+  multiply: merge.multiply,
+  scale: merge.scale,
   embedding: data.embedding,
   embeddingGrad: data.embeddingGrad,
   dense: dense.dense,

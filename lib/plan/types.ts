@@ -116,6 +116,10 @@ export interface OpAttrs {
   maskRows: NoAttrs;
   maskWeights: { readonly normalize: boolean };
   reverseTime: NoAttrs;
+  concat: NoAttrs;
+  slice: { readonly first: number; readonly width: number };
+  multiply: NoAttrs;
+  scale: { readonly factor: number };
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: NoAttrs;

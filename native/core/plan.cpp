@@ -57,6 +57,10 @@ bool knownOp(int32_t code) {
     case OpKind::maskRows:
     case OpKind::maskWeights:
     case OpKind::reverseTime:
+    case OpKind::concat:
+    case OpKind::slice:
+    case OpKind::multiply:
+    case OpKind::scale:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

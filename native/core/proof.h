@@ -104,6 +104,10 @@ inline bool rate(double r) {
 // Each family proves its ops.
 void proveStack(Proof& p);
 void proveStackGrad(Proof& p);
+void proveConcat(Proof& p);
+void proveSlice(Proof& p);
+void proveMultiply(Proof& p);
+void proveScale(Proof& p);
 void proveLoss(Proof& p);
 void proveMetric(Proof& p);
 void proveUpdate(Proof& p);

@@ -220,6 +220,18 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
     case OpKind::penaltyGrad:
       penalty(p);
       break;
+    case OpKind::concat:
+      proveConcat(p);
+      break;
+    case OpKind::slice:
+      proveSlice(p);
+      break;
+    case OpKind::multiply:
+      proveMultiply(p);
+      break;
+    case OpKind::scale:
+      proveScale(p);
+      break;
     case OpKind::rnnStack:
       proveStack(p);
       break;

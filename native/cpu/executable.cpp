@@ -36,6 +36,11 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::maskWeights:
     case OpKind::reverseTime:
       return maskStep(o);
+    case OpKind::concat:
+    case OpKind::slice:
+    case OpKind::multiply:
+    case OpKind::scale:
+      return mergeStep(o);
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

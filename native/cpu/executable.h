@@ -63,6 +63,7 @@ class KeptWeights {
 /** Each family of ops makes the steps of its ops. */
 Step dataStep(const Operands& o);
 Step maskStep(const Operands& o);
+Step mergeStep(const Operands& o);
 Step denseStep(const Operands& o, const Session& session);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

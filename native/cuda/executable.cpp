@@ -52,6 +52,12 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::reverseTime:
       *step = maskStep(o);
       return {};
+    case OpKind::concat:
+    case OpKind::slice:
+    case OpKind::multiply:
+    case OpKind::scale:
+      *step = mergeStep(o);
+      return {};
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

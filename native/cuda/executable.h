@@ -55,6 +55,7 @@ struct Step {
 /** Each family of ops makes the steps of its ops. */
 Step dataStep(const Operands& o);
 Step maskStep(const Operands& o);
+Step mergeStep(const Operands& o);
 Step denseStep(const Operands& o);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

@@ -119,6 +119,11 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::stepMask, {ids}, {valid}, {}, {0});
   w.op(OpKind::reverseTime, {x}, {reversed});
   w.op(OpKind::maskRows, {reversed, valid}, {w.real(Role::output, {T, N, E})});
+  const int joined = w.arena({T, N, 2 * E}), part = w.arena({T, N, E}), product = w.arena({T, N, E});
+  w.op(OpKind::concat, {x, reversed}, {joined});
+  w.op(OpKind::slice, {joined}, {part}, {E});
+  w.op(OpKind::multiply, {part, x}, {product});
+  w.op(OpKind::scale, {product}, {w.real(Role::output, {T, N, E})}, {}, {0.5});
   w.op(OpKind::maskWeights, {valid, kNone}, {weights}, {1});
   w.op(OpKind::maskWeights, {valid, weights}, {w.real(Role::output, {T, N})}, {0});
   w.op(OpKind::timeToBatch, {y}, {w.real(Role::output, {N, T, H})});

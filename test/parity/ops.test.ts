@@ -54,6 +54,15 @@ describe('moving data', () => {
     checkParity('reverseTime', [r.integers([4, 5], 100)], {}, EXACT);
   });
 
+  test('concat, slice, multiply, scale', () => {
+    const r = fresh();
+    checkParity('concat', [r.normal([9, 5, 3]), r.normal([9, 5, 11]), r.normal([9, 5, 1])], {}, EXACT);
+    checkParity('concat', [r.normal([7, 4])], {}, EXACT);
+    checkParity('slice', [r.normal([9, 5, 11])], { first: 3, width: 5 }, EXACT);
+    checkParity('multiply', [r.normal([5, 7]), r.normal([5, 7])], {}, ROUNDING);
+    checkParity('scale', [r.normal([5, 7])], { factor: 0.5 }, EXACT);
+  });
+
   test('embedding and its gradient, ids repeated', () => {
     const r = fresh();
     const ids = r.integers([9, 5], 6);

@@ -7,6 +7,7 @@ import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
 import { loss, lossGrad } from './losses';
 import { maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { concat, multiply, scale, slice } from './merge';
 import { metric } from './metrics';
 import type { Kernel } from './operands';
 import { penalty, penaltyGrad } from './penalty';
@@ -27,6 +28,10 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   maskRows,
   maskWeights,
   reverseTime,
+  concat,
+  slice,
+  multiply,
+  scale,
   embedding,
   embeddingGrad,
   dense,

@@ -211,6 +211,7 @@ describe('defaults are those of Keras', () => {
     dropout: 0,
     recurrentDropout: 0,
     returnSequences: false,
+    zeroOutputForMask: false,
     goBackwards: false,
     stateful: false,
     initialState: 'zeros',

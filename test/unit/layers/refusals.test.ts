@@ -65,7 +65,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, returnSequences, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, returnSequences, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',
@@ -164,7 +164,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, dense, embedding, dropout, masking, activation, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, bidirectional, dense, embedding, dropout, masking, activation, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);

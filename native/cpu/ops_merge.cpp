@@ -1,0 +1,62 @@
+// Ops that put arrays together or take them apart.
+#include "cpu/executable.h"
+
+namespace deeprnn::cpu {
+
+using core::OpKind;
+using core::Status;
+
+namespace {
+
+/** Copies `width` columns of each row, from one row length to another. */
+void copyColumns(const float* from, size_t fromRow, float* to, size_t toRow, size_t width, size_t rows) {
+  for (size_t r = 0; r < rows; ++r) std::memcpy(to + r * toRow, from + r * fromRow, width * sizeof(float));
+}
+
+Step concat(const Operands& o) {
+  const auto row = static_cast<size_t>(o.outValue(0).last());
+  const size_t rows = o.outValue(0).rows();
+  std::vector<size_t> widths;
+  for (size_t i = 0; i < o.op().inputs.size(); ++i)
+    widths.push_back(static_cast<size_t>(o.inValue(i).last()));
+  return {[=](const RunContext&) {
+    float* to = o.out(0);
+    for (size_t i = 0; i < widths.size(); to += widths[i++])
+      copyColumns(o.in(i), widths[i], to, row, widths[i], rows);
+    return Status();
+  }};
+}
+
+}  // namespace
+
+Step mergeStep(const Operands& o) {
+  const size_t n = o.outValue(0).elements;
+  switch (o.op().kind) {
+    case OpKind::concat:
+      return concat(o);
+    case OpKind::slice: {
+      const auto row = static_cast<size_t>(o.inValue(0).last()),
+                 width = static_cast<size_t>(o.outValue(0).last()),
+                 first = static_cast<size_t>(o.op().ints[0]);
+      const size_t rows = o.outValue(0).rows();
+      return {[=](const RunContext&) {
+        copyColumns(o.in(0) + first, row, o.out(0), width, width, rows);
+        return Status();
+      }};
+    }
+    case OpKind::multiply:
+      return {[=](const RunContext& c) {
+        c.k.multiply(o.in(0), o.in(1), o.out(0), n);
+        return Status();
+      }};
+    default: {
+      const auto factor = static_cast<float>(o.op().floats[0]);
+      return {[=](const RunContext&) {
+        for (size_t i = 0; i < n; ++i) o.out(0)[i] = factor * o.in(0)[i];
+        return Status();
+      }};
+    }
+  }
+}
+
+}  // namespace deeprnn::cpu
