@@ -67,8 +67,10 @@ export interface CallContext {
   state(layer: Layer, name: string, shape: Shape): ValueId;
   /** An initial state that the caller hands in for this run, or undefined: `[N, units]`. */
   initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined;
-  /** Writes `from` into a state variable after everything else in the plan has read it. */
-  carry(from: ValueId, state: ValueId): void;
+  /** Whether the plan is one step of a stream, which is handed every state and hands it on. */
+  readonly streaming: boolean;
+  /** Hands a state on to the next run: to a stream, or through the state variable, after everything else in the plan has read it. */
+  carry(layer: Layer, name: string, from: ValueId): void;
   /** Adds a float64 `[1]` term (an activity penalty) to the loss. */
   addLoss(term: ValueId): void;
   /** A number for the random stream of one mask, unique per (layer, purpose) in a model and stable across plans. */
@@ -152,6 +154,16 @@ export abstract class Layer {
   /** Names, in reports, of recurrences that read a sequence from its end. */
   get backwards(): readonly string[] {
     return [];
+  }
+
+  /** Why the layer cannot go on step by step, where it needs more of a sequence than the past: what it was given that asks for it. */
+  get streamObstacle(): string | undefined {
+    return undefined;
+  }
+
+  /** The weight `[size]` from which a state starts, where that is learned; others start from zeros. */
+  initialWeight(_state: string): string | undefined {
+    return undefined;
   }
 
   /** Recurrent states of one sequence: what `initialState` and `state` are asked for, e.g. h and c of an LSTM. */

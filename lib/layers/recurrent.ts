@@ -193,6 +193,14 @@ export abstract class Recurrent extends Layer {
     return this.goBackwards ? [this.name] : [];
   }
 
+  override get streamObstacle(): string | undefined {
+    return this.goBackwards ? 'goBackwards: true, which begins at the end of the sequence' : undefined;
+  }
+
+  override initialWeight(state: string): string | undefined {
+    return this.initialState === 'learned' ? `initial${state.toUpperCase()}` : undefined;
+  }
+
   /** Whether the GRU's reset gate works after the recurrent product. */
   protected get resetAfter(): boolean {
     return false;
@@ -276,15 +284,10 @@ export abstract class Recurrent extends Layer {
         decay: false,
       });
     }
-    if (this.initialState === 'learned') {
-      for (const { name, size } of this.states) {
-        weights.push({
-          name: learnedName(name),
-          shape: [size],
-          initializer: initializers.zeros(),
-          decay: false,
-        });
-      }
+    for (const { name, size } of this.states) {
+      const learned = this.initialWeight(name);
+      if (learned === undefined) continue;
+      weights.push({ name: learned, shape: [size], initializer: initializers.zeros(), decay: false });
     }
     this.weights = weights;
   }
@@ -331,7 +334,8 @@ export abstract class Recurrent extends Layer {
     const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
-    const want = [false, true, this.stateful, this.stateful && names.includes('c')];
+    const carries = this.stateful || context.streaming;
+    const want = [false, true, carries, carries && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',
       [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states],
@@ -340,9 +344,9 @@ export abstract class Recurrent extends Layer {
       want,
     );
     const first = stackLayout.forwardOutput(0);
-    if (this.stateful) {
-      this.states.forEach(({ name, size }, i) => {
-        context.carry(outputs[first + 1 + i] as ValueId, context.state(this, name, [batch, size]));
+    if (carries) {
+      names.forEach((name, i) => {
+        context.carry(this, name, outputs[first + 1 + i] as ValueId);
       });
     }
     const mask = this.returnSequences ? this.maskAbove(context, input) : undefined;
@@ -370,8 +374,9 @@ export abstract class Recurrent extends Layer {
     const given = context.initialState(this, name, shape);
     if (given !== undefined) return given;
     if (this.stateful) return context.state(this, name, shape);
-    if (this.initialState !== 'learned') return undefined;
-    const vector = context.weight(this, learnedName(name));
+    const learned = this.initialWeight(name);
+    if (learned === undefined) return undefined;
+    const vector = context.weight(this, learned);
     return context.builder.emit(
       'broadcastRows',
       [vector],
@@ -419,8 +424,6 @@ export abstract class Recurrent extends Layer {
     };
   }
 }
-
-const learnedName = (state: string) => `initial${state.toUpperCase()}`;
 
 /** The configurations of those parts that are there. */
 export function configs(

@@ -28,6 +28,8 @@ export interface PlanRequest {
   readonly weighted: boolean;
   /** `layer/h` or `layer/c` of every initial state that is handed in. */
   readonly initialStates: readonly string[];
+  /** One step of a stream: `initialStates` names all states, and the plan's outputs of the same names hold what they are after it. */
+  readonly streaming?: boolean;
   /** Also give gradient norms; of mode `gradients`, those of the data's loss alone in place of the gradients. */
   readonly gradientNorms: boolean;
 }
@@ -75,6 +77,7 @@ export function stateName(layer: string, state: string): string {
 class Lowering implements CallContext {
   readonly builder: PlanBuilder;
   readonly training: boolean;
+  readonly streaming: boolean;
   readonly batch: number;
   readonly losses: ValueId[] = [];
   private readonly carried: { from: ValueId; state: ValueId }[] = [];
@@ -85,6 +88,7 @@ class Lowering implements CallContext {
   ) {
     this.builder = new PlanBuilder(`${request.mode} [${request.inputShape.join(', ')}]`);
     this.training = request.mode === 'train' || request.mode === 'gradients';
+    this.streaming = request.streaming ?? false;
     this.batch = request.inputShape[0] as number;
   }
 
@@ -110,8 +114,9 @@ class Lowering implements CallContext {
     return this.request.initialStates.includes(key) ? this.builder.input(key, 'real', shape) : undefined;
   }
 
-  carry(from: ValueId, state: ValueId): void {
-    this.carried.push({ from, state });
+  carry(layer: Layer, name: string, from: ValueId): void {
+    if (this.streaming) this.builder.output(`${layer.name}/${name}`, from);
+    else this.carried.push({ from, state: this.state(layer, name, this.builder.spec(from).shape) });
   }
 
   addLoss(term: ValueId): void {
