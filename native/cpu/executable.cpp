@@ -56,7 +56,47 @@ Step makeStep(const Operands& o, const Session& session) {
   return dataStep(o);
 }
 
+/** Multiplications that one thread has done, in some 0.2 ms, before sleeping ones are awake and have helped.
+ * On an AMD EPYC with AVX-512 a step of an LSTM 2×768 (7 million) is faster on one thread, of a 2×1024 (13
+ * million) on two. */
+constexpr size_t kWakeWork = size_t{1} << 23;
+
+/** Whether a plan predicts one time step, and so little that it is not worth waking a thread. Longer runs
+ * wake the threads once for all their loops. */
+bool isSmallStep(const core::Plan& plan) {
+  size_t work = 0;
+  bool recurrent = false;
+  for (const core::Op& op : plan.ops) {
+    const auto value = [&](int id) -> const core::Value& { return plan.values[static_cast<size_t>(id)]; };
+    switch (op.kind) {
+      case OpKind::rnnStack: {
+        const core::StackSpec spec = core::stackSpecOf(op);
+        if (spec.T != 1) return false;
+        recurrent = true;
+        for (const core::StackLayer& l : spec.layers) work += spec.N * (l.D + l.H) * l.G * l.H;
+        break;
+      }
+      case OpKind::dense:
+        work += value(op.inputs[0]).rows() * value(op.inputs[1]).elements;
+        break;
+      case OpKind::rnnStackGrad:
+      case OpKind::denseGrad:
+      case OpKind::update:
+        return false;
+      default:
+        break;
+    }
+  }
+  return recurrent && work < kWakeWork;
+}
+
 }  // namespace
+
+Executable::Executable(Session& session, core::Plan plan)
+    : session_(session),
+      plan_(std::move(plan)),
+      alone_(1),
+      pool_(isSmallStep(plan_) ? alone_ : session.pool()) {}
 
 KeptWeights::KeptWeights(const Operands& o, const std::vector<size_t>& operands, const Session& session,
                          size_t floats)
@@ -160,7 +200,7 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
 }
 
 Status Executable::run(size_t set) {
-  const RunContext context{session_.kernels(), session_.pool(), reinterpret_cast<float*>(scratch_.data())};
+  const RunContext context{session_.kernels(), pool_, reinterpret_cast<float*>(scratch_.data())};
   for (size_t i = 0; i < order_[set].size(); ++i) {
     Status s = steps_[order_[set][i]].run(context);
     for (size_t slot : written_[i]) ++session_.variables()[slot].version;

@@ -88,10 +88,14 @@ class Executable {
   std::vector<std::string> notes() const { return std::vector<std::string>(plan_.ops.size()); }
 
  private:
-  Executable(Session& session, core::Plan plan) : session_(session), plan_(std::move(plan)) {}
+  Executable(Session& session, core::Plan plan);
 
   Session& session_;
   const core::Plan plan_;
+  /** The caller alone. */
+  ThreadPool alone_;
+  /** What the plan runs on: the session's threads, or the caller alone. */
+  ThreadPool& pool_;
   Buffer arena_, scratch_;
   size_t keptBytes_ = 0;
   std::vector<Step> steps_;
