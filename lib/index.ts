@@ -35,6 +35,7 @@ export {
   type SequentialOptions,
   sequential,
 } from './models/sequential';
+export type { ModelStream, StreamOptions, StreamStates } from './models/stream';
 export type { TrainOnBatchOptions } from './models/trainStep';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';

@@ -103,7 +103,8 @@ export function readExamples(
     );
   }
   refuseEmpty(caller, inputs);
-  const initialStates = readInitialStates(contract, inputs.shape[0] as number, options.initialStates);
+  const count = inputs.shape[0] as number;
+  const initialStates = readInitialStates(caller, contract.states, count, options.initialStates);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
     return { x: inputs, y: undefined, weights: undefined, initialStates };
@@ -125,13 +126,15 @@ export function refuseEmpty(caller: string, inputs: Tensor): void {
   refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', got);
 }
 
-function readInitialStates(
-  contract: DataContract,
+/** States by layer and name, proven, as states `[count, units]` by `layer/state`. `known`: `layer/state` → units. */
+export function readInitialStates(
+  caller: string,
+  known: DataContract['states'],
   count: number,
   given: InitialStates = {},
 ): Map<string, Tensor> {
   const states = new Map<string, Tensor>();
-  const subject = `${contract.caller}: initialStates`;
+  const subject = `${caller}: initialStates`;
   const checked = (value: unknown, where: string): object => {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       refuse('ERR_VALUE', where, 'an object of states by layer and name, { lstm: { h, c } }', quoted(value));
@@ -140,27 +143,34 @@ function readInitialStates(
   for (const [layer, byName] of Object.entries(checked(given, subject))) {
     for (const [name, values] of Object.entries(checked(byName, `${subject}: ${layer}`))) {
       const key = `${layer}/${name}`;
-      const units = contract.states.get(key);
-      if (units === undefined)
-        refuse('ERR_VALUE', subject, `one of ${[...contract.states.keys()].join(', ') || 'no states'}`, key);
-      const state = namedTensor(`${subject}: ${key}`, values);
-      if (state.shape.join() !== [count, units].join()) {
-        refuse(
-          'ERR_SHAPE',
-          `${subject}: ${key}`,
-          `shape [${count}, ${units}]`,
-          `[${state.shape.join(', ')}]`,
-        );
-      }
-      const at = state.data.findIndex((v) => !Number.isFinite(v));
-      if (at >= 0) {
-        const place = placeOf(at, state.shape);
-        refuse('ERR_VALUE', `${subject}: ${key}`, 'finite numbers', `${state.data[at]} at ${place}`);
-      }
-      states.set(key, state);
+      states.set(key, readState(subject, known, count, key, values));
     }
   }
   return states;
+}
+
+/** One state, called `layer/state`. */
+export function readState(
+  subject: string,
+  known: DataContract['states'],
+  count: number,
+  key: string,
+  values: TensorLike,
+): Tensor {
+  const units = known.get(key);
+  if (units === undefined)
+    refuse('ERR_VALUE', subject, `one of ${[...known.keys()].join(', ') || 'no states'}`, key);
+  const state = namedTensor(`${subject}: ${key}`, values);
+  if (state.shape.join() !== [count, units].join()) {
+    const wanted = `shape [${count}, ${units}]`;
+    refuse('ERR_SHAPE', `${subject}: ${key}`, wanted, `[${state.shape.join(', ')}]`);
+  }
+  const at = state.data.findIndex((v) => !Number.isFinite(v));
+  if (at >= 0) {
+    const place = placeOf(at, state.shape);
+    refuse('ERR_VALUE', `${subject}: ${key}`, 'finite numbers', `${state.data[at]} at ${place}`);
+  }
+  return state;
 }
 
 /** Targets as the loss wants them; a trailing axis of 1 may be left out or be there too many. */

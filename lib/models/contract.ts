@@ -20,9 +20,6 @@ export function dataContract(
     const wanted = 'a batchInputShape on the first layer, because it is stateful';
     refuse('ERR_STATE', stateful.subject, wanted, 'none');
   }
-  const states = layers.flatMap((layer) =>
-    layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const),
-  );
   return {
     caller,
     inputShape: input.shape,
@@ -33,6 +30,13 @@ export function dataContract(
       layers.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape })
         .shape as Shape,
     loss,
-    states: new Map(states),
+    states: stateSizes(layers),
   };
+}
+
+/** `layer/state` → units, of every recurrent layer. */
+export function stateSizes(layers: readonly Layer[]): Map<string, number> {
+  return new Map(
+    layers.flatMap((layer) => layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const)),
+  );
 }

@@ -1,9 +1,9 @@
 import type { Executable } from '../engines/engine';
 import { OutOfMemory } from '../engines/outOfMemory';
-import { DeepRnnError } from '../errors';
 import { type Plan, PlanCheckError } from '../plan/types';
 import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
 import type { Batch } from './batches';
+import { dataError } from './dataError';
 import { InputSets } from './inputSets';
 import { largestBatch } from './largestBatch';
 import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
@@ -45,6 +45,8 @@ const KEPT_PLANS = 4;
  */
 export class Runner {
   private readonly plans = new Map<string, LoadedPlan>();
+  /** Those of streams, which may be needed at any moment: other plans never take their place. */
+  private readonly stepPlans = new Set<LoadedPlan>();
 
   constructor(
     private readonly recipe: Recipe,
@@ -57,8 +59,7 @@ export class Runner {
 
   /** Runs one batch. `read` is called before any other run may change the outputs. */
   run<R>(batch: Batch, options: RunOptions, read: (loaded: LoadedPlan) => R): Promise<R> {
-    return this.queue.run(async () => {
-      if (!this.variables.attached) await this.attach();
+    return this.inTurn(async () => {
       const loaded = this.plan(requestOf(batch, options));
       // Only now: callbacks may have changed the learning rate since the data of this batch were gathered.
       options.prepare?.(loaded);
@@ -70,15 +71,51 @@ export class Runner {
       try {
         await running;
       } catch (error) {
-        throw error instanceof PlanCheckError ? this.dataError(loaded, batch, options.caller, error) : error;
+        if (!(error instanceof PlanCheckError)) throw error;
+        throw dataError(loaded.plan, options.caller, error, ([row, ...place]) => [
+          batch.indices[row as number] as number,
+          ...place,
+        ]);
       }
       return read(loaded);
     });
   }
 
   dispose(): void {
+    this.forgetPlans();
+    for (const loaded of this.stepPlans) this.unloadStep(loaded);
+  }
+
+  private forgetPlans(): void {
     for (const { executable } of this.plans.values()) executable.dispose();
     this.plans.clear();
+  }
+
+  /** Does `work` in its turn, when the variables are in an engine and no plan is running. */
+  inTurn<R>(work: () => R | Promise<R>): Promise<R> {
+    return this.queue.run(async () => {
+      if (!this.variables.attached) await this.attach();
+      return work();
+    });
+  }
+
+  /** Loads the plan of one step of `batchSize` live sequences, until it is unloaded. No run may be in flight. */
+  loadStep(batchSize: number): LoadedPlan {
+    const { input, layers } = this.recipe;
+    const loaded = this.loadRequest({
+      mode: 'predict',
+      inputShape: [batchSize, 1, ...(input.shape.slice(1) as number[])],
+      weighted: false,
+      initialStates: layers.flatMap(({ name, states }) => states.map((state) => `${name}/${state.name}`)),
+      streaming: true,
+      gradientNorms: false,
+    });
+    this.stepPlans.add(loaded);
+    return loaded;
+  }
+
+  unloadStep(loaded: LoadedPlan): void {
+    if (this.stepPlans.delete(loaded)) loaded.executable.dispose();
   }
 
   /** Gathers the data of the batch to come, where its plan is loaded; none can be loaded while one runs. */
@@ -95,10 +132,7 @@ export class Runner {
     if (loaded) {
       this.plans.delete(key);
     } else {
-      const lowered = lower(this.recipe, request);
-      this.declareVariables(lowered.plan);
-      const executable = this.load(lowered.plan, request);
-      loaded = { ...lowered, executable, inputs: new InputSets(executable) };
+      loaded = this.loadRequest(request);
     }
     this.plans.set(key, loaded);
     let bytes = [...this.plans.values()].reduce((sum, { executable }) => sum + executable.bytes, 0);
@@ -112,6 +146,13 @@ export class Runner {
     return loaded;
   }
 
+  private loadRequest(request: PlanRequest): LoadedPlan {
+    const lowered = lower(this.recipe, request);
+    this.declareVariables(lowered.plan);
+    const executable = this.load(lowered.plan, request);
+    return { ...lowered, executable, inputs: new InputSets(executable) };
+  }
+
   /** Loads a plan; where memory is short, those of other batches make room for it. */
   private load(plan: Plan, request: PlanRequest): Executable {
     try {
@@ -119,7 +160,7 @@ export class Runner {
     } catch (error) {
       if (!(error instanceof OutOfMemory)) throw error;
       if (this.plans.size > 0) {
-        this.dispose();
+        this.forgetPlans();
         return this.load(plan, request);
       }
       const largest = largestBatch(this.recipe, request, error);
@@ -145,27 +186,6 @@ export class Runner {
       );
     }
   }
-
-  /** A failed `check` in the words of the call: which array, which example, what was wanted. */
-  private dataError(loaded: LoadedPlan, batch: Batch, caller: string, failure: PlanCheckError): DeepRnnError {
-    const op = loaded.plan.ops[failure.op];
-    const value = loaded.plan.values[op?.inputs[0] ?? -1];
-    if (op?.kind !== 'check' || !value)
-      return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
-    const place = coordinates(failure.element, value.shape);
-    place[0] = batch.indices[place[0] as number] as number;
-    const name = value.name === 'x' ? 'x' : 'y';
-    const reader = value.name === 'x' ? ` (${op.label})` : '';
-    const wanted =
-      op.attrs.mode === 'finite'
-        ? 'finite numbers'
-        : `${name === 'x' ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
-    return new DeepRnnError(
-      'ERR_VALUE',
-      `${caller}: ${name}: expected ${wanted}${reader}, got ${failure.value} at [${place.join(', ')}].`,
-      { cause: failure },
-    );
-  }
 }
 
 function requestOf({ examples, indices }: Batch, options: RunOptions): PlanRequest {
@@ -176,11 +196,6 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
     initialStates: [...examples.initialStates.keys()],
     gradientNorms: options.gradientNorms ?? false,
   };
-}
-
-/** The multi-index of element `flat` of an array. */
-function coordinates(flat: number, shape: Shape): number[] {
-  return shape.map((n, axis) => Math.floor(flat / sizeOf(shape.slice(axis + 1))) % n);
 }
 
 /** Fills an input of a plan; does nothing where the plan has no such input. */

@@ -39,6 +39,8 @@ import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Queue } from './queue';
 import { Runner } from './runner';
 import type { Scores } from './scores';
+import type { StepPlan } from './stepPlan';
+import { type ModelStream, openStream, type StreamOptions } from './stream';
 import { summarize } from './summary';
 import { computeGradients, type TrainOnBatchOptions, trainOnBatch } from './trainStep';
 import { Variables } from './variables';
@@ -62,6 +64,7 @@ export class Sequential implements CallbackModel {
   /** @internal */ readonly variables: Variables;
   /** @internal */ compiled: Compiled | undefined;
   /** @internal */ metrics: readonly Metric[] = [];
+  /** @internal What streams share, by batch size. */ readonly stepPlans = new Map<number, StepPlan>();
   /** @internal What a checkpoint must hold of a running fit; set by it. */
   trainingState: (() => TrainingState) | undefined;
   private currentSeed: number;
@@ -309,6 +312,15 @@ export class Sequential implements CallbackModel {
     );
   }
 
+  /**
+   * Opens a live sequence, or `batchSize` of them in lock-step, that goes on one time step a call: `stepSync` on this thread, `step`
+   * off it. All streams of the model share its weights and one loaded plan; each has states of its own.
+   * @throws ERR_VALUE for a layer that cannot go on step by step, and for a model that reads no sequences
+   */
+  async stream(options: StreamOptions = {}): Promise<ModelStream> {
+    return this.during('stream', () => this.order.reads(() => openStream(this, options)));
+  }
+
   /** All weights by `layer/weight`, copied. */
   async getWeights(): Promise<Map<string, Tensor>> {
     const names = this.weightSpecs('getWeights').map(([name]) => name);
@@ -426,6 +438,18 @@ export class Sequential implements CallbackModel {
     };
   }
 
+  /** @internal A step of a stream, in its turn. */
+  async streamStep<R>(work: () => Promise<R>): Promise<R> {
+    this.requireAlive();
+    return this.during('stream.step', () => this.order.reads(() => this.runner.inTurn(work)));
+  }
+
+  /** @internal @throws ERR_STATE while another call is under way, for whose end a synchronous call cannot wait */
+  requireIdle(caller: string, wayOut: string): void {
+    this.requireAlive();
+    if (this.busy || this.inFlight.size > 0) this.refuseBusy(caller, wayOut);
+  }
+
   /** @internal Runs `work`, which reads or changes arrays, in its turn and when no plan is running. */
   async exclusive<R>(turn: 'reads' | 'changes', work: () => R | Promise<R>): Promise<R> {
     this.requireAlive();
@@ -446,7 +470,8 @@ export class Sequential implements CallbackModel {
     );
   }
 
-  private requireBuilt(caller: string): { input: SymbolicShape; output: SymbolicShape } {
+  /** @internal */
+  requireBuilt(caller: string): { input: SymbolicShape; output: SymbolicShape } {
     this.requireAlive();
     if (!this.input || !this.output) {
       throw new DeepRnnError(
@@ -488,11 +513,11 @@ export class Sequential implements CallbackModel {
     }
   }
 
-  private refuseBusy(what: string): never {
+  private refuseBusy(what: string, wayOut = 'Wait for its promise first.'): never {
     const [call] = this.inFlight;
     throw new DeepRnnError(
       'ERR_STATE',
-      `${what}: model '${this.name}' is in ${this.busy ?? call?.what}. Wait for its promise first.`,
+      `${what}: model '${this.name}' is in ${this.busy ?? call?.what}. ${wayOut}`,
     );
   }
 }

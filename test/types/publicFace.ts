@@ -89,6 +89,15 @@ export async function accepted(): Promise<void> {
   console.log(`${predict.milliseconds} ms a batch, ${train?.milliseconds} ms a training step`);
   const { estimate } = estimated;
   console.log(estimate.train?.chosen, estimate.train?.milliseconds, estimate.train?.bound);
+  const stream = await model.stream({ batchSize: 2, initialStates: { lstm: { h: [[1], [2]] } } });
+  const step = stream.stepSync(new Float32Array(2 * 28));
+  const wide = stream.stepSync([[1], [2]], new Float64Array(20));
+  const later = await stream.step(tensor([[1], [2]]));
+  holds<
+    Same<[typeof step, typeof wide, typeof later], [Float32Array, Float64Array<ArrayBuffer>, Float32Array]>
+  >();
+  stream.setState(stream.fork().state);
+  stream.setState({ 'lstm/h': [[1], [2]] });
   const again = await loadModel('model.deeprnn');
   again.dispose();
   const list = devices();
@@ -153,6 +162,10 @@ export async function refused(model: Sequential): Promise<void> {
   await model.fit([[1]], ['cat']);
   // @ts-expect-error no such verbosity
   await model.fit([[1]], [1], { verbose: 3 });
+  // @ts-expect-error states are set by name
+  (await model.stream()).setState([[1]]);
+  // @ts-expect-error outputs are not whole numbers
+  (await model.stream()).stepSync([1], new Int32Array(1));
   // @ts-expect-error an estimate runs nothing
   await model.profile({ estimate: true, repeats: 3 });
   // @ts-expect-error a history cannot be replaced
