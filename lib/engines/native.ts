@@ -223,7 +223,12 @@ class AddonExecutable implements Executable {
   }
 
   runSync(set: InputSet = 0): void {
-    translated(this.engine, () => this.native.runSync(set));
+    // No closure: a live sequence comes by here at every step.
+    try {
+      this.native.runSync(set);
+    } catch (error) {
+      throw translate(error, this.engine);
+    }
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 import type { Executable } from '../engines/engine';
 import { PlanCheckError } from '../plan/types';
 import type { TensorData } from '../tensors/tensor';
+import { stateSizes } from './contract';
 import { dataError } from './dataError';
 import type { LoadedPlan, Runner } from './runner';
 import type { Sequential } from './sequential';
@@ -16,8 +17,8 @@ export interface LoadedStep {
   readonly executable: Executable;
   readonly x: TensorData;
   readonly y: TensorData;
-  /** By `layer/state`, in the order of the model's layers. */
-  readonly states: ReadonlyMap<string, StateArrays>;
+  /** In the order of the layers, and of their states. */
+  readonly states: readonly StateArrays[];
 }
 
 /** What the streams of one batch size share: the plan of one time step, loaded while there are any, and anew after `compile`. */
@@ -51,15 +52,13 @@ export class StepPlan {
     const { runner } = this.model;
     if (this.step && this.runner === runner) return this.step;
     const loaded = runner.loadStep(this.batchSize);
-    const { executable, plan } = loaded;
-    const names = plan.values.flatMap(({ role, name }) => (role === 'output' && name !== 'y' ? [name] : []));
+    const { executable } = loaded;
+    const names = [...stateSizes(this.model.layers).keys()];
     this.step = {
       executable,
       x: executable.input('x'),
       y: executable.output('y'),
-      states: new Map(
-        names.map((name) => [name, { before: executable.input(name), after: executable.output(name) }]),
-      ),
+      states: names.map((name) => ({ before: executable.input(name), after: executable.output(name) })),
     };
     this.runner = runner;
     this.loaded = loaded;

@@ -7,7 +7,7 @@ import { positiveInteger } from './callOptions';
 import { stateSizes } from './contract';
 import { weightName } from './lower';
 import type { Sequential } from './sequential';
-import { type LoadedStep, StepPlan } from './stepPlan';
+import { type LoadedStep, type StateArrays, StepPlan } from './stepPlan';
 
 export interface StreamOptions {
   /** Sequences that go on together, one step a call. Default 1. */
@@ -47,10 +47,13 @@ export class ModelStream {
   /** Steps that have been asked for and are not done. */
   private waiting = 0;
   private disposed = false;
+  /** The states as the plan has them: what a step looks at allocates nothing. */
+  private readonly inOrder: readonly State[];
 
   /** @internal Use `model.stream`. The plan is taken for this stream. */
   constructor(
     private readonly plan: StepPlan,
+    /** By `layer/state`, in the order of the layers. */
     private readonly states: ReadonlyMap<string, State>,
   ) {
     this.batchSize = plan.batchSize;
@@ -59,6 +62,7 @@ export class ModelStream {
     this.inputShape = [this.batchSize, ...(input.shape.slice(1) as number[])];
     this.inputSize = sizeOf(this.inputShape);
     this.inputType = input.dtype === 'int32' ? 'int32' : 'float32';
+    this.inOrder = [...states.values()];
     abandoned.register(this, plan, this);
   }
 
@@ -178,15 +182,18 @@ export class ModelStream {
 
   private begin(step: LoadedStep, values: TensorData): void {
     step.x.set(values);
-    for (const [name, arrays] of step.states) {
-      const state = this.states.get(name) as State;
+    const { inOrder } = this;
+    for (let i = 0; i < inOrder.length; i++) {
+      const state = inOrder[i] as State;
       if (state.unread) this.readLearned(state);
-      arrays.before.set(state.data);
+      (step.states[i] as StateArrays).before.set(state.data);
     }
   }
 
   private finish<Out extends Float32Array | Float64Array>(step: LoadedStep, out: Out): Out {
-    for (const [name, arrays] of step.states) (this.states.get(name) as State).data.set(arrays.after);
+    const { inOrder } = this;
+    for (let i = 0; i < inOrder.length; i++)
+      (inOrder[i] as State).data.set((step.states[i] as StateArrays).after);
     out.set(step.y);
     return out;
   }

@@ -131,7 +131,7 @@ std::vector<ExecutableObject::Held> ExecutableObject::hold(const Napi::Array& ar
     const View view = viewOf(array, v.dtype, role == core::Role::input ? "input" : "output");
     if (view.elements != v.elements)
       throw Napi::RangeError::New(Env(), "load: an array of another length than its value.");
-    held[slot] = Held{Napi::Persistent(array.As<Napi::Object>()), v.dtype, view.data, view.elements};
+    held[slot] = Held{Napi::Persistent(array.As<Napi::Object>()), view.data, view.elements};
   }
   return held;
 }
@@ -146,8 +146,11 @@ void ExecutableObject::checkReady(Napi::Env env, size_t set) {
 
 void ExecutableObject::checkArrays(Napi::Env env, const std::vector<Held>& arrays) {
   for (const Held& h : arrays) {
-    const View now = viewOf(h.array.Value(), h.dtype, "array");
-    if (now.data != h.data || now.elements != h.elements)
+    View now;
+    // What was a typed array of its type at load still is: only its memory may have gone.
+    const napi_status found =
+        napi_get_typedarray_info(env, h.array.Value(), nullptr, &now.elements, &now.data, nullptr, nullptr);
+    if (found != napi_ok || now.data != h.data || now.elements != h.elements)
       throw stateError(env, "run: an input or output array was detached or moved.");
   }
 }

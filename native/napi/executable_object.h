@@ -29,7 +29,6 @@ class ExecutableObject : public Napi::ObjectWrap<ExecutableObject> {
    * detached. It is assigned only over one that holds nothing, which cannot throw. */
   struct Held {  // NOLINT(bugprone-exception-escape)
     Napi::ObjectReference array;
-    core::DType dtype = core::DType::real;
     void* data = nullptr;
     size_t elements = 0;
   };
