@@ -117,6 +117,8 @@ export class Sequential implements CallbackModel {
     }
     if (this.compiled && this.built)
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
+    if (this.stepPlans.size > 0)
+      refuse('ERR_STATE', `model '${this.name}'`, 'all layers before stream', `add of ${layer.subject}`);
     takeLayer(layer, this.stack);
     this.stack.push(layer);
     try {

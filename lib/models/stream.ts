@@ -266,10 +266,10 @@ function requireStreamable(model: Sequential, { sequence, shape }: SymbolicShape
 export async function openStream(model: Sequential, options: StreamOptions): Promise<ModelStream> {
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
   const { input } = model.requireBuilt('stream');
-  requireStreamable(model, input);
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
   const given = readInitialStates('stream', stateSizes(model.layers), batchSize, o.initialStates);
   return model.runner.inTurn(() => {
+    requireStreamable(model, input);
     const plan = StepPlan.take(model, batchSize);
     try {
       plan.ready();

@@ -284,6 +284,17 @@ describe('a model that changes', () => {
     same(stream.stepSync(at(x, 0)), at(await model.predict(x), 0));
   });
 
+  test('a model with streams takes no more layers', async () => {
+    const model = sequential([layers.gru({ units: 3, ...first })], { seed: 1 });
+    const stream = await model.stream();
+    expect(await refusal(() => model.add(layers.dense({ units: 2 })))).toBe(
+      "ERR_STATE model 'sequential': expected all layers before stream, got add of layers.dense.",
+    );
+    stream.dispose();
+    model.add(layers.dense({ units: 2 }));
+    expect((await model.stream()).stepSync(at(x, 0))).toHaveLength(2);
+  });
+
   test('steps that nobody waits for follow one another, and calls made before them', async () => {
     const model = await small();
     const [stream, expected] = [await model.stream(), await model.stream()];
