@@ -83,6 +83,10 @@ export class Bidirectional extends Layer {
     );
   }
 
+  override get streamObstacle(): string {
+    return 'a direction that begins at the end of the sequence';
+  }
+
   override get backwards(): readonly string[] {
     return directions.flatMap((d) => (this.parts[d].goBackwards ? [`${this.name}/${d}`] : []));
   }
@@ -225,8 +229,12 @@ class PartContext implements CallContext {
     return this.outer.initialState(this.owner, `${this.direction}/${name}`, shape);
   }
 
-  carry(from: ValueId, state: ValueId): void {
-    this.outer.carry(from, state);
+  get streaming() {
+    return this.outer.streaming;
+  }
+
+  carry(_: Layer, name: string, from: ValueId): void {
+    this.outer.carry(this.owner, `${this.direction}/${name}`, from);
   }
 
   addLoss(term: ValueId): void {
