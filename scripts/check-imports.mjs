@@ -31,14 +31,14 @@ const allowed = {
 const includes = { core: [], cpu: ['core'], napi: ['core', 'cpu'] };
 const problems = [];
 
-/** All files under the given folders whose names end as asked, as paths from the root. */
+/** All files under the given folders whose names end as asked, as paths from the root; not those in hidden folders. */
 function filesIn(folders, ending) {
   return folders
     .filter((folder) => existsSync(path.join(root, folder)))
     .flatMap((folder) =>
       readdirSync(path.join(root, folder), { recursive: true }).map((name) => path.join(folder, name)),
     )
-    .filter((name) => ending.test(name));
+    .filter((name) => ending.test(name) && !/[\\/]\./.test(name));
 }
 
 /** `lib/engines/reference/x.ts` → `engines/reference`, `lib/errors.ts` → `errors`. */
