@@ -7,7 +7,7 @@ import { format } from '@wasm-fmt/clang-format';
 
 const check = process.argv.includes('--check');
 const style = readFileSync('.clang-format', 'utf8');
-const files = ['native', 'test/native', 'test/emulator']
+const files = ['native', 'test/native', 'test/emulator', 'bench/cpu']
   .filter((folder) => existsSync(folder))
   .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name)))
   .filter((name) => /\.(h|cpp|cu|cuh)$/.test(name));

@@ -1,0 +1,73 @@
+// Times contenders in turns, never two at once: what slows the machine down for a while then slows down all of them.
+import type { Seat } from './contenders';
+import { type Summary, summarize } from './statistics';
+import type { Mode, Workload } from './workloads';
+
+/** What came of one contender: its times, or why it has none. */
+export type Outcome = (Summary & { readonly note?: string }) | { readonly reason: string };
+
+export interface Pace {
+  readonly rounds: number;
+  /** What a turn should take, ms. */
+  readonly turn: number;
+  /** The longest that preparing may take, ms. */
+  readonly patience: number;
+}
+
+/** Runs that a turn has, and the rounds that a contender takes part in: slow ones have their say in few. */
+export function share(milliseconds: number, { rounds, turn }: Pace): { count: number; rounds: number } {
+  const count = Math.min(1000, Math.max(1, Math.round(turn / milliseconds)));
+  const fewer = milliseconds < 3 * turn ? rounds : milliseconds < 10 * turn ? 3 : 1;
+  return { count, rounds: Math.min(rounds, fewer) };
+}
+
+interface Runner {
+  readonly seat: Seat;
+  readonly count: number;
+  readonly rounds: number;
+  readonly times: number[];
+  readonly note: string | undefined;
+}
+
+const reasonOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+/** Threads of some libraries go on spinning for a while after a run, ms. */
+const PAUSE = 20;
+
+/** Times all seats at one workload; the outcome of each by its name. */
+export async function compete(
+  seats: readonly Seat[],
+  workload: Workload,
+  mode: Mode,
+  pace: Pace,
+): Promise<Record<string, Outcome>> {
+  const outcomes: Record<string, Outcome> = {};
+  let runners: Runner[] = [];
+  for (const seat of seats) {
+    try {
+      const worker = await seat.open();
+      const { milliseconds, note } = await worker.ask('prepare', { workload, mode }, pace.patience);
+      runners.push({ seat, ...share(milliseconds, pace), times: [], note });
+    } catch (error) {
+      outcomes[seat.contender.name] = { reason: reasonOf(error) };
+    }
+  }
+  for (let round = 0; round < pace.rounds; round++) {
+    // Another one begins each time, so that nobody always runs behind the same one.
+    const order = runners.map((_, i) => runners[(i + round) % runners.length] as Runner);
+    for (const runner of order.filter(({ rounds }) => round < rounds)) {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      try {
+        const worker = await runner.seat.open();
+        const timeout = pace.patience + 10 * pace.turn;
+        runner.times.push(...(await worker.ask('run', { count: runner.count }, timeout)).times);
+      } catch (error) {
+        outcomes[runner.seat.contender.name] = { reason: reasonOf(error) };
+        runners = runners.filter((other) => other !== runner);
+      }
+    }
+  }
+  for (const { seat, times, note } of runners) {
+    outcomes[seat.contender.name] = { ...summarize(times), ...(note === undefined ? {} : { note }) };
+  }
+  return outcomes;
+}

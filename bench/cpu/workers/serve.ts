@@ -1,0 +1,83 @@
+// The side of a worker written in JavaScript: answers the questions of ../worker.ts.
+import { createInterface } from 'node:readline';
+import type { Protocol } from '../worker';
+import type { Mode, Workload } from '../workloads';
+
+/** A network with its data. */
+export interface Work {
+  run(): Promise<unknown>;
+  dispose(): Promise<void> | void;
+  readonly note?: string;
+}
+
+export interface Library {
+  start(threads: number): Promise<string> | string;
+  make(workload: Workload, mode: Mode): Promise<Work> | Work;
+  check?(ask: Protocol['check']['ask']): Promise<Protocol['check']['answer']>;
+}
+
+/** How long warming up goes on, ms; a run that takes longer is the only one. */
+const WARM_UP = 300;
+
+async function timed(work: Work): Promise<number> {
+  const start = performance.now();
+  await work.run();
+  return performance.now() - start;
+}
+
+export function serve(library: Library): void {
+  let work: Work | undefined;
+  const answers: {
+    [C in keyof Protocol]: (ask: Protocol[C]['ask']) => Promise<Protocol[C]['answer']>;
+  } = {
+    async start({ threads }) {
+      return { version: await library.start(threads) };
+    },
+    async prepare({ workload, mode }) {
+      await work?.dispose();
+      work = undefined;
+      work = await library.make(workload, mode);
+      const end = performance.now() + WARM_UP;
+      let milliseconds = await timed(work);
+      while (performance.now() < end) milliseconds = await timed(work);
+      return { milliseconds, ...(work.note === undefined ? {} : { note: work.note }) };
+    },
+    async run({ count }) {
+      if (!work) throw new Error('nothing is prepared');
+      const times: number[] = [];
+      for (let i = 0; i < count; i++) times.push(await timed(work));
+      return { times };
+    },
+    async check(ask) {
+      if (!library.check) throw new Error('this worker compares no numbers');
+      return library.check(ask);
+    },
+    async memory() {
+      return { peak: 1024 * process.resourceUsage().maxRSS };
+    },
+  };
+  createInterface({ input: process.stdin }).on('line', async (line) => {
+    let answer: object;
+    try {
+      const { do: command, ...ask } = JSON.parse(line);
+      answer = await answers[command as keyof Protocol](ask);
+    } catch (error) {
+      answer = { error: error instanceof Error ? error.message : String(error) };
+    }
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  });
+}
+
+/** A deterministic mix of numbers in [-1, 1). */
+export function numbers(size: number): Float32Array {
+  let state = 1;
+  return Float32Array.from({ length: size }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+/** Class indices from 0 to `classes` − 1. */
+export function labels(size: number, classes: number): Int32Array {
+  return Int32Array.from(numbers(size), (v) => Math.min(classes - 1, Math.floor(((v + 1) / 2) * classes)));
+}

@@ -1,0 +1,62 @@
+"""The side of a worker written in Python: answers the questions of ../worker.ts."""
+
+import json
+import resource
+import sys
+import time
+
+import numpy as np
+
+CLASSES = 10
+WARM_UP = 0.3  # how long warming up goes on, s; a run that takes longer is the only one
+GATES = {"simpleRnn": 1, "lstm": 4, "gru": 3}
+
+
+def data_of(workload):
+    """x float32 [B, T, D] and labels int64 [B, T]."""
+    random = np.random.default_rng(1)
+    shape = (workload["B"], workload["T"])
+    x = random.uniform(-1, 1, (*shape, workload["D"])).astype(np.float32)
+    return x, random.integers(0, CLASSES, shape)
+
+
+def timed(run):
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
+
+
+def serve(start, make, check=None):
+    """Answers until stdin ends.
+
+    start(threads) gives the version; make(workload, mode) a function that does one run, and a note or None; check(ask) the answer to
+    a check.
+    """
+    run = None
+
+    def prepare(ask):
+        nonlocal run
+        run = None
+        run, note = make(ask["workload"], ask["mode"])
+        end = time.perf_counter() + WARM_UP
+        milliseconds = timed(run)
+        while time.perf_counter() < end:
+            milliseconds = timed(run)
+        return {"milliseconds": milliseconds, **({"note": note} if note else {})}
+
+    # ru_maxrss is in KiB on Linux, in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    answers = {
+        "start": lambda ask: {"version": start(ask["threads"])},
+        "prepare": prepare,
+        "run": lambda ask: {"times": [timed(run) for _ in range(ask["count"])]},
+        "check": check,
+        "memory": lambda ask: {"peak": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss},
+    }
+    for line in sys.stdin:
+        ask = json.loads(line)
+        try:
+            answer = answers[ask["do"]](ask)
+        except Exception as error:  # what one workload cannot do must not end the others
+            answer = {"error": f"{type(error).__name__}: {error}".split("\n")[0]}
+        print(json.dumps(answer), flush=True)
