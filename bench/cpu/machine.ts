@@ -42,6 +42,14 @@ export function machine(): Machine {
   };
 }
 
+/** Says so where other programs were running before the measurement began. */
+export function warnOfLoad({ load, processors }: Machine): void {
+  if (load > 0.25 * processors)
+    console.warn(
+      `Other programs keep this machine busy (load ${load.toFixed(1)}): the times will be too long.`,
+    );
+}
+
 /** What the cores can do at most in float32, GFLOP/s, or why that is not known: it needs a compiler for this very machine. */
 export function fmaPeak(threads: number): number | { readonly reason: string } {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'deeprnn-bench-'));

@@ -1,5 +1,5 @@
 // What a run leaves behind, as JSON in bench/results/.
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Machine } from './machine';
 import { root } from './paths';
@@ -51,13 +51,15 @@ export function writeResults(
   return path.relative(root, file);
 }
 
-/** The newest results of a kind. @throws Error when there are none */
-export function newestResults<R>(kind: 'cpu' | 'cost'): R {
+/** The newest results of a kind, or undefined where there are none. */
+export function newestResults<R>(kind: 'cpu' | 'cost'): R | undefined {
   const dated = new RegExp(`^${kind}-\\d{4}-\\d\\d-\\d\\d\\.json$`);
-  const newest = readdirSync(folder)
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const newest = names
     .filter((name) => dated.test(name))
     .sort()
     .at(-1);
-  if (!newest) throw new Error(`expected results named ${kind}-<date>.json in bench/results, found none`);
-  return JSON.parse(readFileSync(path.join(folder, newest), 'utf8')) as R;
+  return newest === undefined
+    ? undefined
+    : (JSON.parse(readFileSync(path.join(folder, newest), 'utf8')) as R);
 }

@@ -20,7 +20,7 @@ export const CLASSES = 10;
 
 const cells = { simpleRnn: 'SimpleRNN', lstm: 'LSTM', gru: 'GRU' } as const;
 
-function workload(
+export function workload(
   cell: Workload['cell'],
   H: readonly number[],
   [D, B, T]: readonly [D: number, B: number, T: number],

@@ -1,30 +1,10 @@
 // This library, through its public face.
-import { devices, type Layer, layers, type Sequential, sequential, tensor } from 'deeprnn';
-import { CLASSES, type Workload } from '../workloads';
-import { labels, numbers, serve } from './serve';
+import { devices, tensor } from 'deeprnn';
+import { numbers } from '../data';
+import { dataOf, modelOf } from '../model';
+import { serve } from './serve';
 
 let threads = 1;
-
-function modelOf({ cell, D, H, T, resetAfter }: Workload): Sequential {
-  const stack = H.map((units, l): Layer => {
-    const shape = l === 0 ? { inputShape: [T, D] } : {};
-    const options = { units, returnSequences: true, ...shape };
-    if (cell === 'gru') return layers.gru({ ...options, resetAfter });
-    return cell === 'lstm' ? layers.lstm(options) : layers.simpleRNN(options);
-  });
-  const model = sequential([...stack, layers.dense({ units: CLASSES, activation: 'softmax' })], { seed: 1 });
-  model.compile({
-    loss: 'sparseCategoricalCrossentropy',
-    optimizer: { type: 'adam', globalClipNorm: 1 },
-    device: 'cpu',
-    threads,
-  });
-  return model;
-}
-
-function dataOf({ B, T, D }: Workload) {
-  return { x: tensor(numbers(B * T * D), [B, T, D]), y: tensor(labels(B * T, CLASSES), [B, T]) };
-}
 
 serve({
   start(count) {
@@ -34,7 +14,7 @@ serve({
     return `${require('deeprnn/package.json').version} (${cpu.instructionSet})`;
   },
   make(workload, mode) {
-    const model = modelOf(workload);
+    const model = modelOf(workload, threads);
     const { x, y } = dataOf(workload);
     return {
       run: () => (mode === 'infer' ? model.predict(x, { batchSize: workload.B }) : model.trainOnBatch(x, y)),
@@ -42,7 +22,7 @@ serve({
     };
   },
   async check({ workload, steps }) {
-    const model = modelOf(workload);
+    const model = modelOf(workload, threads);
     const { x, y } = dataOf(workload);
     // Random biases too: where they are all zero, a wrong order of them would go unseen.
     const drawn = [...(await model.getWeights())].map(

@@ -3,8 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { numbers } from '../data';
 import { peersPython, requirePeer, root } from '../paths';
-import { numbers, serve } from './serve';
+import { serve } from './serve';
 
 /** The part of the package that is used here. */
 interface OnnxRuntime {

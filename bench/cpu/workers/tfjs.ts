@@ -1,7 +1,9 @@
 // TensorFlow.js on its WebAssembly backend, the fastest one that needs neither a browser nor a binary of its own.
+
+import { labels, numbers } from '../data';
 import { requirePeer } from '../paths';
 import { CLASSES, type Mode, type Workload } from '../workloads';
-import { labels, numbers, serve, type Work } from './serve';
+import { serve, type Work } from './serve';
 
 /** The part of @tensorflow/tfjs that is used here. */
 interface TensorFlow {
