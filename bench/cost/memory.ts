@@ -8,7 +8,7 @@ export interface Memory {
 }
 
 const TIMEOUT = 60_000;
-const STEPS = 10;
+const TRAINING = 500; // ms
 export const trainedNetwork = workload('lstm', [512, 512], [256, 32, 64]);
 
 async function peakOf(seat: Seat): Promise<Memory> {
@@ -16,7 +16,7 @@ async function peakOf(seat: Seat): Promise<Memory> {
     const worker = await seat.open();
     const { peak: loaded } = await worker.ask('memory', {}, TIMEOUT);
     await worker.ask('prepare', { workload: trainedNetwork, mode: 'train' }, TIMEOUT);
-    await worker.ask('run', { count: STEPS }, TIMEOUT);
+    await worker.ask('run', { milliseconds: TRAINING }, TIMEOUT);
     const { peak: trained } = await worker.ask('memory', {}, TIMEOUT);
     return { loaded, trained };
   } finally {

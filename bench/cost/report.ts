@@ -88,6 +88,7 @@ export function growthChart(points: readonly Point[]): TopLevelSpec {
   );
   return {
     background: 'white',
+    config: { font: 'sans-serif' },
     data: { values },
     facet: { field: 'size', type: 'nominal', title: null, sort: null },
     columns: 4,
@@ -96,13 +97,8 @@ export function growthChart(points: readonly Point[]): TopLevelSpec {
       height: 170,
       mark: { type: 'line', point: true },
       encoding: {
-        x: {
-          field: 'value',
-          type: 'quantitative',
-          scale: { type: 'log', base: 2 },
-          title: null,
-          axis: { grid: false },
-        },
+        // Every size doubles from one value to the next.
+        x: { field: 'value', type: 'ordinal', title: null, axis: { labelAngle: 0 } },
         y: { field: 'ms', type: 'quantitative', scale: { type: 'log' }, title: 'ms (logarithmic)' },
         color: { field: 'run', type: 'nominal', title: null, scale: { range: colours.slice(0, 2) } },
       },

@@ -36,10 +36,11 @@ export function ratioChart(rows: readonly Row[]): TopLevelSpec {
   );
   return {
     background: 'white',
+    config: { font: 'sans-serif' },
     title: 'Time of each library as a multiple of deeprnn’s (right of 1: deeprnn is faster)',
     data: { values },
     width: 300,
-    height: { step: 9 },
+    height: { step: 34, for: 'position' },
     facet: { column: { field: 'mode', type: 'nominal', title: null } },
     spec: {
       layer: [

@@ -1,6 +1,7 @@
 // Times contenders in turns, never two at once: what slows the machine down for a while then slows down all of them.
 import type { Seat } from './contenders';
 import { type Summary, summarize } from './statistics';
+import type { Worker } from './worker';
 import type { Mode, Workload } from './workloads';
 
 /** What came of one contender: its times, or why it has none. */
@@ -14,16 +15,15 @@ export interface Pace {
   readonly patience: number;
 }
 
-/** Runs that a turn has, and the rounds that a contender takes part in: slow ones have their say in few. */
-export function share(milliseconds: number, { rounds, turn }: Pace): { count: number; rounds: number } {
-  const count = Math.min(1000, Math.max(1, Math.round(turn / milliseconds)));
+/** The rounds that a contender takes part in, one run of which takes so many milliseconds: slow ones have their say in few. */
+export function roundsOf(milliseconds: number, { rounds, turn }: Pace): number {
   const fewer = milliseconds < 3 * turn ? rounds : milliseconds < 10 * turn ? 3 : 1;
-  return { count, rounds: Math.min(rounds, fewer) };
+  return Math.min(rounds, fewer);
 }
 
 interface Runner {
   readonly seat: Seat;
-  readonly count: number;
+  readonly worker: Worker;
   readonly rounds: number;
   readonly times: number[];
   readonly note: string | undefined;
@@ -46,7 +46,7 @@ export async function compete(
     try {
       const worker = await seat.open();
       const { milliseconds, note } = await worker.ask('prepare', { workload, mode }, pace.patience);
-      runners.push({ seat, ...share(milliseconds, pace), times: [], note });
+      runners.push({ seat, worker, rounds: roundsOf(milliseconds, pace), times: [], note });
     } catch (error) {
       outcomes[seat.contender.name] = { reason: reasonOf(error) };
     }
@@ -57,9 +57,8 @@ export async function compete(
     for (const runner of order.filter(({ rounds }) => round < rounds)) {
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
       try {
-        const worker = await runner.seat.open();
         const timeout = pace.patience + 10 * pace.turn;
-        runner.times.push(...(await worker.ask('run', { count: runner.count }, timeout)).times);
+        runner.times.push(...(await runner.worker.ask('run', { milliseconds: pace.turn }, timeout)).times);
       } catch (error) {
         outcomes[runner.seat.contender.name] = { reason: reasonOf(error) };
         runners = runners.filter((other) => other !== runner);

@@ -24,8 +24,8 @@ export interface Protocol {
   start: { ask: { threads: number }; answer: { version: string } };
   /** Makes a network and its data, in place of those before, and warms up; `milliseconds` is what a run then takes. */
   prepare: { ask: { workload: Workload; mode: Mode }; answer: { milliseconds: number; note?: string } };
-  /** Times of `count` runs, ms. */
-  run: { ask: { count: number }; answer: { times: number[] } };
+  /** Runs until so many milliseconds are over, once at least; times of the runs, ms. */
+  run: { ask: { milliseconds: number }; answer: { times: number[] } };
   /** Outputs and losses of a network with given weights; ours, which makes them, is given none. */
   check: {
     ask: { workload: Workload; steps: number; given?: CheckData };

@@ -25,6 +25,16 @@ async function timed(work: Work): Promise<number> {
   return performance.now() - start;
 }
 
+/** Runs until so many milliseconds are over, once at least. */
+async function timesOf(work: Work, milliseconds: number): Promise<number[]> {
+  const end = performance.now() + milliseconds;
+  const times: number[] = [];
+  do {
+    times.push(await timed(work));
+  } while (performance.now() < end);
+  return times;
+}
+
 export function serve(library: Library): void {
   let work: Work | undefined;
   const answers: {
@@ -37,16 +47,12 @@ export function serve(library: Library): void {
       await work?.dispose();
       work = undefined;
       work = await library.make(workload, mode);
-      const end = performance.now() + WARM_UP;
-      let milliseconds = await timed(work);
-      while (performance.now() < end) milliseconds = await timed(work);
+      const milliseconds = (await timesOf(work, WARM_UP)).at(-1) as number;
       return { milliseconds, ...(work.note === undefined ? {} : { note: work.note }) };
     },
-    async run({ count }) {
+    async run({ milliseconds }) {
       if (!work) throw new Error('nothing is prepared');
-      const times: number[] = [];
-      for (let i = 0; i < count; i++) times.push(await timed(work));
-      return { times };
+      return { times: await timesOf(work, milliseconds) };
     },
     async check(ask) {
       if (!library.check) throw new Error('this worker compares no numbers');

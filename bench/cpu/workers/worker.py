@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 CLASSES = 10
-WARM_UP = 0.3  # how long warming up goes on, s; a run that takes longer is the only one
+WARM_UP = 300  # how long warming up goes on, ms; a run that takes longer is the only one
 GATES = {"simpleRnn": 1, "lstm": 4, "gru": 3}
 
 
@@ -26,6 +26,15 @@ def timed(run):
     return 1000 * (time.perf_counter() - start)
 
 
+def times_of(run, milliseconds):
+    """Times of the runs until so many milliseconds are over, one at least."""
+    end = time.perf_counter() + milliseconds / 1000
+    times = [timed(run)]
+    while time.perf_counter() < end:
+        times.append(timed(run))
+    return times
+
+
 def serve(start, make, check=None):
     """Answers until stdin ends.
 
@@ -38,18 +47,14 @@ def serve(start, make, check=None):
         nonlocal run
         run = None
         run, note = make(ask["workload"], ask["mode"])
-        end = time.perf_counter() + WARM_UP
-        milliseconds = timed(run)
-        while time.perf_counter() < end:
-            milliseconds = timed(run)
-        return {"milliseconds": milliseconds, **({"note": note} if note else {})}
+        return {"milliseconds": times_of(run, WARM_UP)[-1], **({"note": note} if note else {})}
 
     # ru_maxrss is in KiB on Linux, in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     answers = {
         "start": lambda ask: {"version": start(ask["threads"])},
         "prepare": prepare,
-        "run": lambda ask: {"times": [timed(run) for _ in range(ask["count"])]},
+        "run": lambda ask: {"times": times_of(run, ask["milliseconds"])},
         "check": check,
         "memory": lambda ask: {"peak": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss},
     }

@@ -1,5 +1,5 @@
 import { largestDifference } from '../../../bench/cpu/check';
-import { share } from '../../../bench/cpu/rounds';
+import { roundsOf } from '../../../bench/cpu/rounds';
 import { summarize } from '../../../bench/cpu/statistics';
 
 test('a summary is the middle and the ends, of an even number the mean of the two in the middle', () => {
@@ -8,13 +8,10 @@ test('a summary is the middle and the ends, of an even number the mean of the tw
   expect(() => summarize([])).toThrow('at least one value');
 });
 
-test('a turn takes as long whatever a run takes, and slow contenders take part in few rounds', () => {
+test('slow contenders take part in few rounds', () => {
   const pace = { rounds: 7, turn: 300, patience: 1000 };
-  expect(share(3, pace)).toEqual({ count: 100, rounds: 7 });
-  expect(share(0.001, pace)).toEqual({ count: 1000, rounds: 7 });
-  expect(share(1000, pace)).toEqual({ count: 1, rounds: 3 });
-  expect(share(5000, pace)).toEqual({ count: 1, rounds: 1 });
-  expect(share(1000, { ...pace, rounds: 2 })).toEqual({ count: 1, rounds: 2 });
+  expect([3, 1000, 5000].map((run) => roundsOf(run, pace))).toEqual([7, 3, 1]);
+  expect(roundsOf(1000, { ...pace, rounds: 2 })).toBe(2);
 });
 
 test('no number compares as equal to NaN', () => {

@@ -10,14 +10,16 @@ const workerThat = (body: string) =>
   ]);
 
 test('what is no JSON object on its output is passed over', async () => {
-  const worker = workerThat("console.log('loading'); console.log('12'); answer({ times: [ask.count, 2] });");
-  await expect(worker.ask('run', { count: 7 }, 10_000)).resolves.toEqual({ times: [7, 2] });
+  const worker = workerThat(
+    "console.log('loading'); console.log('12'); answer({ times: [ask.milliseconds, 2] });",
+  );
+  await expect(worker.ask('run', { milliseconds: 7 }, 10_000)).resolves.toEqual({ times: [7, 2] });
   worker.kill();
 });
 
 test('a worker that cannot do one thing is asked the next', async () => {
   const worker = workerThat("answer(ask.do === 'run' ? { error: 'no memory' } : { peak: 5 });");
-  await expect(worker.ask('run', { count: 1 }, 10_000)).rejects.toThrow('no memory');
+  await expect(worker.ask('run', { milliseconds: 1 }, 10_000)).rejects.toThrow('no memory');
   await expect(worker.ask('memory', {}, 10_000)).resolves.toEqual({ peak: 5 });
   worker.kill();
 });
