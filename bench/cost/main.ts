@@ -1,6 +1,6 @@
 // Measures what the library itself costs: `npm run bench:cost` (docs/performance.md). A few minutes.
 import { parseArgs } from 'node:util';
-import { machine, warnOfLoad } from '../cpu/machine';
+import { machine, noteOnLoad } from '../cpu/machine';
 import { updateDocuments } from '../cpu/report';
 import { writeResults } from '../cpu/results';
 import { measureGrowth, measureScaling } from './growth';
@@ -17,7 +17,8 @@ async function main(): Promise<void> {
   const rounds = quick ? 2 : 7;
   const pace = { rounds, turn: quick ? 30 : 200, patience: 60_000 };
   const head = { date: new Date().toISOString(), machine: machine(), threads: THREADS };
-  warnOfLoad(head.machine);
+  const note = noteOnLoad(head.machine);
+  if (note) console.warn(note);
   const said = <T>(what: string, found: T): T => {
     console.log(what);
     return found;

@@ -1,7 +1,7 @@
 // Results of `npm run bench:cost` as a page's section and a chart.
 import type { TopLevelSpec } from 'vega-lite';
 import { colours } from '../cpu/chart';
-import type { Machine } from '../cpu/machine';
+import { type Machine, noteOnLoad } from '../cpu/machine';
 import { figures, markdownTable } from '../cpu/table';
 import type { Point, Scaling } from './growth';
 import type { Loading } from './loading';
@@ -36,6 +36,7 @@ function memoryOf(memory: Memory | { readonly reason: string } | undefined): str
 
 export function costSection(results: CostResults): string {
   const { date, machine, threads, loading, size, memory, overhead, scaling } = results;
+  const note = noteOnLoad(machine);
   const { deeprnn, pytorch } = memory;
   const dependencies = Object.values(size.dependencies).reduce((sum, bytes) => sum + bytes, 0);
   const count = Object.keys(size.dependencies).length;
@@ -68,7 +69,7 @@ export function costSection(results: CostResults): string {
     ];
   });
   return `${date.slice(0, 10)}, commit ${machine.commit}, ${machine.cpu} (${machine.processors} processors, ${machine.memory} GiB), ${threads} threads,
-Node ${machine.node}, load before the start ${machine.load.toFixed(1)}. Medians.
+Node ${machine.node}. Medians.${note && ` ${note}`}
 
 ${markdownTable(['what', 'measured', 'wanted'], rows)}
 
@@ -98,7 +99,7 @@ export function growthChart(points: readonly Point[]): TopLevelSpec {
       mark: { type: 'line', point: true },
       encoding: {
         // Every size doubles from one value to the next.
-        x: { field: 'value', type: 'ordinal', title: null, axis: { labelAngle: 0 } },
+        x: { field: 'value', type: 'ordinal', title: null, axis: { labelAngle: 0, labelFontSize: 9 } },
         y: { field: 'ms', type: 'quantitative', scale: { type: 'log' }, title: 'ms (logarithmic)' },
         color: { field: 'run', type: 'nominal', title: null, scale: { range: colours.slice(0, 2) } },
       },

@@ -39,10 +39,10 @@ export function ratioChart(rows: readonly Row[]): TopLevelSpec {
     config: { font: 'sans-serif' },
     title: 'Time of each library as a multiple of deeprnn’s (right of 1: deeprnn is faster)',
     data: { values },
-    width: 300,
-    height: { step: 34, for: 'position' },
     facet: { column: { field: 'mode', type: 'nominal', title: null } },
     spec: {
+      width: 320,
+      height: { step: 36, for: 'position' },
       layer: [
         {
           mark: 'bar',

@@ -42,12 +42,10 @@ export function machine(): Machine {
   };
 }
 
-/** Says so where other programs were running before the measurement began. */
-export function warnOfLoad({ load, processors }: Machine): void {
-  if (load > 0.25 * processors)
-    console.warn(
-      `Other programs keep this machine busy (load ${load.toFixed(1)}): the times will be too long.`,
-    );
+/** A sentence for where other programs were running before the measurement began, or nothing. */
+export function noteOnLoad({ load, processors }: Machine): string {
+  if (load <= 0.25 * processors) return '';
+  return `Other programs kept this machine busy (load ${load.toFixed(1)}): times are too long, and ratios are not to be trusted.`;
 }
 
 /** What the cores can do at most in float32, GFLOP/s, or why that is not known: it needs a compiler for this very machine. */

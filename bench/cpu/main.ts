@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { crossCheck } from './check';
 import { ours, peers, Seat } from './contenders';
-import { fmaPeak, machine, warnOfLoad } from './machine';
+import { fmaPeak, machine, noteOnLoad } from './machine';
 import { updateDocuments } from './report';
 import { type CpuResults, type Row, writeResults } from './results';
 import { compete, type Pace } from './rounds';
@@ -124,7 +124,8 @@ async function main(): Promise<void> {
   }
   const date = new Date().toISOString();
   const about = machine();
-  warnOfLoad(about);
+  const note = noteOnLoad(about);
+  if (note) console.warn(note);
   const found = fmaPeak(options.threads);
   const peak = typeof found === 'number' ? found : undefined;
   console.log(

@@ -1,5 +1,6 @@
 // Results as Markdown.
 import { ours, peers } from './contenders';
+import { noteOnLoad } from './machine';
 import type { CpuResults, Row } from './results';
 import type { Outcome } from './rounds';
 
@@ -69,6 +70,7 @@ export function cpuSection(results: CpuResults): string {
   const { machine, threads, contenders, rows, fmaPeak, difference, rounds, date } = results;
   const peak = typeof fmaPeak === 'number' ? fmaPeak : undefined;
   const shown = measuredPeers(rows);
+  const note = noteOnLoad(machine);
   const versions = [ours, ...peers].flatMap(({ name, title }) => {
     const found = contenders[name];
     if (!found) return [];
@@ -80,7 +82,7 @@ export function cpuSection(results: CpuResults): string {
       ? `The same weights gave the same outputs and losses in PyTorch to ${difference.toExponential(0)}.`
       : `Outputs were not compared with PyTorch's: ${difference.reason}.`;
   return `${date.slice(0, 10)}, commit ${machine.commit}, ${machine.cpu} (${machine.processors} processors, ${machine.memory} GiB), ${threads} threads,
-Node ${machine.node}, load before the start ${machine.load.toFixed(1)}, ${rounds} rounds. Peak of fused multiply-adds: ${peakText}.
+Node ${machine.node}, ${rounds} rounds.${note && ` ${note}`} Peak of fused multiply-adds: ${peakText}.
 ${versions.join('; ')}.
 ${same}
 
