@@ -434,6 +434,10 @@ describe('what is refused', () => {
     ).toBe(
       "ERR_VALUE stream: layer 'gru_1': expected a layer that needs no later steps, got goBackwards: true, which begins at the end of the sequence.",
     );
+    const both = layers.bidirectional({ layer: layers.gru({ units: 2, ...first }) });
+    expect(await open([both])).toBe(
+      "ERR_VALUE stream: layer 'bidirectional': expected a layer that needs no later steps, got a direction that begins at the end of the sequence.",
+    );
     expect(await open([layers.dense({ units: 2, inputShape: [4] })])).toBe(
       'ERR_VALUE stream: expected a model of sequences [N, T, features] or of ids [N, T], got one that reads [N, 4].',
     );
