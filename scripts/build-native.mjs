@@ -10,7 +10,7 @@
 // warnings are errors (CMake only).
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -34,6 +34,8 @@ const { values: options } = parseArgs({
   },
 });
 
+/** Engines built beside the CPU's, in folders of their own. */
+const engineFolders = ['emulator', 'cuda'];
 const outFolder = path.join(buildFolder, options.emulator ? 'emulator' : options.cuda ? 'cuda' : '');
 
 /** The version that `command --version` prints, as numbers, or undefined where it cannot be run. */
@@ -83,8 +85,11 @@ function runTool(tool, args) {
 /** Both tools own build/, and neither can go on where the other began. Nor can CMake in a folder that was moved or copied. */
 function clearForeignBuild(tool) {
   const foreign = tool === 'cmake-js' ? 'config.gypi' : 'CMakeCache.txt';
-  if (options.clean || existsSync(path.join(buildFolder, foreign)) || isCacheOfElsewhere())
-    rmSync(buildFolder, { recursive: true, force: true });
+  if (options.clean || existsSync(path.join(outFolder, foreign)) || isCacheOfElsewhere())
+    // Engines built beside this one in folders of their own stay.
+    for (const name of existsSync(outFolder) ? readdirSync(outFolder) : [])
+      if (outFolder !== buildFolder || !engineFolders.includes(name))
+        rmSync(path.join(outFolder, name), { recursive: true, force: true });
 }
 
 function isCacheOfElsewhere() {

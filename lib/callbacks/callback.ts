@@ -9,7 +9,8 @@ export interface GradientReport {
   readonly globalNorm: number;
   /** L2 norm per trainable weight, by `layer/weight`. */
   readonly weights: Readonly<Record<string, number>>;
-  /** ‖∂loss/∂h_t‖₂ for every recurrent layer (by name), one number per time step in processing order. */
+  /** ‖∂loss/∂h_t‖₂ for every recurrent layer (by name), one number per time step in processing order, without the padding that
+   * no sequence of the batch goes beyond. */
   readonly steps: Readonly<Record<string, readonly number[]>>;
   /**
    * The same for the loss of the last step that counts, alone, up to that step: what the recurrence carries back. Where the loss

@@ -61,6 +61,10 @@ export class Embedding extends Layer {
     return 'int32';
   }
 
+  override get masks(): boolean {
+    return this.maskZero;
+  }
+
   override get idLimit(): number {
     return this.inputDim;
   }
@@ -90,7 +94,7 @@ export class Embedding extends Layer {
     const [id] = context.builder.emit('embedding', [input.id, table], {}, this.subject) as [ValueId];
     const mask = this.maskZero
       ? context.builder.emit('stepMask', [input.id], { value: 0 }, this.subject)[0]
-      : undefined;
+      : input.mask;
     return { id, dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true, mask };
   }
 

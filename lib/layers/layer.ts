@@ -151,6 +151,11 @@ export abstract class Layer {
     return false;
   }
 
+  /** Whether the layer may find steps that are padding. */
+  get masks(): boolean {
+    return false;
+  }
+
   /** Names, in reports, of recurrences that read a sequence from its end. */
   get backwards(): readonly string[] {
     return [];

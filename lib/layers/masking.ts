@@ -22,9 +22,14 @@ export class Masking extends Layer {
     const o = readConfig(config, [...commonOptions, 'maskValue'], subject);
     super('masking', o as LayerConfig);
     const value = o.maskValue ?? 0;
-    if (typeof value !== 'number' || !Number.isFinite(value))
-      refuse('ERR_VALUE', `${subject}: maskValue`, 'a finite number', quoted(value));
+    // Data come as float32.
+    if (typeof value !== 'number' || !Number.isFinite(Math.fround(value)))
+      refuse('ERR_VALUE', `${subject}: maskValue`, 'a finite number that float32 holds', quoted(value));
     this.maskValue = value;
+  }
+
+  override get masks(): boolean {
+    return true;
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {

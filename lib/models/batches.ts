@@ -22,20 +22,27 @@ export type ClassWeight = Readonly<Record<number, number>> | ReadonlyMap<number,
 export type InitialStates = Readonly<Record<string, Readonly<Record<string, TensorLike>>>>;
 
 /**
- * Examples with what they are to be scored against: `x [N, …]`, `y [N, …]`, `weights [N]` or `[N, T]`, and initial states
- * `[N, units]` by `layer/state`.
+ * Examples with what they are to be scored against: `x [N, …]`, `y [N, …]`, `weights [N]` or `[N, T]`, initial states
+ * `[N, units]` by `layer/state`, and lengths `[N]`.
  */
 export interface Examples {
   readonly x: Tensor;
   readonly y: Tensor | undefined;
   readonly weights: Tensor | undefined;
   readonly initialStates: ReadonlyMap<string, Tensor>;
+  /** int32 `[N]`: how many steps of each sequence count, from its first. */
+  readonly lengths: Tensor | undefined;
 }
 
 /** A batch of a generator. */
 export type GeneratedBatch =
   | readonly [x: TensorLike, y?: TensorLike, sampleWeight?: TensorLike]
-  | { readonly x: TensorLike; readonly y?: TensorLike; readonly sampleWeight?: TensorLike };
+  | {
+      readonly x: TensorLike;
+      readonly y?: TensorLike;
+      readonly sampleWeight?: TensorLike;
+      readonly lengths?: TensorLike;
+    };
 
 export type BatchIterable = Iterable<GeneratedBatch> | AsyncIterable<GeneratedBatch>;
 /** Batches: an (async) iterable, or a function that starts a new one (or promises one) for every epoch. */
@@ -63,6 +70,11 @@ export interface ExampleOptions {
   readonly sampleWeight?: TensorLike | undefined;
   readonly classWeight?: ClassWeight | undefined;
   readonly initialStates?: InitialStates | undefined;
+  /**
+   * `[N]`: how many steps of each sequence count. The rest is padding: recurrent layers pass over it, losses and metrics on every step
+   * leave it out. A layer that finds padding by its value (`masking`, `maskZero`) takes the place of this.
+   */
+  readonly lengths?: TensorLike | undefined;
 }
 
 /** Rows `indices` of some examples. */
@@ -105,9 +117,10 @@ export function readExamples(
   refuseEmpty(caller, inputs);
   const count = inputs.shape[0] as number;
   const initialStates = readInitialStates(caller, contract.states, count, options.initialStates);
+  const lengths = readLengths(contract, inputs.shape, options.lengths ?? undefined);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
-    return { x: inputs, y: undefined, weights: undefined, initialStates };
+    return { x: inputs, y: undefined, weights: undefined, initialStates, lengths };
   }
   const loss = contract.loss as Loss;
   const output = [inputs.shape[0] as number, ...contract.outputShape(inputs.shape.slice(1))];
@@ -117,7 +130,26 @@ export function readExamples(
     y: targets,
     weights: readWeights(contract, loss, targets, output, options),
     initialStates,
+    lengths,
   };
+}
+
+function readLengths(
+  { caller, inputShape, inputDType }: DataContract,
+  [count, steps]: Shape,
+  given: TensorLike | undefined,
+): Tensor | undefined {
+  if (given === undefined) return undefined;
+  const subject = `${caller}: lengths`;
+  if (inputShape.length < (inputDType === 'int32' ? 1 : 2))
+    refuse('ERR_VALUE', subject, 'a model that reads sequences', `inputs [N, ${inputShape.join(', ')}]`);
+  const lengths = namedTensor(subject, given, undefined, 'int32');
+  if (lengths.shape.join() !== String(count))
+    refuse('ERR_SHAPE', subject, `shape [${count}]`, `[${lengths.shape.join(', ')}]`);
+  const at = lengths.data.findIndex((n) => n < 0 || n > (steps as number));
+  if (at >= 0)
+    refuse('ERR_VALUE', subject, `numbers of steps from 0 to ${steps}`, `${lengths.data[at]} at [${at}]`);
+  return lengths;
 }
 
 export function refuseEmpty(caller: string, inputs: Tensor): void {
@@ -393,6 +425,7 @@ export function splitValidation(
     y: examples.y?.rows(begin, end),
     weights: examples.weights?.rows(begin, end),
     initialStates: new Map([...examples.initialStates].map(([key, state]) => [key, state.rows(begin, end)])),
+    lengths: examples.lengths?.rows(begin, end),
   });
   return [part(0, kept), part(kept, count)];
 }

@@ -21,7 +21,7 @@ import {
   throwIfAborted,
   type Verbosity,
 } from './callOptions';
-import { batchesFrom, type GeneratorOptions, refuseSampleWeight } from './generated';
+import { batchesFrom, type GeneratorOptions, refuseUnbatched } from './generated';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
@@ -32,6 +32,7 @@ export interface PredictOptions {
   readonly steps?: number;
   /** Initial states by layer and state, one row per example. */
   readonly initialStates?: ExampleOptions['initialStates'];
+  readonly lengths?: ExampleOptions['lengths'];
   readonly signal?: AbortSignal;
   /** Taken as Keras takes it, and without effect: evaluate and predict show nothing. */
   readonly verbose?: Verbosity;
@@ -94,7 +95,7 @@ export async function* passOver(
   }
 }
 
-const passOptions = ['batchSize', 'steps', 'initialStates', 'signal', 'verbose'] as const;
+const passOptions = ['batchSize', 'steps', 'initialStates', 'lengths', 'signal', 'verbose'] as const;
 
 /** The options under their own names, proven as far as it can be done without the data. */
 function readOptions<O extends PredictOptions>(given: O, own: readonly string[], caller: string): O {
@@ -107,7 +108,7 @@ function readOptions<O extends PredictOptions>(given: O, own: readonly string[],
 
 export async function evaluate(model: Sequential, data: Data, given: EvaluateOptions): Promise<Scores> {
   const options = readOptions(given, ['sampleWeight', 'classWeight', 'callbacks'], 'evaluate');
-  if ('generator' in data) refuseSampleWeight('evaluate', options);
+  if ('generator' in data) refuseUnbatched('evaluate', options);
   const contract = model.contract('evaluate');
   const batchSize = positiveInteger('evaluate: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const keeper = new ScoreKeeper(model.metrics);
@@ -143,6 +144,7 @@ export async function predict(
   const contract = model.contract('predict');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const data: Data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: undefined };
+  if ('generator' in data) refuseUnbatched('predict', options);
   const parts: Tensor[] = [];
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {
     throwIfAborted('predict', options.signal);

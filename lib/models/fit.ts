@@ -19,8 +19,8 @@ import {
 import { positiveInteger, throwIfAborted } from './callOptions';
 import { type Data, expectedSteps } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
-import { batchesFrom, firstInputs, refuseSampleWeight } from './generated';
-import { carriedNorms, gradientReport } from './gradientReport';
+import { batchesFrom, firstInputs, refuseUnbatched } from './generated';
+import { carriedNorms, countedSteps, gradientReport } from './gradientReport';
 import { History } from './history';
 import {
   arraysForFile,
@@ -105,7 +105,7 @@ class Fit {
     const limit = options.stepsPerEpoch;
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
-    if (!examples) refuseSampleWeight('fit', options);
+    if (!examples) refuseUnbatched('fit', options);
     this.validation = this.readValidation();
     if (options.validationSplit !== undefined) {
       if (!examples)
@@ -179,12 +179,12 @@ class Fit {
       }
       return { generator: validationData };
     }
-    const { x, y, sampleWeight } = readConfig(
+    const { x, y, ...options } = readConfig(
       validationData,
-      ['x', 'y', 'sampleWeight'],
+      ['x', 'y', 'sampleWeight', 'lengths'],
       'fit: validationData',
-    ) as { x: TensorLike; y: TensorLike; sampleWeight?: TensorLike };
-    return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
+    ) as { x: TensorLike; y: TensorLike; sampleWeight?: TensorLike; lengths?: TensorLike };
+    return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, options);
   }
 
   async run(): Promise<History> {
@@ -256,7 +256,8 @@ class Fit {
     const askingAt = (step: number) =>
       callbacks.filter((c) => c.gradientsEvery && (step - this.firstStep) % c.gradientsEvery === 0);
     const asking = askingAt(model.step);
-    const carried = asking.length > 0 ? await carriedNorms(model, batch) : undefined;
+    const counted = asking.length > 0 ? await countedSteps(model, batch) : undefined;
+    const carried = asking.length > 0 ? await carriedNorms(model, batch, counted) : undefined;
     const report = await trainStep(
       model,
       batch,
@@ -269,7 +270,7 @@ class Fit {
         this.keeper.add(loaded, batch.indices.length);
         // Here, before anything else may run: a save from outside must find the step and its batch counted, or neither.
         this.batch = index + 1;
-        return asking.length > 0 ? gradientReport(model, loaded, carried) : undefined;
+        return asking.length > 0 ? gradientReport(model, loaded, carried, counted) : undefined;
       },
     );
     if (report) for (const c of asking) await c.onGradients?.(report, epoch, index);

@@ -17,7 +17,12 @@ export interface FitOptions extends ExampleOptions {
   readonly validationSplit?: number;
   readonly validationData?:
     | readonly [x: TensorLike, y: TensorLike, sampleWeight?: TensorLike]
-    | { readonly x: TensorLike; readonly y: TensorLike; readonly sampleWeight?: TensorLike }
+    | {
+        readonly x: TensorLike;
+        readonly y: TensorLike;
+        readonly sampleWeight?: TensorLike;
+        readonly lengths?: TensorLike;
+      }
     | BatchGenerator;
   /** Batch size of the validation. Default: that of training. */
   readonly validationBatchSize?: number;
@@ -58,6 +63,7 @@ const optionNames = [
   'sampleWeight',
   'classWeight',
   'initialStates',
+  'lengths',
 ] as const;
 
 /**

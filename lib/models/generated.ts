@@ -16,11 +16,12 @@ export interface GeneratorOptions extends Pick<ExampleOptions, 'classWeight' | '
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws ERR_VALUE for weights beside a generator: which of them belonged to which batch would be a guess */
-export function refuseSampleWeight(caller: string, { sampleWeight }: ExampleOptions): void {
-  if (sampleWeight === undefined) return;
-  const wanted = 'weights inside the batches when x is a generator';
-  refuse('ERR_VALUE', `${caller}: sampleWeight`, wanted, 'sampleWeight');
+/** @throws ERR_VALUE for what belongs to examples, beside a generator: which of it belonged to which batch would be a guess */
+export function refuseUnbatched(caller: string, { sampleWeight, lengths }: ExampleOptions): void {
+  const name = sampleWeight !== undefined ? 'sampleWeight' : lengths !== undefined ? 'lengths' : undefined;
+  if (name === undefined) return;
+  const what = name === 'lengths' ? 'lengths' : 'weights';
+  refuse('ERR_VALUE', `${caller}: ${name}`, `${what} inside the batches when x is a generator`, name);
 }
 
 /** The batches that a generator gives, each proven like data in memory. */
@@ -46,8 +47,9 @@ export async function* batchesFrom(
       const item = await unlessAborted(caller, signal, value);
       waiting = false;
       if (done) return;
-      const [x, y, sampleWeight] = readItem(caller, item);
-      const examples = readExamples(contract, x, contract.loss ? y : undefined, { ...rest, sampleWeight });
+      const { x, y, sampleWeight, lengths } = readItem(caller, item);
+      const own = { ...rest, sampleWeight, lengths };
+      const examples = readExamples(contract, x, contract.loss ? y : undefined, own);
       yield wholeBatch(examples);
     }
   } finally {
@@ -76,14 +78,23 @@ function iteratorOf(caller: string, source: unknown): AsyncIterator<unknown> | I
   return items as AsyncIterator<unknown> | Iterator<unknown>;
 }
 
-function readItem(caller: string, item: unknown): [x: TensorLike, y?: TensorLike, sampleWeight?: TensorLike] {
+interface Item {
+  readonly x: TensorLike;
+  readonly y?: TensorLike;
+  readonly sampleWeight?: TensorLike;
+  readonly lengths?: TensorLike;
+}
+
+function readItem(caller: string, item: unknown): Item {
   const subject = `${caller}: generator`;
   const isPair = Array.isArray(item);
   if (!isPair && (typeof item !== 'object' || item === null || !('x' in item)))
     refuse('ERR_VALUE', subject, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', quoted(item));
-  if (isPair) return item as unknown as [TensorLike];
-  const { x, y, sampleWeight } = readConfig(item, ['x', 'y', 'sampleWeight'], subject);
-  return [x, y, sampleWeight] as [TensorLike, TensorLike, TensorLike];
+  if (isPair) {
+    const [x, y, sampleWeight] = item as unknown as [TensorLike, TensorLike, TensorLike];
+    return { x, y, sampleWeight };
+  }
+  return readConfig(item, ['x', 'y', 'sampleWeight', 'lengths'], subject) as unknown as Item;
 }
 
 /** A generator of which the first batch has been looked at. */
@@ -113,7 +124,7 @@ export async function firstInputs(
     first = (await unlessAborted(caller, signal, value)) as GeneratedBatch;
     waiting = false;
     if (done) refuse('ERR_VALUE', caller, 'at least one batch', 'none from the generator');
-    [x] = readItem(caller, first);
+    ({ x } = readItem(caller, first));
   } catch (error) {
     await close(items, waiting).catch(() => undefined);
     throw error;

@@ -1,23 +1,66 @@
 import type { GradientReport } from '../callbacks/callback';
+import type { Layer } from '../layers/layer';
 import type { Batch } from './batches';
 import { type LoadedPlan, setInput } from './runner';
 import type { Sequential } from './sequential';
 
 type NormsByLayer = Record<string, readonly number[]>;
 
-/** Step norms of the run that has just ended, by layer, up to step `count`. */
-function normsByLayer({ executable, plan, stepNorms }: LoadedPlan, count?: number): NormsByLayer {
+/** Which steps of a batch count: `at(n, t)`, and the range of those that do for any sequence. */
+interface CountedSteps {
+  readonly at: (n: number, t: number) => boolean;
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Undefined where every step counts. */
+export async function countedSteps(
+  { layers, runner }: Sequential,
+  batch: Batch,
+): Promise<CountedSteps | undefined> {
+  if (!batch.examples.lengths && !layers.some(({ masks }) => masks)) return undefined;
+  const { examples, indices } = batch;
+  // Without the batch to come, which need not be looked at.
+  const run = { caller: 'fit', mode: 'predict', mask: true } as const;
+  const mask = await runner.run({ examples, indices }, run, ({ executable }) =>
+    executable.output('mask').slice(),
+  );
+  const T = mask.length / indices.length;
+  const at = (n: number, t: number) => mask[n * T + t] !== 0;
+  const anywhere = Array.from({ length: T }, (_, t) => indices.some((_, n) => at(n, t)));
+  return { at, first: Math.max(0, anywhere.indexOf(true)), end: anywhere.lastIndexOf(true) + 1 };
+}
+
+/** Step norms of the run that has just ended, by layer: of steps first … end − 1 of the input, in the order of processing. */
+function normsByLayer(
+  model: Sequential,
+  { executable, plan, stepNorms }: LoadedPlan,
+  range: { readonly first: number; readonly end: number } | undefined,
+): NormsByLayer {
   const norms: NormsByLayer = {};
   stepNorms.forEach((names, i) => {
     const output = `stepNorms.${i}`;
     const steps = plan.values.find((v) => v.name === output)?.shape[1] as number;
+    const { first, end } = range ?? { first: 0, end: steps };
     names.forEach((name, l) => {
-      norms[name] = Array.from(
-        executable.output(output).subarray(l * steps, l * steps + Math.min(count ?? steps, steps)),
-      );
+      const [from, to] = isReversed(model, name) ? [steps - end, steps - first] : [first, end];
+      norms[name] = Array.from(executable.output(output).subarray(l * steps + from, l * steps + to));
     });
   });
   return norms;
+}
+
+/** Whether a recurrence meets the steps of the input from their end. */
+function isReversed({ layers }: Sequential, name: string): boolean {
+  const owner = layers.findIndex((layer) => layer.name === name.split('/')[0]);
+  const turns = turnsAmong(layers.slice(0, owner + 1));
+  const own = layers[owner];
+  return (turns + Number(own?.name !== name && own?.backwards.includes(name))) % 2 === 1;
+}
+
+/** Layers that give their outputs in the reverse order of their inputs. */
+function turnsAmong(layers: readonly Layer[]): number {
+  return layers.filter(({ name, backwards }) => backwards.includes(name)).length;
 }
 
 /** The gradient norms of the training step that has just run. `carried`: what {@link carriedNorms} gave before it. */
@@ -25,9 +68,10 @@ export function gradientReport(
   model: Sequential,
   loaded: LoadedPlan,
   carried: NormsByLayer | undefined,
+  counted: CountedSteps | undefined,
 ): GradientReport {
   const norms = loaded.executable.output('norms');
-  const steps = normsByLayer(loaded);
+  const steps = normsByLayer(model, loaded, counted);
   return {
     globalNorm: norms[loaded.updated.length] as number,
     weights: Object.fromEntries(loaded.updated.map((name, i) => [name, norms[i] as number])),
@@ -43,22 +87,30 @@ export function gradientReport(
  * way cannot be seen. So the batch runs once more through a plan whose loss weighs all other steps by zero; nothing is
  * trained by it. Undefined where the loss reads the last step only: the training step says it all.
  */
-export async function carriedNorms(model: Sequential, batch: Batch): Promise<NormsByLayer | undefined> {
+export async function carriedNorms(
+  model: Sequential,
+  batch: Batch,
+  counted: CountedSteps | undefined,
+): Promise<NormsByLayer | undefined> {
   const { examples, indices } = batch;
   const outputs = model.contract('fit').outputShape(examples.x.shape.slice(1));
   const penalized = model.layers.some((layer) => 'activityRegularizer' in layer.getConfig());
   if (outputs.length === 1 && !penalized) return undefined;
   const steps = outputs.length === 1 ? 1 : (outputs[0] as number);
+  // Behind layers that read backwards the outputs may lie in reverse.
+  const turned = turnsAmong(model.layers) % 2 === 1;
+  const inputStep = (t: number) => (turned ? steps - 1 - t : t);
   const weights = new Float32Array(indices.length * steps).fill(1);
   if (examples.weights) {
     const { data } = examples.weights;
     for (const [n, index] of indices.entries())
       weights.set(data.subarray(index * steps, (index + 1) * steps), n * steps);
   }
-  // Padding may have no weight: the last step is the last one that counts anywhere.
+  // Padding may have no weight, or be masked: the last step is the last one that counts anywhere.
+  const counts = (n: number, t: number) =>
+    (weights[n * steps + t] as number) > 0 && (steps === 1 || (counted?.at(n, inputStep(t)) ?? true));
   let last = steps - 1;
-  const counts = (t: number) => indices.some((_, n) => (weights[n * steps + t] as number) > 0);
-  while (last >= 0 && !counts(last)) last--;
+  while (last >= 0 && !indices.some((_, n) => counts(n, last))) last--;
   if (last < 0) return {};
   for (const i of weights.keys()) if (i % steps !== last) weights[i] = 0;
   const run = {
@@ -68,10 +120,11 @@ export async function carriedNorms(model: Sequential, batch: Batch): Promise<Nor
     weights,
     prepare: (loaded: LoadedPlan) => setInput(loaded, 'step', [model.step]),
   } as const;
+  const { first, end } = counted ?? { first: 0, end: steps };
+  const upTo = turned ? { first: Math.max(first, inputStep(last)), end } : { first, end: last + 1 };
+  const range = outputs.length === 1 ? counted : upTo;
   // Without the batch to come, which need not be looked at.
-  return model.runner.run({ examples, indices }, run, (loaded) =>
-    normsByLayer(loaded, outputs.length === 1 ? undefined : last + 1),
-  );
+  return model.runner.run({ examples, indices }, run, (loaded) => normsByLayer(model, loaded, range));
 }
 
 /**

@@ -39,5 +39,6 @@ function gather({ examples, indices }: Batch, mode: PlanMode, executable: Execut
     if (examples.y) copyRows(examples.y, indices, executable.input('targets', set));
     if (examples.weights) copyRows(examples.weights, indices, executable.input('weights', set));
   }
+  if (examples.lengths) copyRows(examples.lengths, indices, executable.input('lengths', set));
   for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key, set));
 }

@@ -1,3 +1,4 @@
+import { DeepRnnError } from '../errors';
 import {
   type CallContext,
   type Layer,
@@ -28,6 +29,10 @@ export interface PlanRequest {
   readonly weighted: boolean;
   /** `layer/h` or `layer/c` of every initial state that is handed in. */
   readonly initialStates: readonly string[];
+  /** Whether the number of steps that count comes with each sequence. */
+  readonly lengths?: boolean;
+  /** Give which steps of the batch count, `mask` int32 [N, T], and nothing else. */
+  readonly mask?: boolean;
   /** One step of a stream: `initialStates` names all states, and the plan's outputs of the same names hold what they are after it. */
   readonly streaming?: boolean;
   /** Also give gradient norms; of mode `gradients`, those of the data's loss alone in place of the gradients. */
@@ -80,6 +85,8 @@ class Lowering implements CallContext {
   readonly streaming: boolean;
   readonly batch: number;
   readonly losses: ValueId[] = [];
+  /** The first mask of steps that any layer gives or gets. */
+  private mask: ValueId | undefined;
   private readonly carried: { from: ValueId; state: ValueId }[] = [];
 
   constructor(
@@ -138,7 +145,14 @@ class Lowering implements CallContext {
       builder.emit('check', [raw], { mode: 'finite' }, `input of ${layers[0]?.subject}`);
     else this.checkIds(raw);
     const id = input.sequence ? (builder.emit('batchToTime', [raw], {}, 'input')[0] as ValueId) : raw;
-    return { id, dtype: input.dtype, shape: request.inputShape.slice(1), sequence: input.sequence };
+    const mask = request.lengths ? this.lengthMask() : undefined;
+    return { id, dtype: input.dtype, shape: request.inputShape.slice(1), sequence: input.sequence, mask };
+  }
+
+  private lengthMask(): ValueId {
+    const [count, steps] = this.request.inputShape as [number, number];
+    const lengths = this.builder.input('lengths', 'int32', [count]);
+    return this.builder.emit('lengthMask', [lengths], { steps }, 'lengths')[0] as ValueId;
   }
 
   private checkIds(raw: ValueId): void {
@@ -154,9 +168,18 @@ class Lowering implements CallContext {
 
   forward(): LayerValue {
     let value = this.readInput();
-    for (const layer of this.recipe.layers) value = layer.call(this, value);
+    this.mask = value.mask;
+    for (const layer of this.recipe.layers) {
+      value = layer.call(this, value);
+      this.mask ??= value.mask;
+    }
     fuseStacks(this.builder);
     return value;
+  }
+
+  readMask(): void {
+    if (this.mask === undefined) throw new DeepRnnError('ERR_STATE', 'no layer of the model masks steps.');
+    this.builder.output('mask', this.builder.emit('timeToBatch', [this.mask], {}, 'mask')[0] as ValueId);
   }
 
   /** Gives the public, batch-major copy of a value a name. */
@@ -340,7 +363,9 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
   const prediction = context.forward();
   let updated: string[] = [];
   let stepNorms: Gradients['stepNorms'] = [];
-  if (request.mode === 'predict') {
+  if (request.mask) {
+    context.readMask();
+  } else if (request.mode === 'predict') {
     context.readOut('y', prediction);
   } else {
     const terms = context.measure(prediction);

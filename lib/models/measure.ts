@@ -140,7 +140,7 @@ function randomBatch(model: Sequential, inputShape: readonly number[]): Batch {
   const loss = model.compiled?.loss;
   const y = loss && targets(random, loss, [count, ...contract.outputShape(shape)]);
   return {
-    examples: { x, y, weights: undefined, initialStates: new Map() },
+    examples: { x, y, weights: undefined, initialStates: new Map(), lengths: undefined },
     indices: Uint32Array.from({ length: count }, (_, i) => i),
   };
 }

@@ -54,6 +54,7 @@ export async function profile(
         inputShape: settings.inputShape,
         weighted: false,
         initialStates: [],
+        lengths: false,
         gradientNorms: false,
       }).plan;
     const plans = { predict: plan('predict'), ...(model.compiled ? { train: plan('train') } : {}) };

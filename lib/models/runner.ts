@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly caller: string;
   readonly mode: PlanMode;
   readonly gradientNorms?: boolean;
+  /** Give the mask of steps alone. */
+  readonly mask?: boolean;
   /** What `gradientNorms` will probably be for the next batch. Default: what it is for this one. */
   readonly nextGradientNorms?: boolean;
   /** A weight for every scored row in place of the batch's own, batch-major. */
@@ -194,6 +196,8 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
     inputShape: [indices.length, ...examples.x.shape.slice(1)],
     weighted: options.mode !== 'predict' && (options.weights ?? examples.weights) !== undefined,
     initialStates: [...examples.initialStates.keys()],
+    lengths: examples.lengths !== undefined,
+    mask: options.mask ?? false,
     gradientNorms: options.gradientNorms ?? false,
   };
 }

@@ -9,7 +9,7 @@ import type { Sequential } from './sequential';
 
 export interface TrainOnBatchOptions extends ExampleOptions {}
 
-const exampleOptions = ['sampleWeight', 'classWeight', 'initialStates'] as const;
+const exampleOptions = ['sampleWeight', 'classWeight', 'initialStates', 'lengths'] as const;
 
 /** The options of a call on one batch, under their own names. */
 export function readExampleOptions(given: ExampleOptions, caller: string): ExampleOptions {

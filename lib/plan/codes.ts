@@ -28,6 +28,7 @@ export const opCodes = {
   penalty: 23,
   penaltyGrad: 24,
   scale: 25,
+  lengthMask: 30,
   rnnStack: 32,
   rnnStackGrad: 33,
   loss: 48,

@@ -31,8 +31,10 @@ function fuseWithProducer(builder: PlanBuilder, upper: StackOp): boolean {
   }
   if (lower?.kind !== 'rnnStack' || !lower.attrs.returnSequences || lower.attrs.seed !== upper.attrs.seed)
     return false;
-  // One op has one mask of steps for all its layers.
-  if (lower.inputs[2] !== upper.inputs[2]) return false;
+  // One op has one mask of steps for all its layers. One that reads backwards reads its mask backwards for all of them.
+  const mask = upper.inputs[2] as ValueId;
+  const read = lower.attrs.goBackwards ? makerOf(mask) : undefined;
+  if (lower.inputs[2] !== (read?.kind === 'reverseTime' ? read.inputs[0] : mask)) return false;
   const joined = between ? (between.inputs[0] as ValueId) : x;
   if (joined !== lower.outputs[stackLayout.forwardOutput(lower.attrs.layers.length - 1)]) return false;
   replace(builder, lower, between, upper);

@@ -18,6 +18,7 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   broadcastRows: data.broadcastRows,
   sumRows: data.sumRows,
   sumScalars: data.sumScalars,
+  lengthMask: mask.lengthMask,
   stepMask: mask.stepMask,
   maskRows: mask.maskRows,
   maskWeights: mask.maskWeights,

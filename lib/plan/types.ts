@@ -112,6 +112,7 @@ export interface OpAttrs {
   broadcastRows: { readonly rows: number };
   sumRows: NoAttrs;
   sumScalars: NoAttrs;
+  lengthMask: { readonly steps: number };
   stepMask: { readonly value: number };
   maskRows: NoAttrs;
   maskWeights: { readonly normalize: boolean };

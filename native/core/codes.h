@@ -30,6 +30,7 @@ enum class OpKind {
   penalty = 23,
   penaltyGrad = 24,
   scale = 25,
+  lengthMask = 30,
   rnnStack = 32,
   rnnStackGrad = 33,
   loss = 48,

@@ -53,6 +53,7 @@ bool knownOp(int32_t code) {
     case OpKind::broadcastRows:
     case OpKind::sumRows:
     case OpKind::sumScalars:
+    case OpKind::lengthMask:
     case OpKind::stepMask:
     case OpKind::maskRows:
     case OpKind::maskWeights:

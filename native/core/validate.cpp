@@ -95,6 +95,14 @@ void dropout(Proof& p) {
   p.must(p.out(0), DType::real, x->shape, "y like x");
 }
 
+void lengthMask(Proof& p) {
+  if (!p.arity(1, 1, 0, 0)) return;
+  const Value *lengths = p.in(0), *valid = p.out(0);
+  if (!p.has(lengths, DType::int32, "int32 lengths") || !p.has(valid, DType::int32, "int32 valid")) return;
+  p.demand(lengths->shape.size() == 1 && valid->shape.size() == 2 && valid->shape[1] == lengths->shape[0],
+           "lengths [N], valid [T, N]");
+}
+
 void stepMask(Proof& p) {
   if (!p.arity(1, 1, 0, 1)) return;
   const Value* x = p.in(0);
@@ -182,6 +190,9 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
                "scalars");
       for (size_t i = 0; i < op.inputs.size(); ++i) p.must(p.in(i), DType::float64, {1}, "float64 [1]");
       p.must(p.out(0), DType::float64, {1}, "float64 [1]");
+      break;
+    case OpKind::lengthMask:
+      lengthMask(p);
       break;
     case OpKind::stepMask:
       stepMask(p);

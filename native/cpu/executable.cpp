@@ -31,6 +31,7 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::update:
     case OpKind::constraint:
       return updateStep(o);
+    case OpKind::lengthMask:
     case OpKind::stepMask:
     case OpKind::maskRows:
     case OpKind::maskWeights:

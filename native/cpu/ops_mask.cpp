@@ -23,6 +23,18 @@ Step stepMask(const Operands& o, T value) {
   }};
 }
 
+Step lengthMask(const Operands& o) {
+  const auto steps = static_cast<int32_t>(o.outValue(0).shape[0]);
+  const size_t rows = o.inValue(0).elements;
+  return {[=](const RunContext&) {
+    int32_t* valid = o.out<int32_t>(0);
+    for (int32_t t = 0; t < steps; ++t) {
+      for (size_t n = 0; n < rows; ++n) *valid++ = t < o.in<int32_t>(0)[n];
+    }
+    return Status();
+  }};
+}
+
 Step maskRows(const Operands& o) {
   const size_t rows = o.inValue(1).elements, width = static_cast<size_t>(o.inValue(0).last());
   return {[=](const RunContext&) {
@@ -68,6 +80,8 @@ Step reverseTime(const Operands& o) {
 
 Step maskStep(const Operands& o) {
   switch (o.op().kind) {
+    case OpKind::lengthMask:
+      return lengthMask(o);
     case OpKind::stepMask:
       return o.inValue(0).dtype == DType::int32 ? stepMask(o, static_cast<int32_t>(o.op().floats[0]))
                                                 : stepMask(o, static_cast<float>(o.op().floats[0]));

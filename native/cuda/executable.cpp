@@ -46,6 +46,7 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::constraint:
       *step = updateStep(o);
       return {};
+    case OpKind::lengthMask:
     case OpKind::stepMask:
     case OpKind::maskRows:
     case OpKind::maskWeights:

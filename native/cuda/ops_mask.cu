@@ -17,6 +17,10 @@ __global__ void findValid(const T* x, int32_t* valid, size_t rows, size_t width,
   });
 }
 
+__global__ void findWithin(const int32_t* lengths, int32_t* valid, size_t rows, size_t n) {
+  forEach(n, [=](size_t i) { valid[i] = static_cast<int32_t>(i / rows) < lengths[i % rows]; });
+}
+
 __global__ void blankRows(const float* x, const int32_t* valid, float* y, size_t width, size_t n) {
   forEach(n, [=](size_t i) { y[i] = valid[i / width] ? x[i] : 0.0f; });
 }
@@ -72,6 +76,13 @@ Step maskWeights(const Operands& o) {
 Step maskStep(const Operands& o) {
   const size_t n = o.inValue(0).elements;
   switch (o.op().kind) {
+    case OpKind::lengthMask: {
+      const size_t all = o.outValue(0).elements;
+      return {[=](const RunContext& c, const OpMemory&) {
+        return launch(elementwise("lengthMask", all, c.stream), findWithin, o.in<int32_t>(0),
+                      o.out<int32_t>(0), n, all);
+      }};
+    }
     case OpKind::stepMask:
       return o.inValue(0).dtype == DType::int32 ? stepMask(o, static_cast<int32_t>(o.op().floats[0]))
                                                 : stepMask(o, static_cast<float>(o.op().floats[0]));

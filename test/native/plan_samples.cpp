@@ -39,7 +39,7 @@ PlanWriter trainingPlan() {
   w.op(OpKind::check, {labels}, {}, {1, C});
   w.op(OpKind::dropout, {xt, step}, {xd}, {1, 11, 12, 1}, {0.25});
   const int valid = w.value(DType::int32, Role::arena, {T, N});
-  w.op(OpKind::stepMask, {xt}, {valid}, {}, {0});
+  w.op(OpKind::lengthMask, {labels}, {valid});
 
   const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0,  11, 12, 1, H1, 1, 2, 0, 1,
                                           0, 2, 3, 0, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0};

@@ -41,6 +41,7 @@ describe('moving data', () => {
     const values = Float64Array.from(x.values, (v) => 0.1 * v);
     checkParity('stepMask', [{ ...x, dtype: 'real', values }], { value: 0.1 }, EXACT);
     checkParity('stepMask', [r.integers([9, 5], 3)], { value: 0 }, EXACT);
+    checkParity('lengthMask', [r.integers([5], 10)], { steps: 9 }, EXACT);
     const valid = r.integers([9, 5], 2);
     checkParity('maskRows', [r.normal([9, 5, 11]), valid], {}, EXACT);
     const none = { ...valid, values: new Int32Array(45) };

@@ -6,7 +6,7 @@ import { dense, denseGrad } from './dense';
 import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
 import { loss, lossGrad } from './losses';
-import { maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
 import { concat, multiply, scale, slice } from './merge';
 import { metric } from './metrics';
 import type { Kernel } from './operands';
@@ -24,6 +24,7 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   broadcastRows,
   sumRows,
   sumScalars,
+  lengthMask,
   stepMask,
   maskRows,
   maskWeights,

@@ -1,6 +1,17 @@
 import { sizeOf } from '../../tensors/tensor';
 import { type Ints, type Kernel, type Operand, type Real, widthOf } from './operands';
 
+/** valid[t, n] = 1 where t < lengths[n], else 0. */
+export const lengthMask: Kernel<'lengthMask', [lengths: Ints], [valid: Ints]> = (
+  { steps },
+  [lengths],
+  [valid],
+) => {
+  const N = lengths.data.length;
+  for (let t = 0; t < steps; t++)
+    for (let n = 0; n < N; n++) valid.data[t * N + n] = Number(t < lengths.data[n]!);
+};
+
 /** valid[t, n] = 1 where any feature of x[t, n] is not `value`, else 0. */
 export const stepMask: Kernel<'stepMask', [x: Operand], [valid: Ints]> = ({ value }, [x], [valid]) => {
   // Data come as float32: 0.1 must find itself again.

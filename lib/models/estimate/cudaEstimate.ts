@@ -146,6 +146,7 @@ const launchesOf: Partial<Record<OpKind, number>> = {
   penalty: 2,
   loss: 2,
   metric: 2,
+  maskWeights: 2,
 };
 
 /** An op beside the stacks: its products, or a pass over its arrays. */

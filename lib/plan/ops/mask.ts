@@ -2,6 +2,16 @@ import { sameShape } from '../../tensors/tensor';
 import { ABSENT } from '../types';
 import { need, noAttrs, type OpRow, present } from './row';
 
+/** The first steps of each sequence count: int32 [T, N]. */
+export const lengthMask: OpRow<'lengthMask'> = {
+  infer([lengths], { steps }) {
+    const v = present(lengths, 'lengthMask', 'lengths');
+    need(v.dtype === 'int32' && v.shape.length === 1, 'lengthMask', 'int32 [N]', v);
+    return [{ dtype: 'int32', shape: [steps, v.shape[0] as number] }];
+  },
+  encode: noAttrs,
+};
+
 /** Which steps of a batch of sequences count: int32 [T, N], 0 where a step is padding. */
 export const stepMask: OpRow<'stepMask'> = {
   infer([x]) {
