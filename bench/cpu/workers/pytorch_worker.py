@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import nn
-from worker import CLASSES, data_of, serve
+from worker import CLASSES, Unsupported, data_of, serve
 
 CELLS = {"simpleRnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -49,7 +49,7 @@ def make_step(network, x, labels):
 
 def make(workload, mode):
     if not workload["resetAfter"]:
-        raise ValueError("has no GRU with the reset gate before the product")
+        raise Unsupported("has no GRU with the reset gate before the product")
     x, labels = map(torch.from_numpy, data_of(workload))
     network = Network(workload)
     if mode == "train":

@@ -12,6 +12,10 @@ WARM_UP = 300  # how long warming up goes on, ms; a run that takes longer is the
 GATES = {"simpleRnn": 1, "lstm": 4, "gru": 3}
 
 
+class Unsupported(Exception):
+    """What a library does not have, in words that follow its name."""
+
+
 def data_of(workload):
     """x float32 [B, T, D] and labels int64 [B, T]."""
     random = np.random.default_rng(1)
@@ -62,6 +66,8 @@ def serve(start, make, check=None):
         ask = json.loads(line)
         try:
             answer = answers[ask["do"]](ask)
+        except Unsupported as error:
+            answer = {"error": str(error)}
         except Exception as error:  # what one workload cannot do must not end the others
             answer = {"error": f"{type(error).__name__}: {error}".split("\n")[0]}
         print(json.dumps(answer), flush=True)
