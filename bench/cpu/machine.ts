@@ -11,6 +11,7 @@ export interface Machine {
   readonly processors: number;
   /** GiB. */
   readonly memory: number;
+  /** Platform and architecture. */
   readonly system: string;
   readonly node: string;
   /** Of this library; `+` after it where files had been changed since. */
@@ -35,7 +36,7 @@ export function machine(): Machine {
     cpu: os.cpus()[0]?.model ?? 'unknown',
     processors: os.availableParallelism(),
     memory: Math.round(os.totalmem() / 2 ** 30),
-    system: `${process.platform}-${process.arch} ${os.release()}`,
+    system: `${process.platform}-${process.arch}`,
     node: process.version,
     commit: commit(),
     load: os.loadavg()[0] as number,
