@@ -58,7 +58,7 @@ ${workloads.map(({ name }) => `  ${name}`).join('\n')}`);
     pace: {
       rounds: count('rounds', values.rounds ?? (quick ? '3' : '7')),
       turn: quick ? 60 : 300,
-      patience: quick ? 8_000 : 30_000,
+      patience: quick ? 8_000 : 40_000,
     },
     threads: count('threads', values.threads),
     peers: asked,

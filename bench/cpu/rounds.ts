@@ -42,13 +42,18 @@ export async function compete(
 ): Promise<Record<string, Outcome>> {
   const outcomes: Record<string, Outcome> = {};
   let runners: Runner[] = [];
+  const fail = (seat: Seat, error: unknown) => {
+    outcomes[seat.contender.name] = { reason: reasonOf(error) };
+    // A library that has run out of memory may fail at all that follows: the next network finds a fresh process.
+    seat.close();
+  };
   for (const seat of seats) {
     try {
       const worker = await seat.open();
       const { milliseconds, note } = await worker.ask('prepare', { workload, mode }, pace.patience);
       runners.push({ seat, worker, rounds: roundsOf(milliseconds, pace), times: [], note });
     } catch (error) {
-      outcomes[seat.contender.name] = { reason: reasonOf(error) };
+      fail(seat, error);
     }
   }
   for (let round = 0; round < pace.rounds; round++) {
@@ -60,7 +65,7 @@ export async function compete(
         const timeout = pace.patience + 10 * pace.turn;
         runner.times.push(...(await runner.worker.ask('run', { milliseconds: pace.turn }, timeout)).times);
       } catch (error) {
-        outcomes[runner.seat.contender.name] = { reason: reasonOf(error) };
+        fail(runner.seat, error);
         runners = runners.filter((other) => other !== runner);
       }
     }

@@ -91,7 +91,7 @@ ${markdownTable(
   rows.map((row) => cpuRow(row, shown, peak)),
 )}
 
-${reasons(rows, shown)}`;
+${reasons(rows, [ours, ...shown])}`;
 }
 
 /** What stands behind the dashes, each reason once. */
