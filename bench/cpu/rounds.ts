@@ -30,8 +30,8 @@ interface Runner {
 }
 
 const reasonOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
-/** Threads of some libraries go on spinning for a while after a run, ms. */
-const PAUSE = 20;
+/** Threads of some libraries go on spinning for a while after a run; those of ONNX Runtime for some 30 ms. */
+const PAUSE = 60;
 
 /** Times all seats at one workload; the outcome of each by its name. */
 export async function compete(
