@@ -1,5 +1,5 @@
 // Installs what `npm run bench` compares with into bench/.peers/: a Python environment and a Node folder of their own, so that none of it
-// becomes a dependency of this library. About 2 GB. Where pip and npm fetch from is their own configuration's to say; options for pip
+// becomes a dependency of this library. About 3 GB. Where pip and npm fetch from is their own configuration's to say; options for pip
 // alone come after --pip:
 //
 //   npm run bench:peers [-- --only python|node] [-- --pip="--extra-index-url URL"]
