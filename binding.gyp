@@ -17,7 +17,7 @@
         }, {
           'sources': ['<!@(node -e "<(list)" native/cpu/kernels _baseline.cpp)'],
         }],
-        ['target_arch == "x64"', {'dependencies': ['deeprnn-cpu-avx2', 'deeprnn-cpu-avx512']}],
+        ['target_arch == "x64"', {'dependencies': ['deeprnn-cpu-avx2', 'deeprnn-cpu-avx512', 'deeprnn-cpu-avx512bf16']}],
       ],
     },
     {
@@ -50,6 +50,16 @@
           'includes': ['native/flags.gypi'],
           'variables': {
             'flags': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512'],
+          },
+        {
+          'target_name': 'deeprnn-cpu-avx512bf16',
+          'type': 'static_library',
+          'includes': ['native/flags.gypi'],
+          'variables': {
+            'flags': [
+              '-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512',
+              '-mavx512bf16', '-mavx512vnni',
+            ],
           },
           'sources': ['<!@(node -e "<(list)" native/cpu/kernels _avx512.cpp)'],
           'cflags': ['<@(flags)'],

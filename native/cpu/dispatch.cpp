@@ -26,6 +26,10 @@ bool hasAvx512() {
   const int wanted = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31;
   return hasAvx2() && (r[1] & wanted) == wanted && (_xgetbv(0) & 0xE6) == 0xE6;
 }
+/** This compiler gets plain loops, which gain nothing. */
+bool hasAvx512Bf16() {
+  return false;
+}
 #else
 bool hasAvx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -33,6 +37,9 @@ bool hasAvx2() {
 bool hasAvx512() {
   return hasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool hasAvx512Bf16() {
+  return hasAvx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
 }
 #endif
 #endif
@@ -42,6 +49,7 @@ bool hasAvx512() {
 const IsaEntry* isaList() {
   static const IsaEntry list[] = {
 #if defined(__x86_64__) || defined(_M_X64)
+      {"avx512bf16", avx512bf16Kernels(), hasAvx512Bf16()},
       {"avx512", avx512Kernels(), hasAvx512()},
       {"avx2", avx2Kernels(), hasAvx2()},
       {"baseline", baselineKernels(), true},
@@ -55,12 +63,12 @@ const IsaEntry* isaList() {
   return list;
 }
 
-core::Status chooseKernels(const char* wanted, const KernelTable** kernels) {
+core::Status chooseKernels(const char* wanted, Precision precision, const KernelTable** kernels) {
   std::string usable;
   for (const IsaEntry* e = isaList(); e->name; ++e) {
     if (!e->usable) continue;
     if (!wanted || !*wanted || std::strcmp(wanted, e->name) == 0) {
-      *kernels = e->table;
+      *kernels = e->tables + static_cast<size_t>(precision);
       return {};
     }
     usable += usable.empty() ? e->name : std::string(", ") + e->name;

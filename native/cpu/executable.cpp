@@ -170,6 +170,9 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
   for (const core::Op& op : p.ops) {
     const std::vector<void*> out = resolve(op.outputs, 0);
     e->written_.emplace_back();
+    const bool gradients = op.kind == OpKind::rnnStackGrad || op.kind == OpKind::denseGrad;
+    if (gradients && session.kernels().precision == Precision::int8)
+      return Status::error(Code::badPlan, "bad plan: gradients in 8-bit integers, which have none.");
     if (op.kind == OpKind::update || op.kind == OpKind::assign || op.kind == OpKind::constraint) {
       for (const std::vector<int>* ids : {&op.inputs, &op.outputs}) {
         for (int id : *ids) {

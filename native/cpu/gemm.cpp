@@ -67,15 +67,21 @@ void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFact
         k.gemm(g, 0, all);
         continue;
       }
-      const size_t split = all >= threads ? 1 : std::min(own.m, threads);
-      pool.parallelFor(all * split, [&](size_t task) {
-        const size_t panel = task / split, part = task % split;
+      // A panel of B in the cache for all rows of A; where each product rounds its rows of A, some rows for
+      // all panels, so that they are rounded once.
+      const bool rounds = k.precision != Precision::float32;
+      const size_t split = rounds ? std::max((own.m + kRowBlock - 1) / kRowBlock, std::min(own.m, threads))
+                           : all >= threads ? 1
+                                            : std::min(own.m, threads);
+      const size_t each = rounds ? all : 1;
+      pool.parallelFor(all / each * split, [&](size_t task) {
+        const size_t panel = task / split * each, part = task % split;
         const size_t begin = own.m * part / split, end = own.m * (part + 1) / split;
         Gemm piece = g;
         piece.m = end - begin;
         piece.a1 = g.a1 + begin;
         piece.c = own.c + begin * own.cRow;
-        k.gemm(piece, panel, panel + 1);
+        k.gemm(piece, panel, panel + each);
       });
     }
   }

@@ -11,9 +11,9 @@ constexpr size_t roundUp(size_t n, size_t to) {
 constexpr size_t panels(const KernelTable& k, size_t n) {
   return (n + k.panel - 1) / k.panel;
 }
-/** Floats of B[K, N] when packed. */
-constexpr size_t packedSize(const KernelTable& k, size_t rows, size_t n) {
-  return roundUp(rows * panels(k, n) * k.panel, 16);
+/** Floats of memory of B[K, N] when packed. */
+inline size_t packedSize(const KernelTable& k, size_t rows, size_t n) {
+  return roundUp(k.packedRows(rows) * panels(k, n) * k.panel, 16);
 }
 
 /** Packs B on all threads. */

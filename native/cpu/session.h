@@ -60,6 +60,7 @@ struct SessionOptions {
   int threads = defaultThreads();
   /** An instruction set by name, or null for the best that the machine has. */
   const char* instructionSet = nullptr;
+  Precision precision = Precision::float32;
 };
 
 /** The variables of one model and the threads that its plans run on. Used by one caller at a time. */
@@ -67,7 +68,8 @@ class Session {
  public:
   static core::Status create(const SessionOptions& options, std::unique_ptr<Session>* result) {
     const KernelTable* kernels = nullptr;
-    if (core::Status s = chooseKernels(options.instructionSet, &kernels); !s.ok()) return s;
+    if (core::Status s = chooseKernels(options.instructionSet, options.precision, &kernels); !s.ok())
+      return s;
     *result = std::make_unique<Session>(*kernels, options.threads);
     return {};
   }

@@ -2,6 +2,7 @@
 #ifndef DEEPRNN_CUDA
 #include <cmath>
 #include <cstdlib>
+#include <string>
 
 #include "cpu/dispatch.h"
 #include "cpu/thread_pool.h"
@@ -9,8 +10,19 @@
 #include "napi/errors.h"
 
 namespace deeprnn::napi {
+namespace {
 
-/** `{ threads? }` */
+cpu::Precision precisionOf(Napi::Env env, const Napi::Value& given) {
+  const std::string name = given.IsString() ? given.As<Napi::String>().Utf8Value() : "";
+  if (given.IsUndefined() || name == "fp32") return cpu::Precision::float32;
+  if (name == "bf16") return cpu::Precision::bfloat16;
+  if (name == "int8") return cpu::Precision::int8;
+  throw Napi::TypeError::New(env, "precision: expected 'fp32', 'bf16' or 'int8'.");
+}
+
+}  // namespace
+
+/** `{ threads?, precision? }` */
 std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value& options) {
   cpu::SessionOptions chosen;
   chosen.instructionSet = std::getenv("DEEPRNN_ISA");
@@ -20,6 +32,7 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
       throw Napi::TypeError::New(env, "threads: expected a whole number from 1 to 1024.");
     chosen.threads = static_cast<int>(n);
   }
+  chosen.precision = precisionOf(env, option(options, "precision"));
   std::unique_ptr<engine::Session> session;
   if (core::Status s = cpu::Session::create(chosen, &session); !s.ok()) throw errorOf(env, s);
   return session;
@@ -29,7 +42,8 @@ std::unique_ptr<engine::Session> createSession(Napi::Env env, const Napi::Value&
 Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   const cpu::KernelTable* kernels = nullptr;
-  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), &kernels); !s.ok())
+  if (core::Status s = cpu::chooseKernels(std::getenv("DEEPRNN_ISA"), cpu::Precision::float32, &kernels);
+      !s.ok())
     throw errorOf(env, s);
   Napi::Object result = Napi::Object::New(env);
   result.Set("isa", kernels->name);

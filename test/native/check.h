@@ -46,8 +46,8 @@ class Random {
   uint32_t count_ = 0;
 };
 
-/** Every kernel table that this machine can run. */
-std::vector<const cpu::KernelTable*> usableKernels();
+/** The kernel table of every instruction set that this machine can run. */
+std::vector<const cpu::KernelTable*> usableKernels(cpu::Precision precision = cpu::Precision::float32);
 
 // One per file.
 void testPhilox();

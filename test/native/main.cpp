@@ -17,10 +17,10 @@ void fail(const char* file, int line, const std::string& what) {
   if (++failures <= kMostShown) std::fprintf(stderr, "%s:%d: %s\n", file, line, what.c_str());
 }
 
-std::vector<const cpu::KernelTable*> usableKernels() {
+std::vector<const cpu::KernelTable*> usableKernels(cpu::Precision precision) {
   std::vector<const cpu::KernelTable*> tables;
   for (const cpu::IsaEntry* e = cpu::isaList(); e->name; ++e) {
-    if (e->usable) tables.push_back(e->table);
+    if (e->usable) tables.push_back(e->tables + static_cast<size_t>(precision));
   }
   return tables;
 }

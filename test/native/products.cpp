@@ -1,8 +1,9 @@
-// Packed products against double, for odd shapes and every operand's layout; the sums that gradients of
-// biases are made of.
+// Packed products against double, in every precision, for odd shapes and every operand's layout; the sums
+// that gradients of biases are made of.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "check.h"
 #include "cpu/gemm.h"
@@ -14,6 +15,28 @@ namespace {
 using cpu::Buffer;
 using cpu::Gemm;
 using cpu::KernelTable;
+using cpu::Precision;
+
+/** A vector along k as a product in a precision reads it: exact but for `block` elements with one scale each.
+ */
+std::vector<double> asRead(Precision precision, const std::vector<double>& x, size_t block) {
+  std::vector<double> y = x;
+  if (precision == Precision::bfloat16) {
+    for (double& v : y) {
+      int exponent = 0;
+      const double fraction = std::frexp(v, &exponent);
+      v = std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+    }
+  }
+  for (size_t begin = 0; precision == Precision::int8 && begin < x.size(); begin += block) {
+    const size_t end = std::min(x.size(), begin + block);
+    float most = 0;
+    for (size_t i = begin; i < end; ++i) most = std::max(most, std::fabs(static_cast<float>(x[i])));
+    for (size_t i = begin; i < end; ++i)
+      y[i] = std::nearbyint(static_cast<float>(x[i]) * (127.0f / most)) * static_cast<double>(most / 127.0f);
+  }
+  return y;
+}
 
 /** An operand A of M rows and K columns, stored in rows wider than needed, or transposed. */
 struct Left {
@@ -27,7 +50,11 @@ struct Left {
     // Ends with the last element that belongs to it.
     data = random.floats(m * k == 0 ? 0 : (m - 1) * row + (k - 1) * step + 1);
   }
-  double at(size_t m, size_t k) const { return data[m * row + k * step]; }
+  std::vector<double> read(const KernelTable& k, size_t m, size_t depth) const {
+    std::vector<double> x(depth);
+    for (size_t p = 0; p < depth; ++p) x[p] = data[m * row + p * step];
+    return asRead(k.precision, x, 512);
+  }
 };
 
 /** B[K, N], row-major or transposed, and its packed copy. */
@@ -44,8 +71,17 @@ struct Right {
     k.pack(pointer(), data.data(), row, column, rows, n, 0, cpu::panels(k, n));
   }
   float* pointer() const { return reinterpret_cast<float*>(packed.data()); }
-  double at(size_t k, size_t n) const { return data[k * row + n * column]; }
+  std::vector<double> read(const KernelTable& k, size_t depth, size_t n) const {
+    std::vector<double> x(depth);
+    for (size_t p = 0; p < depth; ++p) x[p] = data[p * row + n * column];
+    return asRead(k.precision, x, std::max<size_t>(depth, 1));
+  }
 };
+
+std::string nameOf(const KernelTable& k) {
+  const char* const names[] = {"", " bf16", " int8"};
+  return k.name + std::string(names[static_cast<size_t>(k.precision)]);
+}
 
 void testShape(const KernelTable& k, Random& random, size_t m, size_t n, size_t k1, size_t k2) {
   const bool accumulate = random.below(3) == 0, biased = !accumulate && random.below(2) == 0;
@@ -75,21 +111,27 @@ void testShape(const KernelTable& k, Random& random, size_t m, size_t n, size_t 
   g.accumulate = accumulate;
   k.gemm(g, 0, cpu::panels(k, n));
 
-  const std::string what = std::string(k.name) + " " + std::to_string(m) + "×" + std::to_string(n) +
-                           ", depth " + std::to_string(k1) + " + " + std::to_string(k2);
+  const std::string what = nameOf(k) + " " + std::to_string(m) + "×" + std::to_string(n) + ", depth " +
+                           std::to_string(k1) + " + " + std::to_string(k2);
+  std::vector<std::vector<double>> columns1, columns2;
+  for (size_t j = 0; j < n; ++j) {
+    columns1.push_back(b1.read(k, k1, j));
+    columns2.push_back(b2.read(k, k2, j));
+  }
   for (size_t i = 0; i < m; ++i) {
+    const std::vector<double> row1 = a1.read(k, i, k1), row2 = a2.read(k, i, k2);
     for (size_t j = 0; j < n; ++j) {
       double sum = accumulate ? before[i * cRow + j] : (biased ? bias[j] : 0.0), size = std::fabs(sum);
-      for (size_t p = 0; p < k1; ++p) {
-        sum += a1.at(i, p) * b1.at(p, j);
-        size += std::fabs(a1.at(i, p) * b1.at(p, j));
-      }
-      for (size_t p = 0; p < k2; ++p) {
-        sum += a2.at(i, p) * b2.at(p, j);
-        size += std::fabs(a2.at(i, p) * b2.at(p, j));
-      }
+      const auto add = [&](const std::vector<double>& x, const std::vector<double>& y) {
+        for (size_t p = 0; p < x.size(); ++p) {
+          sum += x[p] * y[p];
+          size += std::fabs(x[p] * y[p]);
+        }
+      };
+      add(row1, columns1[j]);
+      add(row2, columns2[j]);
       // The bound of a running sum (Higham, Accuracy and Stability, §3.1).
-      const double bound = static_cast<double>(k1 + k2 + 1) * 0x1p-24 * size;
+      const double bound = static_cast<double>(k1 + k2 + 4) * 0x1p-24 * size;
       CHECK(std::fabs(c[i * cRow + j] - sum) <= bound,
             what + " at " + std::to_string(i) + ", " + std::to_string(j));
     }
@@ -115,7 +157,7 @@ void testThreaded(const KernelTable& k, Random& random) {
   const size_t m = 211, n = 77, depth = 301;
   const std::vector<float> a = random.floats(depth * m), b = random.floats(depth * n);
   std::vector<float> first;
-  for (int threads : {1, 2, 3}) {
+  for (int threads : {1, 2, 3, 4, 5}) {
     cpu::ThreadPool pool(threads);
     const Buffer packed(cpu::packedSize(k, depth, n) * sizeof(float));
     auto* to = reinterpret_cast<float*>(packed.data());
@@ -132,16 +174,49 @@ void testThreaded(const KernelTable& k, Random& random) {
     g.c = c.data();
     g.cRow = n;
     cpu::gemmAll(pool, k, g);
-    const Buffer scratch(cpu::transposedScratch(k, depth, n) * sizeof(float));
-    const cpu::TransposedFactor factor = {a.data(), m, m, n, c.data() + m * n, n, false};
-    cpu::gemmTransposed(pool, k, &factor, 1, b.data(), n, n, depth, reinterpret_cast<float*>(scratch.data()));
-    double worst = 0;
-    for (size_t i = 0; i < m * n; ++i)
-      worst = std::max(worst, std::fabs(static_cast<double>(c[i]) - c[m * n + i]));
-    CHECK(worst < 1e-4, std::string(k.name) + ": Aᵀ·B in blocks differs by " + std::to_string(worst));
+    // Gradients are not made of 8-bit integers.
+    if (k.precision != Precision::int8) {
+      const Buffer scratch(cpu::transposedScratch(k, depth, n) * sizeof(float));
+      const cpu::TransposedFactor factor = {a.data(), m, m, n, c.data() + m * n, n, false};
+      cpu::gemmTransposed(pool, k, &factor, 1, b.data(), n, n, depth,
+                          reinterpret_cast<float*>(scratch.data()));
+      double worst = 0;
+      for (size_t i = 0; i < m * n; ++i)
+        worst = std::max(worst, std::fabs(static_cast<double>(c[i]) - c[m * n + i]));
+      CHECK(worst < 1e-4, nameOf(k) + ": Aᵀ·B in blocks differs by " + std::to_string(worst));
+    }
     if (first.empty()) first = c;
     CHECK(std::memcmp(first.data(), c.data(), c.size() * sizeof(float)) == 0,
-          std::string(k.name) + ": other bits with " + std::to_string(threads) + " threads");
+          nameOf(k) + ": other bits with " + std::to_string(threads) + " threads");
+  }
+}
+
+/** What is not finite is never rounded to a number. */
+void testNotFinite(const KernelTable& k, Random& random) {
+  const size_t m = 3, n = 5, depth = 7;
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const bool inA : {true, false}) {
+      std::vector<float> a = random.floats(m * depth), b = random.floats(depth * n), c(m * n);
+      (inA ? a[1 * depth + 4] : b[4 * n + 1]) = bad;
+      const Buffer packed(cpu::packedSize(k, depth, n) * sizeof(float));
+      auto* to = reinterpret_cast<float*>(packed.data());
+      k.pack(to, b.data(), n, 1, depth, n, 0, cpu::panels(k, n));
+      Gemm g;
+      g.m = m;
+      g.n = n;
+      g.a1 = a.data();
+      g.a1Row = depth;
+      g.k1 = depth;
+      g.b1 = to;
+      g.c = c.data();
+      g.cRow = n;
+      k.gemm(g, 0, cpu::panels(k, n));
+      for (size_t i = 0; i < m * n; ++i) {
+        const bool touched = inA ? i / n == 1 : i % n == 1;
+        CHECK(std::isfinite(c[i]) != touched,
+              nameOf(k) + ": " + std::to_string(bad) + " in " + (inA ? "A" : "B"));
+      }
+    }
   }
 }
 
@@ -169,15 +244,21 @@ void testSums(const KernelTable& k, Random& random) {
 
 void testProducts() {
   Random random(3);
-  for (const KernelTable* k : usableKernels()) {
-    for (size_t m : {1, 2, 3, 4, 5, 6, 7, 11, 13}) {
-      for (size_t n : {size_t{1}, k->panel - 1, k->panel, k->panel + 1, 2 * k->panel + 5}) {
-        for (size_t k1 : {0, 1, 5, 19}) testShape(*k, random, m, n, k1, k1 == 5 ? 0 : 3 + random.below(9));
+  for (Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
+    for (const KernelTable* k : usableKernels(precision)) {
+      for (size_t m : {1, 2, 3, 4, 5, 6, 7, 11, 13}) {
+        for (size_t n : {size_t{1}, k->panel - 1, k->panel, k->panel + 1, 2 * k->panel + 5}) {
+          for (size_t k1 : {0, 1, 5, 19}) testShape(*k, random, m, n, k1, k1 == 5 ? 0 : 3 + random.below(9));
+        }
       }
+      // Longer than the blocks in which operands are rounded.
+      testShape(*k, random, 7, k->panel + 1, 515, 1030);
+      testShape(*k, random, 101, 9, 257, 3);
+      testThreaded(*k, random);
+      testNotFinite(*k, random);
     }
-    testThreaded(*k, random);
-    testSums(*k, random);
   }
+  for (const KernelTable* k : usableKernels()) testSums(*k, random);
 }
 
 }  // namespace deeprnn::test

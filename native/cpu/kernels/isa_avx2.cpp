@@ -17,6 +17,6 @@ constexpr int kVectors = 2;
 
 namespace deeprnn::cpu {
 const KernelTable* avx2Kernels() {
-  return &avx2::kTable;
+  return avx2::kTables;
 }
 }  // namespace deeprnn::cpu

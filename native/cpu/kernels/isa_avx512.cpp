@@ -17,6 +17,6 @@ constexpr int kVectors = 4;
 
 namespace deeprnn::cpu {
 const KernelTable* avx512Kernels() {
-  return &avx512::kTable;
+  return avx512::kTables;
 }
 }  // namespace deeprnn::cpu

@@ -17,6 +17,6 @@ constexpr int kVectors = 2;
 
 namespace deeprnn::cpu {
 const KernelTable* baselineKernels() {
-  return &baseline::kTable;
+  return baseline::kTables;
 }
 }  // namespace deeprnn::cpu

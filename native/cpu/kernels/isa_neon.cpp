@@ -17,6 +17,6 @@ constexpr int kVectors = 4;
 
 namespace deeprnn::cpu {
 const KernelTable* neonKernels() {
-  return &neon::kTable;
+  return neon::kTables;
 }
 }  // namespace deeprnn::cpu

@@ -6,11 +6,17 @@
 
 namespace deeprnn::cpu {
 
+/** In what the operands of products are held. Sums, and all else, are float32. */
+enum class Precision { float32, bfloat16, int8 };
+constexpr size_t kPrecisions = 3;
+
 /**
- * C[M, N] = (accumulate ? C : bias or 0) + A1[M, K1]·B1 + A2[M, K2]·B2, fp32, row-major C.
+ * C[M, N] = (accumulate ? C : bias or 0) + A1[M, K1]·B1 + A2[M, K2]·B2, float32, row-major C.
  * A*: element (m, k) at a[m·rowStride + k·stepStride], so a transposed A needs no copy. B*: packed (see
  * `pack`), K* may be 0. C must not overlap A or B. Every element is summed over k in rising order, B1 before
  * B2, whatever M, N and the tiling: a row's result does not depend on which rows are computed beside it.
+ * A is rounded on the way, to the precision in which B was packed: bfloat16 (to nearest, ties to even; summed
+ * in pairs), or 8-bit integers, summed exactly in blocks of k, each block with a scale for each row of A.
  */
 struct Gemm {
   size_t m = 0, n = 0;
@@ -40,17 +46,20 @@ struct UpdateArgs {
   double hyper[8];
 };
 
-/** The inner loops, compiled once per instruction set. All arrays are dense; none of an entry's arrays may
- * overlap but where said. */
+/** The inner loops, compiled once per instruction set, for products of one precision. All arrays are dense;
+ * none of an entry's arrays may overlap but where said. */
 struct KernelTable {
   const char* name;
+  Precision precision;
   /** Columns of a packed panel. */
   size_t panel;
+  /** Rows of 32-bit words of a packed panel of K rows. */
+  size_t (*packedRows)(size_t k);
 
   /**
    * Packs columns [panel·first, panel·last) of B[K, N] into panels: panel p holds, for k = 0 … K−1, its
-   * `panel` columns, zeros beyond N, at dst + p·K·panel. Element (k, n) at b[k·rowStride + n·columnStride].
-   * dst aligned to 64 bytes.
+   * `panel` columns, zeros beyond N, rounded to the precision, at dst + p·packedRows(K)·panel. Element (k, n)
+   * at b[k·rowStride + n·columnStride]. dst aligned to 64 bytes.
    */
   void (*pack)(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n,
                size_t first, size_t last);
@@ -87,16 +96,17 @@ struct KernelTable {
   void (*nadam)(const UpdateArgs&, size_t n);
 };
 
-/** The tables that this build has, best first, and whether the machine can run each. Ends with a null name.
- */
+/** The tables that this build has, best first, one for each precision in its order, and whether the machine
+ * can run them. Ends with a null name. */
 struct IsaEntry {
   const char* name;
-  const KernelTable* table;
+  const KernelTable* tables;
   bool usable;
 };
 const IsaEntry* isaList();
 
 #if defined(__x86_64__) || defined(_M_X64)
+const KernelTable* avx512bf16Kernels();
 const KernelTable* avx512Kernels();
 const KernelTable* avx2Kernels();
 #endif

@@ -2,7 +2,7 @@
 // own), kWidth, kRows and kVectors and includes this file. Everything here has internal linkage, and only
 // memcpy is used of the standard library, so that no code made for one instruction set can be linked into
 // another. Elementwise loops are branch-free and left to the compiler to vectorise; the register tiles of the
-// products are spelt out.
+// products (products.inl.h) are spelt out.
 #include <cstdint>
 #include <cstring>
 
@@ -11,204 +11,15 @@
 #endif
 
 #include "cpu/kernels/kernels.h"
+#include "cpu/kernels/products.inl.h"
 
 namespace deeprnn::cpu::DEEPRNN_ISA {
 namespace {
 
 using core::Activation;
 
-#if defined(_MSC_VER) && !defined(__clang__)
-#define DEEPRNN_INLINE __forceinline
-#define DEEPRNN_RESTRICT __restrict
-/** A vector of kWidth floats as a plain array: correct everywhere, as fast as the compiler makes it. */
-struct Vec {
-  float v[kWidth];
-};
-DEEPRNN_INLINE Vec load(const float* p) {
-  Vec r;
-  std::memcpy(&r, p, sizeof r);
-  return r;
-}
-DEEPRNN_INLINE void store(float* p, const Vec& x) {
-  std::memcpy(p, &x, sizeof x);
-}
-DEEPRNN_INLINE Vec splat(float x) {
-  Vec r;
-  for (size_t i = 0; i < kWidth; ++i) r.v[i] = x;
-  return r;
-}
-DEEPRNN_INLINE Vec multiplyAdd(const Vec& a, const Vec& b, const Vec& c) {
-  Vec r;
-  for (size_t i = 0; i < kWidth; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
-  return r;
-}
-#else
-#define DEEPRNN_INLINE inline __attribute__((always_inline))
-#define DEEPRNN_RESTRICT __restrict__
-typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
-DEEPRNN_INLINE Vec load(const float* p) {
-  Vec r;
-  std::memcpy(&r, p, sizeof r);
-  return r;
-}
-DEEPRNN_INLINE void store(float* p, Vec x) {
-  std::memcpy(p, &x, sizeof x);
-}
-DEEPRNN_INLINE Vec splat(float x) {
-  return x - Vec{};
-}
-// Contracted to one fused instruction where the instruction set has it.
-DEEPRNN_INLINE Vec multiplyAdd(Vec a, Vec b, Vec c) {
-  return a * b + c;
-}
-#endif
-
-constexpr size_t kPanel = kWidth * kVectors;
-
-// ── Products ──
-
-/** A panel of a transposed matrix: reads along its columns, a cache line at a time, where steps of
- * columnStride would touch a page each. */
-void packColumns(float* out, const float* b, size_t columnStride, size_t k, size_t width) {
-  constexpr size_t kLine = 16;
-  for (size_t i = 0; i < k; i += kLine) {
-    const size_t depth = k - i < kLine ? k - i : kLine;
-    float* to = out + i * kPanel;
-    for (size_t j = 0; j < width; ++j) {
-      const float* column = b + j * columnStride + i;
-      for (size_t d = 0; d < depth; ++d) to[d * kPanel + j] = column[d];
-    }
-    for (size_t d = 0; d < depth; ++d) {
-      for (size_t j = width; j < kPanel; ++j) to[d * kPanel + j] = 0.0f;
-    }
-  }
-}
-
-void pack(float* dst, const float* b, size_t rowStride, size_t columnStride, size_t k, size_t n, size_t first,
-          size_t last) {
-  for (size_t p = first; p < last; ++p) {
-    float* out = dst + p * k * kPanel;
-    const size_t begin = p * kPanel;
-    const size_t width = n - begin < kPanel ? n - begin : kPanel;
-    if (rowStride == 1 && columnStride != 1) {
-      packColumns(out, b + begin * columnStride, columnStride, k, width);
-      continue;
-    }
-    for (size_t i = 0; i < k; ++i) {
-      const float* row = b + i * rowStride + begin * columnStride;
-      float* to = out + i * kPanel;
-      if (columnStride == 1) {
-        std::memcpy(to, row, width * sizeof(float));
-      } else {
-        for (size_t j = 0; j < width; ++j) to[j] = row[j * columnStride];
-      }
-      for (size_t j = width; j < kPanel; ++j) to[j] = 0.0f;
-    }
-  }
-}
-
-/** Rows of a tile whose columns fill `vectors` registers: as many sums as a whole tile has, but no more rows
- * than pay. */
-constexpr int rowsOf(int vectors) {
-  return kRows * kVectors / vectors < 12 ? kRows * kVectors / vectors : 12;
-}
-
-/** Adds A[R rows, k]·panel to the tile in registers, of the panel's first V registers of columns. */
-template <int R, int V>
-DEEPRNN_INLINE void addProduct(Vec (&acc)[R][V], const float* a, size_t row, size_t step, size_t k,
-                               const float* b) {
-  for (size_t i = 0; i < k; ++i) {
-    Vec columns[V];
-    for (int v = 0; v < V; ++v) columns[v] = load(b + i * kPanel + static_cast<size_t>(v) * kWidth);
-    for (int r = 0; r < R; ++r) {
-      const Vec x = splat(a[static_cast<size_t>(r) * row + i * step]);
-      for (int v = 0; v < V; ++v) acc[r][v] = multiplyAdd(x, columns[v], acc[r][v]);
-    }
-  }
-}
-
-/** One tile of R rows and V registers of a panel's columns, `width` of which exist. */
-template <int R, int V>
-void tile(const Gemm& g, size_t m, size_t p, size_t width) {
-  constexpr size_t kColumns = V * kWidth;
-  float* c = g.c + m * g.cRow + p * kPanel;
-  alignas(64) float edge[R][kColumns];
-  Vec acc[R][V];
-  const bool whole = width == kColumns;
-  for (int r = 0; r < R; ++r) {
-    const float* from = g.accumulate ? c + static_cast<size_t>(r) * g.cRow
-                        : g.bias     ? g.bias + p * kPanel
-                                     : nullptr;
-    if (from && !whole) {
-      for (size_t j = 0; j < kColumns; ++j) edge[r][j] = 0.0f;
-      std::memcpy(edge[r], from, width * sizeof(float));
-      from = edge[r];
-    }
-    for (int v = 0; v < V; ++v) acc[r][v] = from ? load(from + static_cast<size_t>(v) * kWidth) : splat(0.0f);
-  }
-  if (g.k1) addProduct<R, V>(acc, g.a1 + m * g.a1Row, g.a1Row, g.a1Step, g.k1, g.b1 + p * g.k1 * kPanel);
-  if (g.k2) addProduct<R, V>(acc, g.a2 + m * g.a2Row, g.a2Row, g.a2Step, g.k2, g.b2 + p * g.k2 * kPanel);
-  for (int r = 0; r < R; ++r) {
-    float* to = whole ? c + static_cast<size_t>(r) * g.cRow : edge[r];
-    for (int v = 0; v < V; ++v) store(to + static_cast<size_t>(v) * kWidth, acc[r][v]);
-    if (!whole) std::memcpy(c + static_cast<size_t>(r) * g.cRow, edge[r], width * sizeof(float));
-  }
-}
-
-template <int R, int V>
-struct Tiles {
-  /** The last rows, fewer than a tile's, in one tile of their number. */
-  static void rest(const Gemm& g, size_t m, size_t p, size_t width, size_t rows) {
-    if (rows == R) {
-      tile<R, V>(g, m, p, width);
-    } else {
-      Tiles<R - 1, V>::rest(g, m, p, width, rows);
-    }
-  }
-};
-template <int V>
-struct Tiles<0, V> {
-  static void rest(const Gemm&, size_t, size_t, size_t, size_t) {}
-};
-
-/** All rows of one panel, in tiles of the V registers that its columns fill. */
-template <int V>
-void panelRows(const Gemm& g, size_t p, size_t width) {
-  constexpr int R = rowsOf(V);
-  size_t m = 0;
-  for (; m + R <= g.m; m += R) tile<R, V>(g, m, p, width);
-  Tiles<R - 1, V>::rest(g, m, p, width, g.m - m);
-}
-
-/** Narrow panels, such as those of few units or classes, cost what their columns do. */
-template <int V>
-struct Panels {
-  static void run(const Gemm& g, size_t p, size_t width) {
-    if (width > (V - 1) * kWidth) {
-      panelRows<V>(g, p, width);
-    } else {
-      Panels<V - 1>::run(g, p, width);
-    }
-  }
-};
-template <>
-struct Panels<0> {
-  static void run(const Gemm&, size_t, size_t) {}
-};
-
-void gemm(const Gemm& g, size_t first, size_t last) {
-  for (size_t p = first; p < last; ++p)
-    Panels<kVectors>::run(g, p, g.n - p * kPanel < kPanel ? g.n - p * kPanel : kPanel);
-}
-
 // ── Functions of one number. Written without branches; errors against float64 are tested over the whole
 // range. ──
-
-DEEPRNN_INLINE float asFloat(int32_t bits) {
-  float f;
-  std::memcpy(&f, &bits, sizeof f);
-  return f;
-}
 
 /** e^x: x = n·ln 2 + r, a polynomial on r, and 2^n in two factors so that the smallest and largest results
  * come out whole. */
@@ -228,10 +39,6 @@ DEEPRNN_INLINE float expf_(float x) {
   const int32_t e = static_cast<int32_t>(n == n ? n : 0.0f);
   const int32_t half = e >> 1;
   return p * asFloat((half + 127) << 23) * asFloat((e - half + 127) << 23);
-}
-
-DEEPRNN_INLINE float absf(float x) {
-  return x < 0 ? -x : x;
 }
 
 DEEPRNN_INLINE float tanhf_(float x) {
@@ -710,10 +517,20 @@ void nadam(const UpdateArgs& u, size_t n) {
   }
 }
 
-constexpr KernelTable kTable = {
-    kName,       kPanel, pack,     gemm,          activate,      activateGrad, softmax,
-    softmaxGrad, add,    multiply, multiplyAddTo, addColumnSums, sumSquares,   lstmCell,
-    gruMix,      sgd,    rmsprop,  adam,          adagrad,       nadam,
+template <class T>
+constexpr KernelTable tableOf(Precision precision) {
+  return {
+      kName,   precision,   kPanel,  packedRows<T>, pack<T>,       gemm<T>,       activate,   activateGrad,
+      softmax, softmaxGrad, add,     multiply,      multiplyAddTo, addColumnSums, sumSquares, lstmCell,
+      gruMix,  sgd,         rmsprop, adam,          adagrad,       nadam,
+  };
+}
+
+/** In the order of Precision. */
+constexpr KernelTable kTables[kPrecisions] = {
+    tableOf<Float32>(Precision::float32),
+    tableOf<Bfloat16>(Precision::bfloat16),
+    tableOf<Int8>(Precision::int8),
 };
 
 }  // namespace

@@ -1,0 +1,224 @@
+// What products are made of: how numbers lie in the operands, `kDepth` neighbours along k in a word of 32
+// bits, and how words are multiplied and added up. Included by products.inl.h.
+#pragma once
+
+#include "cpu/kernels/vector.inl.h"
+
+namespace deeprnn::cpu::DEEPRNN_ISA {
+namespace {
+
+constexpr size_t kPanel = kWidth * kVectors;
+/** Rows of A, and words of each, that are rounded at once: 48 KB on the stack. */
+constexpr size_t kMaxRows = 96;
+constexpr size_t kBlockWords = 128;
+
+DEEPRNN_INLINE uint32_t bitsOf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+DEEPRNN_INLINE float asFloat(int32_t bits) {
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+DEEPRNN_INLINE float absf(float x) {
+  return x < 0 ? -x : x;
+}
+
+/** Where an operand A lies: element (m, k) at a[m·row + k·step]. */
+struct Strided {
+  const float* a;
+  size_t row, step;
+  float at(size_t m, size_t k) const { return a[m * row + k * step]; }
+};
+
+/** Where its words were put: word (m, i) at words[m·row + i·step]. */
+struct WordLayout {
+  size_t row, step;
+};
+
+struct Float32 {
+  using Word = float;
+  using Columns = Vec;
+  using Sum = Vec;
+  static constexpr size_t kDepth = 1;
+  static constexpr bool kScaled = false;
+  static DEEPRNN_INLINE Columns columns(const float* p) { return load(p); }
+  static DEEPRNN_INLINE Sum multiplyAdd(Word x, const Columns& columns, const Sum& sum) {
+    return DEEPRNN_ISA::multiplyAdd(splat(x), columns, sum);
+  }
+};
+
+struct Bfloat16 {
+  using Word = uint32_t;
+  using Columns = Words;
+  using Sum = Vec;
+  static constexpr size_t kDepth = 2;
+  static constexpr bool kScaled = false;
+  /** Elements along k that are rounded at once. */
+  static constexpr size_t kBlock = kBlockWords * kDepth;
+
+  static DEEPRNN_INLINE Columns columns(const float* p) { return loadWords(p); }
+  static DEEPRNN_INLINE Sum multiplyAdd(Word x, const Columns& columns, const Sum& sum) {
+    return addPair(sum, x, columns);
+  }
+
+  /** To the nearest, ties to even, in the upper half; NaN stays NaN. */
+  static DEEPRNN_INLINE uint32_t rounded(float x) {
+    const uint32_t bits = bitsOf(x), nearest = bits + 0x7FFFu + (bits >> 16 & 1u);
+    return (x == x ? nearest : bits | 0x00400000u) & 0xFFFF0000u;
+  }
+  static DEEPRNN_INLINE Word pairOf(float first, float second) {
+    return rounded(first) >> 16 | rounded(second);
+  }
+
+  static constexpr size_t packedRows(size_t k) { return (k + 1) / 2; }
+  /** Rows of a packed panel before the words of the block that begins at k. */
+  static constexpr size_t blockRow(size_t k) { return k / 2; }
+
+  /** A panel, which `rows(i, count, to)` copies row by row. */
+  template <class Rows>
+  static void packPanel(float* out, size_t k, const Rows& rows) {
+    constexpr size_t kSlab = 16;
+    float slab[kSlab * kPanel];
+    uint32_t words[kPanel];
+    for (size_t i = 0; i < k; i += kSlab) {
+      const size_t count = k - i < kSlab ? k - i : kSlab;
+      rows(i, count, slab);
+      if (count % 2) std::memset(slab + count * kPanel, 0, kPanel * sizeof(float));
+      for (size_t r = 0; r < count; r += 2) {
+        const float *first = slab + r * kPanel, *second = first + kPanel;
+        for (size_t j = 0; j < kPanel; ++j) words[j] = pairOf(first[j], second[j]);
+        std::memcpy(out + (i + r) / 2 * kPanel, words, sizeof words);
+      }
+    }
+  }
+
+  static WordLayout round(const Strided& a, size_t m, size_t depth, Word* DEEPRNN_RESTRICT words, float*) {
+    const size_t pairs = depth / 2;
+    // Words lie in the order in which A is read: along its rows, or down the columns of a transposed one.
+    const bool transposed = a.row == 1 && a.step != 1;
+    const WordLayout to = transposed ? WordLayout{1, kMaxRows} : WordLayout{kBlockWords, 1};
+    if (transposed) {
+      for (size_t i = 0; i < pairs; ++i) {
+        const float *first = a.a + 2 * i * a.step, *second = first + a.step;
+        for (size_t r = 0; r < m; ++r) words[i * kMaxRows + r] = pairOf(first[r], second[r]);
+      }
+    } else if (a.step == 1) {
+      for (size_t r = 0; r < m; ++r) {
+        const float* from = a.a + r * a.row;
+        for (size_t i = 0; i < pairs; ++i) words[r * kBlockWords + i] = pairOf(from[2 * i], from[2 * i + 1]);
+      }
+    } else {
+      for (size_t r = 0; r < m; ++r) {
+        for (size_t i = 0; i < pairs; ++i)
+          words[r * kBlockWords + i] = pairOf(a.at(r, 2 * i), a.at(r, 2 * i + 1));
+      }
+    }
+    if (depth % 2) {
+      for (size_t r = 0; r < m; ++r) words[r * to.row + pairs * to.step] = pairOf(a.at(r, depth - 1), 0.0f);
+    }
+    return to;
+  }
+};
+
+/**
+ * Symmetric 8-bit numbers q = round(127·x/max|x|). Of B the maximum is that of a column, of A that of a row
+ * among the elements rounded at once. A is stored as q + 128, unsigned, as the instructions want it; B with
+ * −128·Σ q of each column, from which sums begin. A panel holds its columns' scales (a row of floats), then
+ * for each block of k those sums (a row of integers) and the words.
+ */
+struct Int8 {
+  using Word = uint32_t;
+  using Columns = Words;
+  using Sum = Words;
+  static constexpr size_t kDepth = 4;
+  static constexpr bool kScaled = true;
+  static constexpr size_t kBlock = kBlockWords * kDepth;
+
+  static DEEPRNN_INLINE Columns columns(const float* p) { return loadWords(p); }
+  static DEEPRNN_INLINE Sum multiplyAdd(Word x, const Columns& columns, const Sum& sum) {
+    return addQuad(sum, x, columns);
+  }
+
+  static constexpr size_t packedRows(size_t k) { return 1 + (k + kBlock - 1) / kBlock + (k + 3) / 4; }
+  static constexpr size_t blockRow(size_t k) { return 1 + k / kBlock * (1 + kBlockWords); }
+
+  /** Infinity and NaN make NaN of all that is multiplied with them. */
+  static DEEPRNN_INLINE void widen(float& most, float& poison, float x) {
+    const float size = absf(x);
+    most = size > most ? size : most;
+    poison += x * 0.0f;
+  }
+  static DEEPRNN_INLINE float inverse(float most) { return most > 0 ? 127.0f / most : 0.0f; }
+  /** To the nearest, ties to even, the same on every machine: between the product and the sum, which could be
+   * fused, stand the bounds. */
+  static DEEPRNN_INLINE int32_t quantised(float x, float factor) {
+    float q = x * factor;
+    q = q < 127.0f ? q : 127.0f;
+    q = q > -127.0f ? q : -127.0f;
+    return static_cast<int32_t>(bitsOf(q + 12582912.0f)) - 0x4B400000;
+  }
+
+  template <class Rows>
+  static void packPanel(float* out, size_t k, const Rows& rows) {
+    float most[kPanel] = {}, poison[kPanel] = {}, factor[kPanel], row[4 * kPanel];
+    for (size_t i = 0; i < k; ++i) {
+      rows(i, 1, row);
+      for (size_t j = 0; j < kPanel; ++j) widen(most[j], poison[j], row[j]);
+    }
+    for (size_t j = 0; j < kPanel; ++j) {
+      factor[j] = inverse(most[j]);
+      out[j] = most[j] / 127.0f + poison[j];
+    }
+    for (size_t begin = 0; begin < k; begin += kBlock) {
+      const size_t end = k - begin < kBlock ? k : begin + kBlock;
+      float* block = out + blockRow(begin) * kPanel;
+      int32_t sums[kPanel] = {};
+      for (size_t i = begin; i < end; i += 4) {
+        const size_t count = end - i < 4 ? end - i : 4;
+        uint32_t words[kPanel] = {};
+        rows(i, count, row);
+        for (size_t r = 0; r < count; ++r) {
+          for (size_t j = 0; j < kPanel; ++j) {
+            const int32_t q = quantised(row[r * kPanel + j], factor[j]);
+            words[j] |= (static_cast<uint32_t>(q) & 0xFFu) << 8 * r;
+            sums[j] -= 128 * q;
+          }
+        }
+        std::memcpy(block + (1 + (i - begin) / 4) * kPanel, words, sizeof words);
+      }
+      std::memcpy(block, sums, sizeof sums);
+    }
+  }
+
+  static WordLayout round(const Strided& a, size_t m, size_t depth, Word* DEEPRNN_RESTRICT words,
+                          float* DEEPRNN_RESTRICT scales) {
+    float row[kBlock];
+    for (size_t r = 0; r < m; ++r) {
+      const float* from = a.a + r * a.row;
+      float most = 0.0f, poison = 0.0f;
+      if (a.step != 1) {
+        for (size_t i = 0; i < depth; ++i) row[i] = from[i * a.step];
+        from = row;
+      }
+      for (size_t i = 0; i < depth; ++i) widen(most, poison, from[i]);
+      scales[r] = most / 127.0f + poison;
+      const float factor = inverse(most);
+      const auto byte = [&](size_t i) { return static_cast<uint32_t>(quantised(from[i], factor) + 128); };
+      Word* to = words + r * kBlockWords;
+      size_t i = 0;
+      for (; i < depth / 4; ++i)
+        to[i] = byte(4 * i) | byte(4 * i + 1) << 8 | byte(4 * i + 2) << 16 | byte(4 * i + 3) << 24;
+      if (depth % 4) to[i] = 0;
+      for (size_t j = 4 * i; j < depth; ++j) to[i] |= byte(j) << 8 * (j % 4);
+    }
+    return {kBlockWords, 1};
+  }
+};
+
+}  // namespace
+}  // namespace deeprnn::cpu::DEEPRNN_ISA
