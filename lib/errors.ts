@@ -50,6 +50,12 @@ export function quoted(value: unknown): unknown {
   return typeof value === 'string' ? `'${value}'` : value;
 }
 
+/** `'a', 'b' or 'c'`, for what `refuse` expects. */
+export function oneOf(names: readonly string[]): string {
+  const shown = names.map((name) => `'${name}'`);
+  return shown.length < 2 ? shown.join() : `${shown.slice(0, -1).join(', ')} or ${shown.at(-1)}`;
+}
+
 /** The message of whatever was thrown. No `instanceof`: errors of the system may come from another realm. */
 export function reasonOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'message' in error

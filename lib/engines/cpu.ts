@@ -1,11 +1,11 @@
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { loadAddon } from './addon';
-import type { Engine } from './engine';
+import { checkPrecision, type Engine, type Precision } from './engine';
 import { type NativeSession, openSession } from './native';
 
 /** What `deeprnn-cpu.node` exports. */
 interface CpuAddon {
-  Session: new (options: { threads?: number }) => NativeSession;
+  Session: new (options: { threads?: number; precision: Precision }) => NativeSession;
   info(): CpuInfo;
 }
 
@@ -49,8 +49,9 @@ export function cpuEngine(): Engine {
   return {
     name: 'cpu',
     createSession: ({ threads, precision = 'fp32' } = {}) => {
-      if (precision !== 'fp32') refuse('ERR_VALUE', 'precision', "'fp32' on device 'cpu'", quoted(precision));
-      return openSession('cpu', () => new addon.Session(threads === undefined ? {} : { threads }));
+      checkPrecision('cpu', precision);
+      const options = { precision, ...(threads === undefined ? {} : { threads }) };
+      return openSession('cpu', () => new addon.Session(options));
     },
   };
 }

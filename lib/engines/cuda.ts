@@ -1,6 +1,6 @@
 import { DeepRnnError, reasonOf } from '../errors';
 import { loadAddon } from './addon';
-import type { Engine, Precision } from './engine';
+import { checkPrecision, type Engine, type Precision } from './engine';
 import { type NativeSession, openSession } from './native';
 
 /** What `deeprnn-cuda.node` exports. */
@@ -50,7 +50,9 @@ export function cudaEngine(device: string): Engine {
   const addon = found.addon as CudaAddon;
   return {
     name: 'cuda',
-    createSession: ({ precision = 'fp32' } = {}) =>
-      openSession('cuda', () => new addon.Session({ device, precision })),
+    createSession: ({ precision = 'fp32' } = {}) => {
+      checkPrecision('cuda', precision);
+      return openSession('cuda', () => new addon.Session({ device, precision }));
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { oneOf, quoted, refuse } from '../errors';
 import type { ValueDType } from '../plan/codes';
 import type { Plan } from '../plan/types';
 import type { Shape, TensorData } from '../tensors/tensor';
@@ -6,10 +7,28 @@ export type EngineName = 'cpu' | 'cuda' | 'reference';
 
 /**
  * In what products are computed; sums and everything else are float32. `tf32` rounds factors to 10 bits after the point,
- * `bf16` to 7.
+ * `bf16` to 7; `int8` makes them 8-bit integers with scales, for inference only.
  */
-export const precisions = ['fp32', 'tf32', 'bf16'] as const;
+export const precisions = ['fp32', 'tf32', 'bf16', 'int8'] as const;
 export type Precision = (typeof precisions)[number];
+
+/** Those of the CUDA engine, which can be estimated as well. */
+export const gpuPrecisions = ['fp32', 'tf32', 'bf16'] as const;
+export type GpuPrecision = (typeof gpuPrecisions)[number];
+
+/** What each engine can be asked for. The reference engine computes in float64 whatever it is asked. */
+export const enginePrecisions: Readonly<Record<EngineName, readonly Precision[]>> = {
+  cpu: ['fp32', 'bf16', 'int8'],
+  cuda: gpuPrecisions,
+  reference: precisions,
+};
+
+/** @throws ERR_VALUE for a precision that the engine has not */
+export function checkPrecision(engine: EngineName, precision: Precision): void {
+  const known = enginePrecisions[engine];
+  if (!known.includes(precision))
+    refuse('ERR_VALUE', 'precision', `${oneOf(known)} on device '${engine}'`, quoted(precision));
+}
 
 export interface SessionOptions {
   /** CPU threads a run may use; default: the processors available to the process. */

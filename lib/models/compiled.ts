@@ -1,6 +1,6 @@
 import { ANY, type Harmless, readConfig, withoutHarmless } from '../config';
 import { type EngineName, type Precision, precisions } from '../engines/engine';
-import { quoted, refuse } from '../errors';
+import { oneOf, quoted, refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
 import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
 import { type Optimizer, type OptimizerSpec, resolveOptimizer } from '../optimizers/optimizer';
@@ -17,7 +17,10 @@ export interface CompileOptions {
   readonly device?: string;
   /** CPU threads; default: the processors available to the process. */
   readonly threads?: number;
-  /** In what products are computed: `'fp32'` (default); on `'cuda'` also `'tf32'` and `'bf16'`, which are faster. */
+  /**
+   * In what products are computed: `'fp32'` (default), `'bf16'`, on `'cuda'` also `'tf32'`, which are faster; on `'cpu'` also `'int8'`,
+   * for inference only. Weights are float32 in each: compiling again changes the precision of the same model.
+   */
   readonly precision?: Precision;
 }
 
@@ -67,7 +70,7 @@ export function readCompileOptions(options: CompileOptions): Compiled {
   };
   const { threads, device, precision } = known;
   if (precision !== undefined && !precisions.includes(precision))
-    refuse('ERR_VALUE', 'compile: precision', "'fp32', 'tf32' or 'bf16'", quoted(precision));
+    refuse('ERR_VALUE', 'compile: precision', oneOf(precisions), quoted(precision));
   if (device !== undefined && typeof device !== 'string')
     refuse('ERR_VALUE', 'compile: device', "a name, e.g. 'cpu'", quoted(device));
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {

@@ -66,7 +66,8 @@ export async function measure(
     for (const [name, { shape, data }] of values) await copies.take(name, shape, data);
     const batch = randomBatch(model, settings.inputShape);
     const predict = await timePlan(model, runner, batch, 'predict', settings);
-    const train = model.compiled ? await timePlan(model, runner, batch, 'train', settings) : undefined;
+    const trains = model.compiled && precision !== 'int8';
+    const train = trains ? await timePlan(model, runner, batch, 'train', settings) : undefined;
     return { engine: engine.name, real: copies.real, predict, train };
   } finally {
     runner.dispose();

@@ -1,5 +1,5 @@
 import { cudaInfo } from '../engines/cuda';
-import type { EngineName, Precision } from '../engines/engine';
+import type { EngineName, GpuPrecision, Precision } from '../engines/engine';
 import type { Plan } from '../plan/types';
 import { estimatePlan, type PlanEstimate } from './estimate/cudaEstimate';
 import { BASIS, type GpuFigures, h100, readGpu } from './estimate/figures';
@@ -65,7 +65,7 @@ export async function profile(
       precision,
       batchSize,
       steps,
-      estimate: estimateOf(plans, precision, gpu),
+      estimate: estimateOf(plans, precision as GpuPrecision, gpu),
     };
   }
   const gpu = readGpu(settings.gpu, figuresOf(device), 'profile: gpu');
@@ -79,13 +79,13 @@ export async function profile(
     steps,
     predict: predict.measurement,
     ...(train ? { train: train.measurement } : {}),
-    ...(engine === 'cuda' ? { estimate: estimateOf(plans, precision, gpu) } : {}),
+    ...(engine === 'cuda' ? { estimate: estimateOf(plans, precision as GpuPrecision, gpu) } : {}),
   };
 }
 
 function estimateOf(
   plans: { readonly predict: Plan; readonly train?: Plan },
-  precision: Precision,
+  precision: GpuPrecision,
   gpu: GpuFigures,
 ): CudaEstimate {
   return {

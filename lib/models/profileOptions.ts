@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
-import { type Precision, precisions } from '../engines/engine';
-import { quoted, refuse } from '../errors';
+import { gpuPrecisions, type Precision, precisions } from '../engines/engine';
+import { oneOf, quoted, refuse } from '../errors';
 import { flagOption } from '../layers/options';
 import { positiveInteger } from './callOptions';
 import type { GpuOptions } from './estimate/figures';
@@ -79,8 +79,9 @@ export function readProfileOptions(
       refuse('ERR_VALUE', `profile: ${name}`, 'none for an estimate, which runs nothing', given[name]);
   }
   const precision = given.precision ?? model.compiled?.precision ?? 'fp32';
-  if (!(precisions as readonly unknown[]).includes(precision))
-    refuse('ERR_VALUE', 'profile: precision', "'fp32', 'tf32' or 'bf16'", quoted(precision));
+  const known = estimate ? gpuPrecisions : precisions;
+  if (!(known as readonly unknown[]).includes(precision))
+    refuse('ERR_VALUE', 'profile: precision', oneOf(known), quoted(precision));
   const signal = given.signal as AbortSignal | undefined;
   // No `instanceof`: a signal may come from another realm.
   if (signal !== undefined && typeof signal?.aborted !== 'boolean')

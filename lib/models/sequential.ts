@@ -418,6 +418,10 @@ export class Sequential implements CallbackModel {
     const { input } = this.requireBuilt(caller);
     const needsLoss = caller !== 'predict' && caller !== 'profile';
     const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
+    if (trains.includes(caller) && this.compiled?.precision === 'int8') {
+      const wayOut = "Train in 'fp32' or 'bf16', then compile again with 'int8' to predict and evaluate.";
+      refuse('ERR_STATE', `${caller}: precision`, 'one that has gradients', "'int8'", wayOut);
+    }
     return dataContract(caller, this.stack, input, loss);
   }
 
@@ -523,6 +527,9 @@ export class Sequential implements CallbackModel {
     );
   }
 }
+
+/** Calls that need gradients. */
+const trains = ['fit', 'trainOnBatch', 'computeGradients'];
 
 function sessionOptions({ threads, precision }: Partial<Compiled> = {}): SessionOptions {
   return {

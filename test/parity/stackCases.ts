@@ -1,7 +1,7 @@
-import type { Engine, Executable } from '../../lib/engines/engine';
+import type { Engine, Executable, Precision } from '../../lib/engines/engine';
 import { type CellKind, gateCounts } from '../../lib/plan/codes';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
-import { type Operand, type Outputs, RandomInputs, runOp, scalar } from './harness';
+import { type Operand, type Outputs, RandomInputs, runOp, scalar, testedPrecision } from './harness';
 
 /** A recurrent layer under test; everything left out is the Keras default. */
 export interface LayerCase {
@@ -104,7 +104,12 @@ export function runStack(
   engine: Engine,
   c: StackCase,
   stream: number,
-  more: { threads?: number; loaded?: (executable: Executable) => void; inference?: boolean } = {},
+  more: {
+    threads?: number;
+    precision?: Precision;
+    loaded?: (executable: Executable) => void;
+    inference?: boolean;
+  } = {},
 ): StackResult {
   const random = new RandomInputs(stream);
   const attrs = stackAttrs(c);
@@ -117,9 +122,11 @@ export function runStack(
     for (let i = 0; i < values.length; i++)
       if (!valid.values[Math.floor(i / c.inputSize)]) values[i] = c.padding;
   }
-  const want = [!more.inference, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
+  // There are no gradients in 8-bit integers.
+  const inference = more.inference ?? (more.precision ?? testedPrecision) === 'int8';
+  const want = [!inference, ...c.layers.flatMap((l) => [true, true, l.cell === 'lstm'])];
   const forward = runOp(engine, 'rnnStack', [step, x, valid, ...weights], attrs, { want, ...more });
-  if (more.inference) return { forward, backward: {} };
+  if (inference) return { forward, backward: {} };
 
   const reserve: Operand = {
     dtype: 'real',

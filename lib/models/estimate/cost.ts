@@ -1,4 +1,4 @@
-import type { Precision } from '../../engines/engine';
+import type { GpuPrecision } from '../../engines/engine';
 import { figures, type GpuFigures } from './figures';
 
 /** What the time of a run can go to. */
@@ -54,7 +54,7 @@ const DEPTH = 256;
 export class Prices {
   constructor(
     readonly gpu: GpuFigures,
-    readonly precision: Precision,
+    readonly precision: GpuPrecision,
   ) {}
 
   /** Kernels of a graph that do next to nothing. */

@@ -1,4 +1,4 @@
-import type { Precision } from '../../engines/engine';
+import type { GpuPrecision } from '../../engines/engine';
 import type { OpKind } from '../../plan/codes';
 import { ABSENT, type AnyPlanOp, type Plan, type ValueId, type ValueSpec } from '../../plan/types';
 import { sizeOf } from '../../tensors/tensor';
@@ -50,7 +50,7 @@ export interface PlanEstimate {
 /** Predicts a run of a plan on a GPU from figures alone. */
 export function estimatePlan(
   plan: Plan,
-  { precision = 'fp32', gpu = h100 }: { readonly precision?: Precision; readonly gpu?: GpuFigures } = {},
+  { precision = 'fp32', gpu = h100 }: { readonly precision?: GpuPrecision; readonly gpu?: GpuFigures } = {},
 ): PlanEstimate {
   const prices = new Prices(gpu, precision);
   const isStack = (op: AnyPlanOp): op is StackOp => op.kind === 'rnnStack' || op.kind === 'rnnStackGrad';

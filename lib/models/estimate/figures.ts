@@ -1,5 +1,5 @@
 import { readConfig } from '../../config';
-import { type Precision, precisions } from '../../engines/engine';
+import { type GpuPrecision, gpuPrecisions } from '../../engines/engine';
 import { quoted, refuse } from '../../errors';
 
 interface Figure {
@@ -55,7 +55,7 @@ export interface GpuFigures {
   readonly l2BytesPerClockEach: number;
   readonly clockGHz: number;
   /** What large products reach, TFLOP/s; `fp32` without tensor cores. */
-  readonly tflops: Readonly<Record<Precision, number>>;
+  readonly tflops: Readonly<Record<GpuPrecision, number>>;
   /** GB/s. */
   readonly hbmBandwidth: number;
 }
@@ -90,7 +90,7 @@ export function readGpu(given: unknown, fallback: GpuFigures, subject: string): 
       refuse('ERR_VALUE', `${subject}.${key}`, 'a positive integer', quoted(value));
     provePositive(value, `${subject}.${key}`);
   }
-  const speeds = readConfig(tflops, precisions, `${subject}.tflops`);
+  const speeds = readConfig(tflops, gpuPrecisions, `${subject}.tflops`);
   for (const [key, value] of Object.entries(speeds)) provePositive(value, `${subject}.tflops.${key}`);
   const named = name === undefined ? {} : { name: name as string };
   return { ...fallback, ...named, ...numbers, tflops: { ...fallback.tflops, ...speeds } } as GpuFigures;

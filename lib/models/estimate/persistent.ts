@@ -1,5 +1,5 @@
 // Rungs c and d: a persistent kernel for a layer or for the stack (native/cuda/rnn_persistent.cpp, rnn_layerwise.cpp).
-import type { Precision } from '../../engines/engine';
+import type { GpuPrecision } from '../../engines/engine';
 import { type Cost, cost, type Prices, plus } from './cost';
 import type { GpuFigures } from './figures';
 import {
@@ -92,7 +92,7 @@ function stepCost(prices: Prices, step: StepClocks, steps: number): Cost {
 }
 
 /** As `workOf` of native/cuda/rnn_persistent.cpp. */
-export function workOf(stack: Stack, l: number, fromAbove: boolean, precision: Precision): LayerWork {
+export function workOf(stack: Stack, l: number, fromAbove: boolean, precision: GpuPrecision): LayerWork {
   const layer = stack.layers[l] as StackLayer;
   const above = stack.layers[l + 1];
   const { cell, units } = layer;

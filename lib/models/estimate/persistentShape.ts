@@ -1,6 +1,6 @@
 // The search of native/cuda/persistent_shape.cpp, in the same order, so that an estimate is made for the very shape that the engine
 // would run. The two must agree: whoever changes one changes the other, and the shapes in test/unit/models/persistentShape.test.ts.
-import type { Precision } from '../../engines/engine';
+import type { GpuPrecision } from '../../engines/engine';
 import { figures, type GpuFigures } from './figures';
 
 /** Bytes of a row, and of a tile's weights, that are multiplied at once (native/cuda/mma.h); rows and columns of a tile. */
@@ -64,7 +64,7 @@ export interface PersistentShape {
 export type Misfit = { readonly blocks: number } | { readonly blockBytes: number };
 
 /** Elements of a row in a chunk. */
-export function chunkLength(precision: Precision): number {
+export function chunkLength(precision: GpuPrecision): number {
   return CHUNK_BYTES / (precision === 'bf16' ? 2 : 4);
 }
 
@@ -101,7 +101,7 @@ function stepClocks(
   work: LayerWork,
   shape: LayerShape,
   { storedRows: rows, rowTiles }: Cut,
-  precision: Precision,
+  precision: GpuPrecision,
   gpu: GpuFigures,
 ): StepClocks {
   const { columnGroups, parts } = warpSplit(shape.tiles);
@@ -148,7 +148,7 @@ function spread(
   layers: readonly LayerWork[],
   cut: Cut,
   budget: number,
-  precision: Precision,
+  precision: GpuPrecision,
   gpu: GpuFigures,
 ): LayerShape[] | Misfit {
   const shapes = layers.map((work) => widest(work, cut.rows, cut.rowTiles, gpu));
@@ -183,7 +183,7 @@ function spread(
 export function shareOut(
   layers: readonly LayerWork[],
   batch: number,
-  precision: Precision,
+  precision: GpuPrecision,
   gpu: GpuFigures,
 ): PersistentShape | Misfit {
   let best: PersistentShape | undefined;
@@ -216,7 +216,7 @@ function measure(
   layers: readonly LayerWork[],
   shapes: readonly LayerShape[],
   cut: Pick<PersistentShape, 'groups' | 'rows' | 'rowTiles' | 'storedRows'>,
-  precision: Precision,
+  precision: GpuPrecision,
   gpu: GpuFigures,
 ): PersistentShape {
   const own = layers.map((work, i) => ({ work, shape: shapes[i] as LayerShape }));

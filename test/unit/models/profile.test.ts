@@ -219,7 +219,7 @@ describe('refused', () => {
       'precision',
       compiled,
       { precision: 'fp16' },
-      "precision: expected 'fp32', 'tf32' or 'bf16', got 'fp16'.",
+      "precision: expected 'fp32', 'tf32', 'bf16' or 'int8', got 'fp16'.",
     ],
     ['device', compiled, { device: 3 }, "device: expected a device name, e.g. 'cpu' or 'cuda', got 3."],
     ['signal', compiled, { signal: 1 }, 'signal: expected an AbortSignal, got 1.'],
@@ -293,9 +293,12 @@ describe('refused', () => {
     await fitting;
   });
 
-  test('bf16 on the CPU', async () => {
-    expect(await refusal(() => compiled().profile({ device: 'cpu', precision: 'bf16' }))).toBe(
-      "ERR_VALUE precision: expected 'fp32' on device 'cpu', got 'bf16'.",
+  test('a precision that the engine has not', async () => {
+    expect(await refusal(() => compiled().profile({ device: 'cpu', precision: 'tf32' }))).toBe(
+      "ERR_VALUE precision: expected 'fp32', 'bf16' or 'int8' on device 'cpu', got 'tf32'.",
     );
+    expect(
+      await refusal(() => compiled().profile({ device: 'cuda', estimate: true, precision: 'int8' })),
+    ).toBe("ERR_VALUE profile: precision: expected 'fp32', 'tf32' or 'bf16', got 'int8'.");
   });
 });
