@@ -147,13 +147,14 @@ struct Int8 {
   static constexpr size_t packedRows(size_t k) { return 1 + (k + kBlock - 1) / kBlock + (k + 3) / 4; }
   static constexpr size_t blockRow(size_t k) { return 1 + k / kBlock * (1 + kBlockWords); }
 
-  /** Infinity and NaN make NaN of all that is multiplied with them. */
-  static DEEPRNN_INLINE void widen(float& most, float& poison, float x) {
-    const float size = absf(x);
-    most = size > most ? size : most;
-    poison += x * 0.0f;
+  /** Of sizes as integers the maximum is that of the numbers, found without order; NaN is the largest. */
+  static DEEPRNN_INLINE int32_t larger(int32_t most, float x) {
+    const int32_t size = static_cast<int32_t>(bitsOf(x) & 0x7FFFFFFFu);
+    return size > most ? size : most;
   }
-  static DEEPRNN_INLINE float inverse(float most) { return most > 0 ? 127.0f / most : 0.0f; }
+  /** Infinite or NaN where a number is, and so all that is multiplied with it. */
+  static DEEPRNN_INLINE float scaleOf(int32_t most) { return asFloat(most) / 127.0f; }
+  static DEEPRNN_INLINE float inverse(int32_t most) { return most > 0 ? 127.0f / asFloat(most) : 0.0f; }
   /** To the nearest, ties to even, the same on every machine: between the product and the sum, which could be
    * fused, stand the bounds. */
   static DEEPRNN_INLINE int32_t quantised(float x, float factor) {
@@ -165,14 +166,15 @@ struct Int8 {
 
   template <class Rows>
   static void packPanel(float* out, size_t k, const Rows& rows) {
-    float most[kPanel] = {}, poison[kPanel] = {}, factor[kPanel], row[4 * kPanel];
+    int32_t most[kPanel] = {};
+    float factor[kPanel], row[4 * kPanel];
     for (size_t i = 0; i < k; ++i) {
       rows(i, 1, row);
-      for (size_t j = 0; j < kPanel; ++j) widen(most[j], poison[j], row[j]);
+      for (size_t j = 0; j < kPanel; ++j) most[j] = larger(most[j], row[j]);
     }
     for (size_t j = 0; j < kPanel; ++j) {
       factor[j] = inverse(most[j]);
-      out[j] = most[j] / 127.0f + poison[j];
+      out[j] = scaleOf(most[j]);
     }
     for (size_t begin = 0; begin < k; begin += kBlock) {
       const size_t end = k - begin < kBlock ? k : begin + kBlock;
@@ -198,23 +200,21 @@ struct Int8 {
   static WordLayout round(const Strided& a, size_t m, size_t depth, Word* DEEPRNN_RESTRICT words,
                           float* DEEPRNN_RESTRICT scales) {
     float row[kBlock];
+    unsigned char bytes[kBlock];
     for (size_t r = 0; r < m; ++r) {
       const float* from = a.a + r * a.row;
-      float most = 0.0f, poison = 0.0f;
       if (a.step != 1) {
         for (size_t i = 0; i < depth; ++i) row[i] = from[i * a.step];
         from = row;
       }
-      for (size_t i = 0; i < depth; ++i) widen(most, poison, from[i]);
-      scales[r] = most / 127.0f + poison;
+      int32_t most = 0;
+      for (size_t i = 0; i < depth; ++i) most = larger(most, from[i]);
+      scales[r] = scaleOf(most);
       const float factor = inverse(most);
-      const auto byte = [&](size_t i) { return static_cast<uint32_t>(quantised(from[i], factor) + 128); };
-      Word* to = words + r * kBlockWords;
-      size_t i = 0;
-      for (; i < depth / 4; ++i)
-        to[i] = byte(4 * i) | byte(4 * i + 1) << 8 | byte(4 * i + 2) << 16 | byte(4 * i + 3) << 24;
-      if (depth % 4) to[i] = 0;
-      for (size_t j = 4 * i; j < depth; ++j) to[i] |= byte(j) << 8 * (j % 4);
+      for (size_t i = 0; i < depth; ++i)
+        bytes[i] = static_cast<unsigned char>(quantised(from[i], factor) + 128);
+      for (size_t i = depth; i % kDepth != 0; ++i) bytes[i] = 0;
+      std::memcpy(words + r * kBlockWords, bytes, (depth + 3) / 4 * 4);
     }
     return {kBlockWords, 1};
   }
