@@ -185,6 +185,31 @@ describe('a layer is in one model', () => {
   });
 });
 
+test('every weight that is set is read by the next run, also one alone', async () => {
+  const stack = (): Sequential =>
+    sequential(
+      [
+        layers.gru({ units: 5, returnSequences: true, inputShape: [4, 3] }),
+        layers.lstm({ units: 4 }),
+        layers.dense({ units: 2 }),
+      ],
+      { seed: 1 },
+    );
+  const inputs = randomSequences(2, 4, 3, 1);
+  const model = stack();
+  await model.predict(inputs);
+  for (const [name, weight] of await model.getWeights()) {
+    const changed = tensor(
+      Float32Array.from(weight.data, (v) => v + 0.5),
+      weight.shape,
+    );
+    await model.setWeights({ [name]: changed });
+    const fresh = stack();
+    await fresh.setWeights(await model.getWeights());
+    expect((await model.predict(inputs)).data).toEqual((await fresh.predict(inputs)).data);
+  }
+});
+
 describe('calls that nobody waited for take effect in the order in which they were made', () => {
   const ones = tensor(new Float32Array(256).fill(1), [256, 1]);
   const zeros = tensor(new Float32Array(256), [256, 1]);
