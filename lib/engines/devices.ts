@@ -2,7 +2,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { refuse } from '../errors';
 import { cpuEngine, cpuInfo } from './cpu';
 import { type CudaDevice, cudaEngine, cudaInfo } from './cuda';
-import type { Engine, EngineName } from './engine';
+import { type Engine, type EngineName, enginePrecisions, type Precision } from './engine';
 import { referenceEngine } from './reference';
 
 /** One place where models can run, or the reason why it cannot be used. */
@@ -20,9 +20,11 @@ export interface Device {
   readonly uuid?: string;
   /** Of a CUDA device, e.g. `9.0`. */
   readonly computeCapability?: string;
-  /** The instruction set in use, e.g. `avx512`. */
+  /** The instruction set in use, e.g. `avx512bf16`. */
   readonly instructionSet?: string;
   readonly threads?: number;
+  /** What `compile({ precision })` takes. Only when available. */
+  readonly precisions?: readonly Precision[];
 }
 
 /** All engines of this library on this machine, usable or not. Never throws. */
@@ -30,7 +32,14 @@ export function devices(): Device[] {
   return [
     cpuDevice(),
     ...cudaDevices(),
-    { device: 'reference', engine: 'reference', available: true, name: 'TypeScript, float64', threads: 1 },
+    {
+      device: 'reference',
+      engine: 'reference',
+      available: true,
+      name: 'TypeScript, float64',
+      threads: 1,
+      precisions: enginePrecisions.reference,
+    },
   ];
 }
 
@@ -45,6 +54,7 @@ function cpuDevice(): Device {
     memory: totalmem(),
     instructionSet: info.isa,
     threads: info.threads ?? availableParallelism(),
+    precisions: enginePrecisions.cpu,
   };
 }
 
@@ -58,7 +68,7 @@ function cudaDevices(): Device[] {
     device: `cuda:${index}`,
     engine: 'cuda',
     available: reason === undefined,
-    ...(reason === undefined ? {} : { reason }),
+    ...(reason === undefined ? { precisions: enginePrecisions.cuda } : { reason }),
     name,
     uuid,
     memory,

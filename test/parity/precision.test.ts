@@ -79,6 +79,7 @@ describe.each(rounded)('products in %s', (precision) => {
         { cell: 'lstm', units: 70 },
         { cell: 'gru', units: 33 },
       ],
+      masked: 'anywhere',
     };
     const one = runStack(tested(), c, stream, { precision, threads: 1 });
     for (const threads of [2, 3, 5])

@@ -1,7 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type CompileOptions, layers, loadModel, type Sequential, sequential, tensor } from '../../../lib';
+import {
+  type CompileOptions,
+  devices,
+  layers,
+  loadModel,
+  type Sequential,
+  sequential,
+  tensor,
+} from '../../../lib';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
 
@@ -90,6 +98,10 @@ test('int8 evaluates and predicts, and refuses what needs gradients', async () =
       `ERR_STATE ${name}: precision: expected one that has gradients, got 'int8'. Train in 'fp32' or 'bf16', then compile again with 'int8' to predict and evaluate.`,
     );
   }
+});
+
+test('devices() says what each engine has', () => {
+  expect(devices().find(({ device }) => device === 'cpu')?.precisions).toEqual(['fp32', 'bf16', 'int8']);
 });
 
 test('a precision that is not there is refused with those that are', async () => {
