@@ -8,9 +8,9 @@ namespace deeprnn::cpu::DEEPRNN_ISA {
 namespace {
 
 constexpr size_t kPanel = kWidth * kVectors;
-/** Rows of A, and words of each, that are rounded at once: 48 KB on the stack. */
+/** Rows of A, and bytes of the words of each, that are rounded at once: 48 KB on the stack. */
 constexpr size_t kMaxRows = 96;
-constexpr size_t kBlockWords = 128;
+constexpr size_t kRowBytes = 512;
 
 DEEPRNN_INLINE uint32_t bitsOf(float x) {
   uint32_t bits;
@@ -53,11 +53,12 @@ struct Float32 {
 };
 
 struct Bfloat16 {
-  using Word = uint32_t;
+  using Word = PairWord;
   using Columns = Words;
   using Sum = Vec;
   static constexpr size_t kDepth = 2;
   static constexpr bool kScaled = false;
+  static constexpr size_t kBlockWords = kRowBytes / sizeof(Word);
   /** Elements along k that are rounded at once. */
   static constexpr size_t kBlock = kBlockWords * kDepth;
 
@@ -71,9 +72,16 @@ struct Bfloat16 {
     const uint32_t bits = bitsOf(x), nearest = bits + 0x7FFFu + (bits >> 16 & 1u);
     return (x == x ? nearest : bits | 0x00400000u) & 0xFFFF0000u;
   }
-  static DEEPRNN_INLINE Word pairOf(float first, float second) {
+  static DEEPRNN_INLINE uint32_t pairOf(float first, float second) {
     return rounded(first) >> 16 | rounded(second);
   }
+#if defined(__AVX512BF16__)
+  static DEEPRNN_INLINE Word wordOf(float first, float second) { return pairOf(first, second); }
+#else
+  static DEEPRNN_INLINE Word wordOf(float first, float second) {
+    return {asFloat(static_cast<int32_t>(rounded(first))), asFloat(static_cast<int32_t>(rounded(second)))};
+  }
+#endif
 
   static constexpr size_t packedRows(size_t k) { return (k + 1) / 2; }
   /** Rows of a packed panel before the words of the block that begins at k. */
@@ -105,21 +113,21 @@ struct Bfloat16 {
     if (transposed) {
       for (size_t i = 0; i < pairs; ++i) {
         const float *first = a.a + 2 * i * a.step, *second = first + a.step;
-        for (size_t r = 0; r < m; ++r) words[i * kMaxRows + r] = pairOf(first[r], second[r]);
+        for (size_t r = 0; r < m; ++r) words[i * kMaxRows + r] = wordOf(first[r], second[r]);
       }
     } else if (a.step == 1) {
       for (size_t r = 0; r < m; ++r) {
         const float* from = a.a + r * a.row;
-        for (size_t i = 0; i < pairs; ++i) words[r * kBlockWords + i] = pairOf(from[2 * i], from[2 * i + 1]);
+        for (size_t i = 0; i < pairs; ++i) words[r * kBlockWords + i] = wordOf(from[2 * i], from[2 * i + 1]);
       }
     } else {
       for (size_t r = 0; r < m; ++r) {
         for (size_t i = 0; i < pairs; ++i)
-          words[r * kBlockWords + i] = pairOf(a.at(r, 2 * i), a.at(r, 2 * i + 1));
+          words[r * kBlockWords + i] = wordOf(a.at(r, 2 * i), a.at(r, 2 * i + 1));
       }
     }
     if (depth % 2) {
-      for (size_t r = 0; r < m; ++r) words[r * to.row + pairs * to.step] = pairOf(a.at(r, depth - 1), 0.0f);
+      for (size_t r = 0; r < m; ++r) words[r * to.row + pairs * to.step] = wordOf(a.at(r, depth - 1), 0.0f);
     }
     return to;
   }
@@ -137,6 +145,7 @@ struct Int8 {
   using Sum = Words;
   static constexpr size_t kDepth = 4;
   static constexpr bool kScaled = true;
+  static constexpr size_t kBlockWords = kRowBytes / sizeof(Word);
   static constexpr size_t kBlock = kBlockWords * kDepth;
 
   static DEEPRNN_INLINE Columns columns(const float* p) { return loadWords(p); }

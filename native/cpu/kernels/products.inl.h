@@ -228,7 +228,7 @@ void gemmFloats(const Gemm& g, size_t first, size_t last) {
 template <class T>
 void gemm(const Gemm& g, size_t first, size_t last) {
   if (g.k1 + g.k2 == 0) return gemmFloats(g, first, last);
-  typename T::Word words[kMaxRows * kBlockWords];
+  typename T::Word words[kMaxRows * T::kBlockWords];
   float rowScales[kMaxRows];
   for (size_t m = 0; m < g.m; m += kMaxRows) {
     Block<T> block;

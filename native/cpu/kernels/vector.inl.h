@@ -14,6 +14,16 @@
 namespace deeprnn::cpu::DEEPRNN_ISA {
 namespace {
 
+/** Two neighbours of a row in bfloat16: a word for the instruction that there is, else as floats, which cost
+ * nothing to unpack. */
+#if defined(__AVX512BF16__)
+using PairWord = uint32_t;
+#else
+struct PairWord {
+  float first, second;
+};
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define DEEPRNN_INLINE __forceinline
 #define DEEPRNN_RESTRICT __restrict
@@ -41,18 +51,15 @@ DEEPRNN_INLINE Vec multiply(const Vec& a, const Vec& b) {
   for (size_t i = 0; i < kWidth; ++i) r.v[i] = a.v[i] * b.v[i];
   return r;
 }
-DEEPRNN_INLINE Vec addPair(const Vec& sum, uint32_t pair, const Words& columns) {
+DEEPRNN_INLINE Vec addPair(const Vec& sum, const PairWord& pair, const Words& columns) {
   Vec r = sum;
-  for (uint32_t shift : {16u, 0u}) {
-    const uint32_t left = pair << shift & 0xFFFF0000u;
-    float x;
-    std::memcpy(&x, &left, sizeof x);
-    for (size_t i = 0; i < kWidth; ++i) {
-      const uint32_t right = columns.v[i] << shift & 0xFFFF0000u;
-      float y;
-      std::memcpy(&y, &right, sizeof y);
-      r.v[i] += x * y;
-    }
+  for (size_t i = 0; i < kWidth; ++i) {
+    const uint32_t first = columns.v[i] << 16, second = columns.v[i] & 0xFFFF0000u;
+    float x, y;
+    std::memcpy(&x, &first, sizeof x);
+    std::memcpy(&y, &second, sizeof y);
+    r.v[i] += pair.first * x;
+    r.v[i] += pair.second * y;
   }
   return r;
 }
@@ -98,14 +105,13 @@ DEEPRNN_INLINE Vec toFloats(Words x) {
 }
 
 /** sum + the products of two bfloat16 numbers with the pair of them in each column. */
-DEEPRNN_INLINE Vec addPair(Vec sum, uint32_t pair, Words columns) {
+DEEPRNN_INLINE Vec addPair(Vec sum, PairWord pair, Words columns) {
 #if defined(__AVX512BF16__)
   return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)splatWord(pair), (__m512bh)columns);
 #else
   // A bfloat16 is the upper half of a float.
-  const Words x = splatWord(pair), high = splatWord(0xFFFF0000u);
-  sum = multiplyAdd((Vec)(x << 16), (Vec)(columns << 16), sum);
-  return multiplyAdd((Vec)(x & high), (Vec)(columns & high), sum);
+  sum = multiplyAdd(splat(pair.first), (Vec)(columns << 16), sum);
+  return multiplyAdd(splat(pair.second), (Vec)(columns & splatWord(0xFFFF0000u)), sum);
 #endif
 }
 
