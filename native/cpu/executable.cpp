@@ -62,9 +62,14 @@ Step makeStep(const Operands& o, const Session& session) {
  * million) on two. */
 constexpr size_t kWakeWork = size_t{1} << 23;
 
-/** Whether a plan predicts one time step, and so little that it is not worth waking a thread. Longer runs
- * wake the threads once for all their loops. */
-bool isSmallStep(const core::Plan& plan) {
+/** Multiplications from which on threads that are awake are worth asking. */
+constexpr size_t kSharedWork = size_t{1} << 19;
+/** Threads that have shared a run are still awake so long after it (ThreadPool). */
+constexpr auto kAwake = std::chrono::microseconds(15);
+
+/** Multiplications of a plan that predicts one time step; 0 for others. Longer runs wake the threads once for
+ * all their loops. */
+size_t workOfStep(const core::Plan& plan) {
   size_t work = 0;
   bool recurrent = false;
   for (const core::Op& op : plan.ops) {
@@ -72,7 +77,7 @@ bool isSmallStep(const core::Plan& plan) {
     switch (op.kind) {
       case OpKind::rnnStack: {
         const core::StackSpec spec = core::stackSpecOf(op);
-        if (spec.T != 1) return false;
+        if (spec.T != 1) return 0;
         recurrent = true;
         for (const core::StackLayer& l : spec.layers) work += spec.N * (l.D + l.H) * l.G * l.H;
         break;
@@ -83,21 +88,27 @@ bool isSmallStep(const core::Plan& plan) {
       case OpKind::rnnStackGrad:
       case OpKind::denseGrad:
       case OpKind::update:
-        return false;
+        return 0;
       default:
         break;
     }
   }
-  return recurrent && work < kWakeWork;
+  return recurrent ? work : 0;
 }
 
 }  // namespace
 
 Executable::Executable(Session& session, core::Plan plan)
-    : session_(session),
-      plan_(std::move(plan)),
-      alone_(1),
-      pool_(isSmallStep(plan_) ? alone_ : session.pool()) {}
+    : session_(session), plan_(std::move(plan)), stepWork_(workOfStep(plan_)), alone_(1) {}
+
+/** A small step is done by the caller alone, unless steps follow each other so fast that the threads stay
+ * awake. The results are the same bits. */
+ThreadPool& Executable::threads() {
+  const bool small = stepWork_ > 0 && stepWork_ < kWakeWork;
+  if (!small) return session_.pool();
+  const bool awake = stepWork_ >= kSharedWork && std::chrono::steady_clock::now() - ended_ < kAwake;
+  return awake ? session_.pool() : alone_;
+}
 
 KeptWeights::KeptWeights(const Operands& o, const std::vector<size_t>& operands, const Session& session,
                          size_t floats)
@@ -204,7 +215,7 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
 }
 
 Status Executable::run(size_t set) {
-  const RunContext context{session_.kernels(), pool_, reinterpret_cast<float*>(scratch_.data())};
+  const RunContext context{session_.kernels(), threads(), reinterpret_cast<float*>(scratch_.data())};
   for (size_t i = 0; i < order_[set].size(); ++i) {
     Status s = steps_[order_[set][i]].run(context);
     for (size_t slot : written_[i]) ++session_.variables()[slot].version;
@@ -213,6 +224,7 @@ Status Executable::run(size_t set) {
       return s;
     }
   }
+  if (stepWork_ > 0) ended_ = std::chrono::steady_clock::now();
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -89,13 +90,16 @@ class Executable {
 
  private:
   Executable(Session& session, core::Plan plan);
+  /** What a run is shared among. */
+  ThreadPool& threads();
 
   Session& session_;
   const core::Plan plan_;
+  /** Multiplications of a plan of one time step. */
+  const size_t stepWork_;
   /** The caller alone. */
   ThreadPool alone_;
-  /** What the plan runs on: the session's threads, or the caller alone. */
-  ThreadPool& pool_;
+  std::chrono::steady_clock::time_point ended_;
   Buffer arena_, scratch_;
   size_t keptBytes_ = 0;
   std::vector<Step> steps_;

@@ -7,11 +7,12 @@ namespace deeprnn::cpu {
 RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads)
     : spec_(std::move(spec)), k_(kernels), threads_(threads) {}
 
-/** Rows of the batch per task: one share a thread, at most 64 so that a step's arrays stay in the first
- * caches. */
+/** Rows of the batch per task: the same for every thread, at most 64 so that a step's arrays stay in the
+ * first caches. */
 size_t RnnStack::rowBlock() const {
-  const size_t share = (spec_.N + static_cast<size_t>(threads_) - 1) / static_cast<size_t>(threads_);
-  return std::min<size_t>(64, roundUp(share, 6));
+  const auto threads = static_cast<size_t>(threads_);
+  const size_t share = (spec_.N + threads - 1) / threads, tasks = (share + 63) / 64;
+  return (share + tasks - 1) / tasks;
 }
 
 }  // namespace deeprnn::cpu

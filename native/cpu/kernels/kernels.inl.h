@@ -21,43 +21,55 @@ using core::Activation;
 // ── Functions of one number. Written without branches; errors against float64 are tested over the whole
 // range. ──
 
-/** e^x: x = n·ln 2 + r, a polynomial on r, and 2^n in two factors so that the smallest and largest results
- * come out whole. */
-DEEPRNN_INLINE float expf_(float x) {
-  const float clamped = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
-  const float shifted = clamped * 1.44269504f + 12582912.0f;
-  const float n = shifted - 12582912.0f;
-  float r = clamped - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const int32_t e = static_cast<int32_t>(n == n ? n : 0.0f);
-  const int32_t half = e >> 1;
-  return p * asFloat((half + 127) << 23) * asFloat((e - half + 127) << 23);
+/** x = n·ln 2 + r with a whole n and |r| ≤ ½·ln 2, and e^r − 1 by a polynomial. */
+struct Exponent {
+  int32_t n;
+  float whole, expm1;
+
+  explicit DEEPRNN_INLINE Exponent(float x) {
+    // The whole number stands in the last bits of the sum.
+    const float shifted = x * 1.44269504f + 12582912.0f;
+    n = static_cast<int32_t>(bitsOf(shifted) - 0x4B400000u);
+    whole = shifted - 12582912.0f;
+    float r = x - whole * 0.693359375f;
+    r = r + whole * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    expm1 = p * r * r + r;
+  }
+};
+
+/** 2^n for a normal result; of NaN's n anything, which is multiplied by NaN. */
+DEEPRNN_INLINE float powerOfTwo(int32_t n) {
+  return asFloat(static_cast<int32_t>(static_cast<uint32_t>(n + 127) << 23));
 }
 
+/** e^x, with 2^n in two factors so that the smallest and largest results come out whole. */
+DEEPRNN_INLINE float expf_(float x) {
+  const Exponent e(x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x));
+  const int32_t half = e.n >> 1;
+  return (e.expm1 + 1.0f) * powerOfTwo(half) * powerOfTwo(e.n - half);
+}
+
+/** With t = e^2|x| − 1, which is exact to the last bits near 0 too: t/(t + 2). */
 DEEPRNN_INLINE float tanhf_(float x) {
   const float a = absf(x);
-  const float z = x * x;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  const float small = p * z * x + x;
-  const float large = 1.0f - 2.0f / (expf_(a + a) + 1.0f);
-  return a < 0.625f ? small : (x < 0 ? -large : large);
+  // Beyond, the quotient is 1.
+  const float bounded = a > 9.5f ? 9.5f : a;
+  const Exponent e(bounded + bounded);
+  const float scale = powerOfTwo(e.n);
+  const float t = scale * e.expm1 + (scale - 1.0f);
+  const float y = t / (t + 2.0f);
+  return x < 0 ? -y : y;
 }
 
 DEEPRNN_INLINE float sigmoidf_(float x) {
   const float e = expf_(-absf(x));
-  const float s = 1.0f / (1.0f + e);
-  return x < 0 ? e * s : s;
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
 /** log x for x in [1, 2]: atanh series in (x−1)/(x+1). */
@@ -81,9 +93,9 @@ DEEPRNN_INLINE float softplusf(float x) {
 
 /** e^x − 1 for x ≤ 0, without cancellation near 0. */
 DEEPRNN_INLINE float expm1Negative(float x) {
-  const float t = tanhf_(0.5f * x);
-  const float near = 2.0f * t / (1.0f - t);
-  return x > -1.0f ? near : expf_(x) - 1.0f;
+  const Exponent e(x < -80.0f ? -80.0f : x);
+  const float scale = powerOfTwo(e.n);
+  return scale * e.expm1 + (scale - 1.0f);
 }
 
 /** e^v for v ≤ 0 of double: rounding v to float alone would cost |v| units in the last place. */
