@@ -51,6 +51,11 @@
           'variables': {
             'flags': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512'],
           },
+          'sources': ['<!@(node -e "<(list)" native/cpu/kernels _avx512.cpp)'],
+          'cflags': ['<@(flags)'],
+          'xcode_settings': {'OTHER_CFLAGS': ['<@(flags)']},
+          'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['/arch:AVX512']}},
+        },
         {
           'target_name': 'deeprnn-cpu-avx512bf16',
           'type': 'static_library',
@@ -61,7 +66,7 @@
               '-mavx512bf16', '-mavx512vnni',
             ],
           },
-          'sources': ['<!@(node -e "<(list)" native/cpu/kernels _avx512.cpp)'],
+          'sources': ['<!@(node -e "<(list)" native/cpu/kernels _avx512bf16.cpp)'],
           'cflags': ['<@(flags)'],
           'xcode_settings': {'OTHER_CFLAGS': ['<@(flags)']},
           'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['/arch:AVX512']}},
