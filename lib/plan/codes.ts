@@ -28,9 +28,18 @@ export const opCodes = {
   penalty: 23,
   penaltyGrad: 24,
   scale: 25,
-  lengthMask: 30,
+  reshape: 26,
+  transpose: 27,
+  layerNorm: 28,
+  layerNormGrad: 29,
+  noise: 30,
+  lengthMask: 31,
   rnnStack: 32,
   rnnStackGrad: 33,
+  unfold: 34,
+  fold: 35,
+  pool: 36,
+  poolGrad: 37,
   loss: 48,
   lossGrad: 49,
   metric: 56,
@@ -100,6 +109,7 @@ export const metricCodes = {
   crossentropy: 8,
 } as const;
 
+export const poolCodes = { max: 0, average: 1 } as const;
 export const optimizerCodes = { sgd: 0, rmsprop: 1, adam: 2, adagrad: 3, nadam: 4 } as const;
 export const clipCodes = { none: 0, value: 1, norm: 2, globalNorm: 3 } as const;
 export const constraintCodes = { nonNeg: 0, maxNorm: 1, unitNorm: 2 } as const;
@@ -111,6 +121,7 @@ export type ActivationKind = keyof typeof activationCodes;
 export type CellKind = keyof typeof cellCodes;
 export type LossKind = keyof typeof lossCodes;
 export type MetricKind = keyof typeof metricCodes;
+export type PoolKind = keyof typeof poolCodes;
 export type OptimizerKind = keyof typeof optimizerCodes;
 export type ClipMode = keyof typeof clipCodes;
 export type ConstraintKind = keyof typeof constraintCodes;

@@ -4,9 +4,12 @@ import * as dense from './ops/dense';
 import * as loss from './ops/loss';
 import * as mask from './ops/mask';
 import * as merge from './ops/merge';
+import * as norm from './ops/norm';
 import * as rnnStack from './ops/rnnStack';
 import type { OpRow } from './ops/row';
+import * as shape from './ops/shape';
 import * as update from './ops/update';
+import * as window from './ops/window';
 
 /** Every op of docs/plan.md: shape rule, encoding and gradient rule. */
 const table: { readonly [K in OpKind]: OpRow<K> } = {
@@ -27,6 +30,15 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   slice: merge.slice,
   multiply: merge.multiply,
   scale: merge.scale,
+  reshape: shape.reshape,
+  transpose: shape.transpose,
+  layerNorm: norm.layerNorm,
+  layerNormGrad: norm.layerNormGrad,
+  noise: dense.noise,
+  unfold: window.unfold,
+  fold: window.fold,
+  pool: window.pool,
+  poolGrad: window.poolGrad,
   embedding: data.embedding,
   embeddingGrad: data.embeddingGrad,
   dense: dense.dense,

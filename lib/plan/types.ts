@@ -8,6 +8,7 @@ import type {
   MetricKind,
   OpKind,
   OptimizerKind,
+  PoolKind,
   ValueDType,
   ValueRole,
 } from './codes';
@@ -100,6 +101,22 @@ export interface UpdateAttrs {
   readonly decay: readonly boolean[];
 }
 
+/** Windows over the steps of a sequence: window t begins at step t·stride − before, and its steps lie `dilation` apart. */
+export interface WindowAttrs {
+  readonly size: number;
+  readonly stride: number;
+  readonly dilation: number;
+  /** Steps of padding in front of the sequence. */
+  readonly before: number;
+}
+
+export interface PoolAttrs {
+  readonly kind: PoolKind;
+  readonly size: number;
+  readonly stride: number;
+  readonly before: number;
+}
+
 export type NoAttrs = Readonly<Record<string, never>>;
 
 /** The attributes of every op. */
@@ -121,6 +138,15 @@ export interface OpAttrs {
   slice: { readonly first: number; readonly width: number };
   multiply: NoAttrs;
   scale: { readonly factor: number };
+  reshape: { readonly shape: Shape };
+  transpose: { readonly axes: readonly number[] };
+  layerNorm: { readonly epsilon: number };
+  layerNormGrad: { readonly epsilon: number };
+  noise: { readonly seed: number; readonly stream: number; readonly stddev: number };
+  unfold: WindowAttrs & { readonly windows: number };
+  fold: WindowAttrs & { readonly steps: number };
+  pool: PoolAttrs & { readonly windows: number };
+  poolGrad: PoolAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: NoAttrs;

@@ -30,9 +30,18 @@ enum class OpKind {
   penalty = 23,
   penaltyGrad = 24,
   scale = 25,
-  lengthMask = 30,
+  reshape = 26,
+  transpose = 27,
+  layerNorm = 28,
+  layerNormGrad = 29,
+  noise = 30,
+  lengthMask = 31,
   rnnStack = 32,
   rnnStackGrad = 33,
+  unfold = 34,
+  fold = 35,
+  pool = 36,
+  poolGrad = 37,
   loss = 48,
   lossGrad = 49,
   metric = 56,
@@ -105,6 +114,11 @@ enum class Metric {
   confusion = 6,
   histogram = 7,
   crossentropy = 8,
+};
+
+enum class Pool {
+  max = 0,
+  average = 1,
 };
 
 enum class Optimizer {

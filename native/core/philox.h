@@ -4,11 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define DEEPRNN_HOST_DEVICE __host__ __device__
-#else
-#define DEEPRNN_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace deeprnn::core {
 
@@ -86,5 +82,19 @@ struct Mask {
     }
   }
 };
+
+/** Standard normal numbers of elements 4·block … 4·block+3 of `source`, whose threshold and scale do not
+ * count: each pair of draws makes two (Box & Muller, 1958). */
+DEEPRNN_HOST_DEVICE inline void normals(const Mask& source, uint64_t block, double out[4]) {
+  uint32_t words[4];
+  const uint32_t counter[4] = {static_cast<uint32_t>(block), source.stream, source.stepLo, source.stepHi};
+  philox4x32(counter, source.seedLo, source.seedHi, words);
+  for (int pair = 0; pair < 4; pair += 2) {
+    const double radius = std::sqrt(-2 * std::log((words[pair] + 1.0) / 4294967296.0));
+    const double angle = 2 * 3.14159265358979323846 * words[pair + 1] / 4294967296.0;
+    out[pair] = radius * std::cos(angle);
+    out[pair + 1] = radius * std::sin(angle);
+  }
+}
 
 }  // namespace deeprnn::core

@@ -37,8 +37,6 @@ class Reader {
   bool failed_ = false;
 };
 
-constexpr size_t kMaxRank = 8;
-
 Status bad(const std::string& what) {
   return Status::error(Code::badPlan, "bad plan: " + what);
 }
@@ -62,6 +60,15 @@ bool knownOp(int32_t code) {
     case OpKind::slice:
     case OpKind::multiply:
     case OpKind::scale:
+    case OpKind::reshape:
+    case OpKind::transpose:
+    case OpKind::layerNorm:
+    case OpKind::layerNormGrad:
+    case OpKind::noise:
+    case OpKind::unfold:
+    case OpKind::fold:
+    case OpKind::pool:
+    case OpKind::poolGrad:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

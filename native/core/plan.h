@@ -26,6 +26,8 @@ struct Value {
 };
 
 constexpr int kAbsent = -1;
+/** No array has more axes. */
+constexpr size_t kMaxRank = 8;
 
 struct Op {
   OpKind kind = OpKind::add;

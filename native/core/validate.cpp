@@ -46,24 +46,26 @@ void dense(Proof& p) {
   if (!p.arity(3, 1, 0, 0)) return;
   const Value *x = p.in(0), *kernel = p.in(1);
   if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0],
-                "x […, D], kernel [D, U]"))
+  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() >= 2 &&
+                    x->last() == static_cast<int64_t>(kernel->rows()),
+                "x […, D], kernel […, U] with D rows"))
     return;
-  p.fits(p.in(2), DType::real, {kernel->shape[1]}, "bias [U]");
-  p.must(p.out(0), DType::real, with(leading(*x), kernel->shape[1]), "y […, U]");
+  p.fits(p.in(2), DType::real, {kernel->last()}, "bias [U]");
+  p.must(p.out(0), DType::real, with(leading(*x), kernel->last()), "y […, U]");
 }
 
 void denseGrad(Proof& p) {
   if (!p.arity(3, 3, 0, 0)) return;
   const Value *x = p.in(0), *kernel = p.in(1);
   if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() == 2 && x->last() == kernel->shape[0],
-                "x […, D], kernel [D, U]"))
+  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() >= 2 &&
+                    x->last() == static_cast<int64_t>(kernel->rows()),
+                "x […, D], kernel […, U] with D rows"))
     return;
-  p.must(p.in(2), DType::real, with(leading(*x), kernel->shape[1]), "dy […, U]");
+  p.must(p.in(2), DType::real, with(leading(*x), kernel->last()), "dy […, U]");
   p.fits(p.out(0), DType::real, x->shape, "dx like x");
   p.fits(p.out(1), DType::real, kernel->shape, "dKernel like the kernel");
-  p.fits(p.out(2), DType::real, {kernel->shape[1]}, "dBias [U]");
+  p.fits(p.out(2), DType::real, {kernel->last()}, "dBias [U]");
 }
 
 bool activationKind(Proof& p) {
@@ -101,6 +103,14 @@ void lengthMask(Proof& p) {
   if (!p.has(lengths, DType::int32, "int32 lengths") || !p.has(valid, DType::int32, "int32 valid")) return;
   p.demand(lengths->shape.size() == 1 && valid->shape.size() == 2 && valid->shape[1] == lengths->shape[0],
            "lengths [N], valid [T, N]");
+}
+
+void noise(Proof& p) {
+  if (!p.arity(2, 1, 3, 1)) return;
+  const Value* x = p.in(0);
+  if (!p.has(x, DType::real, "real x") || !p.must(p.in(1), DType::float64, {1}, "float64 step [1]")) return;
+  p.demand(p.op().floats[0] >= 0, "a standard deviation");
+  p.must(p.out(0), DType::real, x->shape, "y like x");
 }
 
 void stepMask(Proof& p) {
@@ -242,6 +252,27 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
       break;
     case OpKind::scale:
       proveScale(p);
+      break;
+    case OpKind::reshape:
+      proveReshape(p);
+      break;
+    case OpKind::transpose:
+      proveTranspose(p);
+      break;
+    case OpKind::layerNorm:
+    case OpKind::layerNormGrad:
+      proveLayerNorm(p);
+      break;
+    case OpKind::noise:
+      noise(p);
+      break;
+    case OpKind::unfold:
+    case OpKind::fold:
+      proveUnfold(p);
+      break;
+    case OpKind::pool:
+    case OpKind::poolGrad:
+      provePool(p);
       break;
     case OpKind::rnnStack:
       proveStack(p);

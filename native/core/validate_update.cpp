@@ -62,7 +62,8 @@ void proveConstraint(Proof& p) {
   const Value* v = p.in(0);
   if (!p.has(v, DType::real, "a parameter")) return;
   p.demand(v->role == Role::variable && p.op().inputs[0] == p.op().outputs[0], "one variable, in place");
-  p.demand(v->shape.size() <= 2 && p.op().ints[0] >= 0 && p.op().ints[0] <= 2, "a known constraint");
+  p.demand((v->shape.size() <= 2 || p.op().ints[1] == 0) && p.op().ints[0] >= 0 && p.op().ints[0] <= 2,
+           "a known constraint");
   p.demand(p.op().ints[1] >= 0 && (p.op().ints[1] == 0 || p.op().ints[1] < static_cast<int>(v->shape.size())),
            "an axis of the variable");
 }

@@ -17,6 +17,7 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::activation:
     case OpKind::activationGrad:
     case OpKind::dropout:
+    case OpKind::noise:
     case OpKind::penalty:
     case OpKind::penaltyGrad:
       return activationStep(o);
@@ -42,6 +43,17 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::multiply:
     case OpKind::scale:
       return mergeStep(o);
+    case OpKind::reshape:
+    case OpKind::transpose:
+      return shapeStep(o);
+    case OpKind::layerNorm:
+    case OpKind::layerNormGrad:
+      return normStep(o);
+    case OpKind::unfold:
+    case OpKind::fold:
+    case OpKind::pool:
+    case OpKind::poolGrad:
+      return windowStep(o);
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

@@ -65,6 +65,9 @@ class KeptWeights {
 Step dataStep(const Operands& o);
 Step maskStep(const Operands& o);
 Step mergeStep(const Operands& o);
+Step shapeStep(const Operands& o);
+Step normStep(const Operands& o);
+Step windowStep(const Operands& o);
 Step denseStep(const Operands& o, const Session& session);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

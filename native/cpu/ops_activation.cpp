@@ -1,4 +1,4 @@
-// Activations, dropout and penalties.
+// Activations, dropout, noise and penalties.
 #include <cmath>
 
 #include "core/philox.h"
@@ -86,6 +86,24 @@ Step dropout(const Operands& o) {
           width};
 }
 
+Step noise(const Operands& o) {
+  const std::vector<int32_t>& a = o.op().ints;
+  const double stddev = o.op().floats[0];
+  const size_t n = o.inValue(0).elements;
+  return {[=](const RunContext& c) {
+    const core::Mask source = core::Mask::of(static_cast<uint32_t>(a[0]), static_cast<uint32_t>(a[1]),
+                                             static_cast<uint32_t>(a[2]), *o.in<double>(1), 0);
+    inChunks(c, n, [&](size_t at, size_t count) {
+      double z[4];
+      for (size_t i = at; i < at + count; ++i) {
+        if (i % 4 == 0) core::normals(source, i / 4, z);
+        o.out(0)[i] = o.in(0)[i] + static_cast<float>(stddev * z[i % 4]);
+      }
+    });
+    return Status();
+  }};
+}
+
 Step penalty(const Operands& o) {
   const double l1 = o.op().floats[0], l2 = o.op().floats[1], scale = o.op().floats[2];
   const size_t n = o.inValue(0).elements;
@@ -115,6 +133,8 @@ Step activationStep(const Operands& o) {
   switch (o.op().kind) {
     case OpKind::dropout:
       return dropout(o);
+    case OpKind::noise:
+      return noise(o);
     case OpKind::penalty:
     case OpKind::penaltyGrad:
       return penalty(o);

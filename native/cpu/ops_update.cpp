@@ -120,7 +120,7 @@ Step constraint(const Operands& o) {
   // A slice runs along `axis`: `count` slices of `length` elements.
   const bool vector = v.shape.size() < 2;
   const size_t rows = vector ? n : static_cast<size_t>(v.shape[0]),
-               columns = vector ? 1 : static_cast<size_t>(v.shape[1]);
+               columns = vector ? 1 : (rows == 0 ? 0 : n / rows);
   const bool down = o.op().ints[1] == 0;
   const size_t count = down ? columns : rows, length = down ? rows : columns;
   const size_t sliceStep = down ? 1 : columns, elementStep = down ? columns : 1;

@@ -28,6 +28,7 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::activation:
     case OpKind::activationGrad:
     case OpKind::dropout:
+    case OpKind::noise:
     case OpKind::penalty:
     case OpKind::penaltyGrad:
       *step = activationStep(o);
@@ -58,6 +59,20 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::multiply:
     case OpKind::scale:
       *step = mergeStep(o);
+      return {};
+    case OpKind::reshape:
+    case OpKind::transpose:
+      *step = shapeStep(o);
+      return {};
+    case OpKind::layerNorm:
+    case OpKind::layerNormGrad:
+      *step = normStep(o);
+      return {};
+    case OpKind::unfold:
+    case OpKind::fold:
+    case OpKind::pool:
+    case OpKind::poolGrad:
+      *step = windowStep(o);
       return {};
     case OpKind::batchToTime:
     case OpKind::timeToBatch:

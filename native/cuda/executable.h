@@ -56,6 +56,9 @@ struct Step {
 Step dataStep(const Operands& o);
 Step maskStep(const Operands& o);
 Step mergeStep(const Operands& o);
+Step shapeStep(const Operands& o);
+Step normStep(const Operands& o);
+Step windowStep(const Operands& o);
 Step denseStep(const Operands& o);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

@@ -1,4 +1,4 @@
-// Activations, dropout and penalties.
+// Activations, dropout, noise and penalties.
 #include "core/philox.h"
 #include "cuda/activations.h"
 #include "cuda/executable.h"
@@ -78,6 +78,18 @@ __global__ void dropOut(const float* x, float* y, size_t n, size_t period, uint3
   forEach(n, [=](size_t i) { y[i] = x[i] * mask.factor(i % period); });
 }
 
+/** A thread takes four elements, which share their draws. */
+__global__ void addNoise(const float* x, float* y, size_t n, uint32_t seedLo, uint32_t seedHi,
+                         uint32_t stream, const double* step, double stddev) {
+  const Mask source = Mask::of(seedLo, seedHi, stream, *step, 0);
+  forEach((n + 3) / 4, [=](size_t block) {
+    double z[4];
+    core::normals(source, block, z);
+    for (size_t i = 0; i < 4 && 4 * block + i < n; ++i)
+      y[4 * block + i] = x[4 * block + i] + static_cast<float>(stddev * z[i]);
+  });
+}
+
 /** Each block's share of Σ l1·|x| + l2·x². */
 __global__ void penaltySums(const float* x, size_t n, double l1, double l2, double* partial) {
   double* tmp = sharedMemory<double>();
@@ -137,6 +149,18 @@ Step dropout(const Operands& o) {
   }};
 }
 
+Step noise(const Operands& o) {
+  const std::vector<int32_t>& a = o.op().ints;
+  const auto seedLo = static_cast<uint32_t>(a[0]), seedHi = static_cast<uint32_t>(a[1]),
+             stream = static_cast<uint32_t>(a[2]);
+  const double stddev = o.op().floats[0];
+  const size_t n = o.inValue(0).elements;
+  return {[=](const RunContext& c, const OpMemory&) {
+    return launch(elementwise("noise", (n + 3) / 4, c.stream), addNoise, o.in(0), o.out(0), n, seedLo, seedHi,
+                  stream, o.in<double>(1), stddev);
+  }};
+}
+
 /** Blocks of a reduction: enough for a device, and always the same number for one size. */
 size_t sumBlocks(size_t n) {
   const size_t blocks = (n + 4 * kThreads - 1) / (4 * kThreads);
@@ -169,6 +193,8 @@ Step activationStep(const Operands& o) {
   switch (o.op().kind) {
     case OpKind::dropout:
       return dropout(o);
+    case OpKind::noise:
+      return noise(o);
     case OpKind::penalty:
     case OpKind::penaltyGrad:
       return penalty(o);

@@ -252,7 +252,7 @@ Step constraint(const Operands& o) {
   }
   const bool vector = v.shape.size() < 2;
   const size_t rows = vector ? n : static_cast<size_t>(v.shape[0]),
-               columns = vector ? 1 : static_cast<size_t>(v.shape[1]);
+               columns = vector ? 1 : (rows == 0 ? 0 : n / rows);
   const bool down = o.op().ints[1] == 0;
   const size_t slices = down ? columns : rows, length = down ? rows : columns;
   const size_t sliceStep = down ? 1 : columns, elementStep = down ? columns : 1;

@@ -124,6 +124,18 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::slice, {joined}, {part}, {E});
   w.op(OpKind::multiply, {part, x}, {product});
   w.op(OpKind::scale, {product}, {w.real(Role::output, {T, N, E})}, {}, {0.5});
+  const int flat = w.arena({T * N, E}), turned = w.arena({E, T * N}), gamma = w.variable({E});
+  w.op(OpKind::reshape, {x}, {flat});
+  w.op(OpKind::transpose, {flat}, {turned}, {1, 0});
+  w.op(OpKind::layerNorm, {flat, gamma, kNone}, {w.real(Role::output, {T * N, E})}, {}, {1e-3});
+  w.op(OpKind::layerNormGrad, {flat, gamma, flat},
+       {w.real(Role::output, {T * N, E}), w.real(Role::output, {E}), w.real(Role::output, {E})}, {}, {1e-3});
+  w.op(OpKind::noise, {turned, step}, {w.real(Role::output, {E, T * N})}, {1, 2, 9}, {0.5});
+  const int unfolded = w.arena({T, N, 3 * E}), pooled = w.arena({2, N, E});
+  w.op(OpKind::unfold, {x}, {unfolded}, {3, 1, 1, 2});
+  w.op(OpKind::fold, {unfolded}, {w.real(Role::output, {T, N, E})}, {3, 1, 1, 2});
+  w.op(OpKind::pool, {x, valid}, {pooled}, {0, 3, 2, 1});
+  w.op(OpKind::poolGrad, {x, valid, pooled}, {w.real(Role::output, {T, N, E})}, {1, 3, 2, 1});
   w.op(OpKind::maskWeights, {valid, kNone}, {weights}, {1});
   w.op(OpKind::maskWeights, {valid, weights}, {w.real(Role::output, {T, N})}, {0});
   w.op(OpKind::timeToBatch, {y}, {w.real(Role::output, {N, T, H})});

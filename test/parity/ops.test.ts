@@ -64,6 +64,14 @@ describe('moving data', () => {
     checkParity('scale', [r.normal([5, 7])], { factor: 0.5 }, EXACT);
   });
 
+  test('reshape and transpose', () => {
+    const r = fresh();
+    checkParity('reshape', [r.normal([5, 3, 7])], { shape: [21, 5] }, EXACT);
+    checkParity('transpose', [r.normal([5, 3])], { axes: [1, 0] }, EXACT);
+    checkParity('transpose', [r.normal([65, 33, 11])], { axes: [2, 1, 0] }, EXACT);
+    checkParity('transpose', [r.normal([2, 3, 5, 7])], { axes: [1, 3, 0, 2] }, EXACT);
+  });
+
   test('embedding and its gradient, ids repeated', () => {
     const r = fresh();
     const ids = r.integers([9, 5], 6);
@@ -90,7 +98,77 @@ describe('dense', () => {
     checkParity('dense', [x, kernel, bias], {}, tolerance(inputs));
     checkParity('dense', [x, kernel, undefined], {}, tolerance(inputs));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(Math.max(rows, units)));
+    // As a convolution has it.
+    const split = { ...kernel, shape: [1, inputs, units] };
+    checkParity('dense', [x, split, bias], {}, tolerance(inputs));
+    checkParity('denseGrad', [x, split, dy], {}, tolerance(Math.max(rows, units)));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(rows), { want: [false, true, false] });
+  });
+});
+
+describe('layerNorm', () => {
+  test.each([
+    [1, 1],
+    [65, 33],
+    [700, 7],
+    [5, 1030],
+  ])('%i rows of %i, values and gradients', (rows, width) => {
+    const r = fresh();
+    const vector = () => r.normal([width]);
+    // Far from 0: a variance from sums of squares would have no digit left.
+    for (const shift of [0, 3000]) {
+      const x = r.normal([rows, width], 1, shift);
+      checkParity('layerNorm', [x, vector(), vector()], { epsilon: 1e-3 }, ROUNDING);
+      checkParity('layerNorm', [x, undefined, undefined], { epsilon: 1e-5 }, ROUNDING);
+      const dy = r.normal([rows, width]);
+      checkParity('layerNormGrad', [x, vector(), dy], { epsilon: 1e-3 }, tolerance(rows));
+      const want = [false, true, true];
+      checkParity('layerNormGrad', [x, undefined, dy], { epsilon: 1e-3 }, tolerance(rows), { want });
+    }
+  });
+
+  test('sequences, dx alone', () => {
+    const r = fresh();
+    const operands = [r.normal([5, 3, 11]), r.normal([11]), r.normal([5, 3, 11])];
+    checkParity('layerNormGrad', operands, { epsilon: 1e-3 }, ROUNDING, { want: [true, false, false] });
+  });
+});
+
+describe('windows over steps', () => {
+  const windows = [
+    { size: 3, stride: 1, dilation: 1, before: 0, windows: 9 },
+    { size: 3, stride: 1, dilation: 1, before: 2, windows: 11 },
+    { size: 4, stride: 3, dilation: 1, before: 1, windows: 4 },
+    { size: 3, stride: 1, dilation: 4, before: 8, windows: 11 },
+    { size: 1, stride: 2, dilation: 1, before: 0, windows: 6 },
+    { size: 20, stride: 1, dilation: 1, before: 5, windows: 2 },
+  ];
+  test.each(windows)(
+    'unfold and fold, $size steps, stride $stride, dilation $dilation, $before before',
+    (attrs) => {
+      const r = fresh();
+      checkParity('unfold', [r.normal([11, 3, 7])], attrs, EXACT);
+      const { windows: count, ...rest } = attrs;
+      const dy = r.normal([count, 3, 7 * attrs.size]);
+      checkParity('fold', [dy], { ...rest, steps: 11 }, tolerance(attrs.size));
+    },
+  );
+
+  test.each(['max', 'average'] as const)('%s, with and without a mask, and gradients', (kind) => {
+    const r = fresh();
+    const x = r.normal([11, 5, 33]);
+    for (const { dilation: _, windows: count, ...window } of windows) {
+      const attrs = { kind, ...window };
+      for (const valid of [undefined, r.integers([11, 5], 2)]) {
+        checkParity('pool', [x, valid], { ...attrs, windows: count }, tolerance(window.size));
+        checkParity('poolGrad', [x, valid, r.normal([count, 5, 33])], attrs, tolerance(window.size));
+      }
+    }
+    // Of equal ones the first is the largest; NaN is larger than all.
+    const equal: Operand = { dtype: 'real', shape: [4, 1, 2], values: [1, 2, 1, NaN, 0, 3, 1, NaN] };
+    const whole = { kind, size: 4, stride: 1, before: 0 };
+    checkParity('pool', [equal, undefined], { ...whole, windows: 1 }, ROUNDING);
+    checkParity('poolGrad', [equal, undefined, r.normal([1, 1, 2])], whole, ROUNDING);
   });
 });
 
@@ -140,6 +218,14 @@ describe('dropout', () => {
       }
     }
   });
+});
+
+test('noise draws the same numbers on both engines', () => {
+  const r = fresh();
+  for (const step of [0, 4294967296 * 3 + 17]) {
+    const attrs = { seed: 9007199254740991, stream: 5, stddev: 0.7 };
+    checkParity('noise', [r.normal([70, 5, 33]), scalar(step)], attrs, ROUNDING);
+  }
 });
 
 describe('penalties', () => {

@@ -1,3 +1,4 @@
+import { sizeOf } from '../../tensors/tensor';
 import type { Kernel, Real } from './operands';
 
 /** Keras's guard against division by a zero norm. */
@@ -19,9 +20,9 @@ export const constraint: Kernel<'constraint', [p: Real], [p: Real]> = (
   }
 };
 
-/** The element numbers of each slice that runs along `axis`: columns of a matrix for 0, rows for 1, a whole vector. */
+/** The element numbers of each slice that runs along `axis`: columns of a matrix for 0, rows for 1, a whole vector; of more axes along the first. */
 function slicesAlong(axis: number, shape: readonly number[]): number[][] {
-  const [rows, cols] = shape.length === 1 ? [shape[0]!, 1] : [shape[0]!, shape[1]!];
+  const [rows, cols] = shape.length === 1 ? [shape[0]!, 1] : [shape[0]!, sizeOf(shape.slice(1))];
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
   if (axis === 0) return upTo(cols).map((c) => upTo(rows).map((r) => r * cols + c));
   return upTo(rows).map((r) => upTo(cols).map((c) => r * cols + c));

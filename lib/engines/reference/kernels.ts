@@ -5,14 +5,18 @@ import { add, assign, broadcastRows, check, sumRows, sumScalars, swapLeading } f
 import { dense, denseGrad } from './dense';
 import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
+import { layerNorm, layerNormGrad } from './layerNorm';
 import { loss, lossGrad } from './losses';
 import { lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
 import { concat, multiply, scale, slice } from './merge';
 import { metric } from './metrics';
+import { noise } from './noise';
 import type { Kernel } from './operands';
 import { penalty, penaltyGrad } from './penalty';
 import { rnnStack, rnnStackGrad } from './rnnStack';
+import { reshape, transpose } from './shape';
 import { update } from './update';
+import { fold, pool, poolGrad, unfold } from './window';
 
 /** Every op of docs/plan.md. The op table has proved the number, dtype and shape of operands that each kernel declares. */
 export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
@@ -33,6 +37,15 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   slice,
   multiply,
   scale,
+  reshape,
+  transpose,
+  layerNorm,
+  layerNormGrad,
+  noise,
+  unfold,
+  fold,
+  pool,
+  poolGrad,
   embedding,
   embeddingGrad,
   dense,

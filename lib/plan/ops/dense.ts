@@ -2,20 +2,20 @@ import { splitSeed } from '../../tensors/random';
 import { sameShape } from '../../tensors/tensor';
 import { activationCodes, activationsFromInput } from '../codes';
 import { ABSENT, type ActivationAttrs, type OpAttrs } from '../types';
-import { lastOf, need, type OpRow, present } from './row';
+import { lastOf, need, type OpRow, present, rowsOf } from './row';
 
 export const dense: OpRow<'dense'> = {
   infer([x, kernel, bias]) {
     const v = present(x, 'dense', 'x');
     const k = present(kernel, 'dense', 'kernel');
     need(
-      v.dtype === 'real' && v.shape.length >= 2 && k.shape.length === 2 && lastOf(v.shape) === k.shape[0],
+      v.dtype === 'real' && v.shape.length >= 2 && k.shape.length >= 2 && lastOf(v.shape) === rowsOf(k.shape),
       'dense',
-      'x […, D] and kernel [D, U]',
+      'x […, D] and kernel […, U] with D rows',
       v,
       k,
     );
-    const units = k.shape[1] as number;
+    const units = lastOf(k.shape);
     need(!bias || sameShape(bias.shape, [units]), 'dense', `bias [${units}]`, bias);
     return [{ dtype: 'real', shape: [...v.shape.slice(0, -1), units] }];
   },
@@ -33,9 +33,9 @@ export const denseGrad: OpRow<'denseGrad'> = {
     const k = present(kernel, 'denseGrad', 'kernel');
     const d = present(dy, 'denseGrad', 'dy');
     need(
-      lastOf(d.shape) === k.shape[1] && lastOf(v.shape) === k.shape[0],
+      lastOf(d.shape) === lastOf(k.shape) && lastOf(v.shape) === rowsOf(k.shape),
       'denseGrad',
-      'x […, D], kernel [D, U], dy […, U]',
+      'x […, D], kernel […, U] with D rows, dy […, U]',
       v,
       k,
       d,
@@ -43,7 +43,7 @@ export const denseGrad: OpRow<'denseGrad'> = {
     return [
       { dtype: 'real', shape: v.shape },
       { dtype: 'real', shape: k.shape },
-      { dtype: 'real', shape: [k.shape[1] as number] },
+      { dtype: 'real', shape: [lastOf(k.shape)] },
     ];
   },
   encode: () => ({ ints: [], floats: [] }),
@@ -103,6 +103,19 @@ export const dropout: OpRow<'dropout'> = {
     floats: [attrs.rate],
   }),
   grad: (op, c) => [c.emit('dropout', [c.outGrad(0), op.inputs[1] as number], op.attrs)[0] as number, ABSENT],
+};
+
+/** Normal noise added. */
+export const noise: OpRow<'noise'> = {
+  infer([x, step]) {
+    const v = present(x, 'noise', 'x');
+    const s = present(step, 'noise', 'step');
+    const fits = v.dtype === 'real' && s.dtype === 'float64' && sameShape(s.shape, [1]);
+    need(fits, 'noise', 'real x and float64 step [1]', v, s);
+    return [{ dtype: 'real', shape: v.shape }];
+  },
+  encode: ({ seed, stream, stddev }) => ({ ints: [...splitSeed(seed), stream], floats: [stddev] }),
+  grad: (_, c) => [c.outGrad(0), ABSENT],
 };
 
 const encodePenalty = (a: OpAttrs['penalty']) => ({ ints: [], floats: [a.l1, a.l2, a.scale] });

@@ -37,9 +37,9 @@ export const update: OpRow<'update'> = {
 };
 
 export const constraint: OpRow<'constraint'> = {
-  infer([x]) {
+  infer([x], { axis }) {
     const v = present(x, 'constraint', 'a variable');
-    need(v.shape.length <= 2, 'constraint', 'at most two axes', v);
+    need(v.shape.length <= 2 || axis === 0, 'constraint', 'axis 0 of more than two', v);
     return [{ dtype: 'real', shape: v.shape }];
   },
   encode: (attrs) => ({ ints: [constraintCodes[attrs.kind], attrs.axis], floats: [attrs.limit] }),

@@ -80,6 +80,63 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
   });
 
+  test('reshape and transpose', () => {
+    const x = real(draws.normals(30), [2, 3, 5]);
+    const dy = draws.normals(30);
+    const [axes, back] = [
+      [1, 2, 0],
+      [2, 0, 1],
+    ];
+    const forward = loadOp('transpose', { axes: axes! }, [x]);
+    const [dx] = runOp('transpose', { axes: back! }, [real(dy, [3, 5, 2])]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+    expect(runOp('reshape', { shape: [6, 5] }, [x])[0]).toEqual(x.data);
+  });
+
+  test.each([true, false])('layerNorm, gamma and beta %s', (withVectors) => {
+    const [R, D] = [4, 7];
+    const args: (Arg | undefined)[] = [real(draws.normals(R * D), [R, D])];
+    args.push(...[0, 1].map(() => (withVectors ? real(draws.normals(D), [D]) : undefined)));
+    const dy = draws.normals(R * D);
+    const forward = loadOp('layerNorm', { epsilon: 0.01 }, args);
+    const gradients = runOp('layerNormGrad', { epsilon: 0.01 }, [args[0], args[1], real(dy, [R, D])]);
+    args.forEach((arg, i) => {
+      if (!arg) return;
+      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
+    });
+  });
+
+  test.each([
+    [3, 1, 1, 0, 5],
+    [2, 3, 1, 1, 3],
+    [3, 1, 2, 4, 7],
+  ])('unfold of %i steps, stride %i, dilation %i, %i before', (size, stride, dilation, before, windows) => {
+    const [T, N, D] = [7, 2, 3];
+    const window = { size, stride, dilation, before };
+    const dy = draws.normals(windows * N * size * D);
+    const forward = loadOp('unfold', { ...window, windows }, [real(draws.normals(T * N * D), [T, N, D])]);
+    const [dx] = runOp('fold', { ...window, steps: T }, [real(dy, [windows, N, size * D])]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
+  test.each([
+    ['max', false],
+    ['max', true],
+    ['average', false],
+    ['average', true],
+  ] as const)('pool, %s, masked %s', (kind, masked) => {
+    const [T, N, D, windows] = [7, 2, 3, 4];
+    const window = { kind, size: 3, stride: 2, before: 1 };
+    const valid = masked ? ints([1, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0], [T, N]) : undefined;
+    const x = real(draws.normals(T * N * D), [T, N, D]);
+    const dy = draws.normals(windows * N * D);
+    const forward = loadOp('pool', { ...window, windows }, [x, valid]);
+    const [dx] = runOp('poolGrad', window, [x, valid, real(dy, [windows, N, D])]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
   test('penalty', () => {
     const attrs = { l1: 0.7, l2: 0.2, scale: 1.3 };
     const x = real(draws.normals(35), [5, 7]);
