@@ -12,6 +12,7 @@ import {
   type WeightSpec,
 } from './layer';
 import { commonOptions, subjectOf } from './options';
+import { PartContext } from './partContext';
 import { Recurrent } from './recurrent';
 
 const mergeModes = ['concat', 'sum', 'mul', 'ave'] as const;
@@ -120,7 +121,10 @@ export class Bidirectional extends Layer {
     this.named();
     // Whichever reads from the end gives its outputs in that order.
     const [forward, backward] = directions.map((d): LayerValue => {
-      const value = this.parts[d].call(new PartContext(context, this, d), input);
+      const value = this.parts[d].call(
+        new PartContext(context, this, `${d}/`, d === 'backward' ? purposesBackwards : {}),
+        input,
+      );
       const turned = value.sequence && this.parts[d].goBackwards;
       return turned ? { ...value, id: emit('reverseTime', [value.id]) } : value;
     }) as [LayerValue, LayerValue];
@@ -191,58 +195,3 @@ const purposesBackwards: Partial<Record<MaskPurpose, MaskPurpose>> = {
   inputDropout: 'backwardInputDropout',
   recurrentDropout: 'backwardRecurrentDropout',
 };
-
-/** What one direction sees of a plan: its weights, states and masks under its own names. */
-class PartContext implements CallContext {
-  constructor(
-    private readonly outer: CallContext,
-    private readonly owner: Layer,
-    private readonly direction: Direction,
-  ) {}
-
-  get builder() {
-    return this.outer.builder;
-  }
-  get training() {
-    return this.outer.training;
-  }
-  get batch() {
-    return this.outer.batch;
-  }
-  get seed() {
-    return this.outer.seed;
-  }
-
-  step(): ValueId {
-    return this.outer.step();
-  }
-
-  weight(_: Layer, name: string): ValueId {
-    return this.outer.weight(this.owner, `${this.direction}/${name}`);
-  }
-
-  state(_: Layer, name: string, shape: Shape): ValueId {
-    return this.outer.state(this.owner, `${this.direction}/${name}`, shape);
-  }
-
-  initialState(_: Layer, name: string, shape: Shape): ValueId | undefined {
-    return this.outer.initialState(this.owner, `${this.direction}/${name}`, shape);
-  }
-
-  get streaming() {
-    return this.outer.streaming;
-  }
-
-  carry(_: Layer, name: string, from: ValueId): void {
-    this.outer.carry(this.owner, `${this.direction}/${name}`, from);
-  }
-
-  addLoss(term: ValueId): void {
-    this.outer.addLoss(term);
-  }
-
-  stream(_: Layer, purpose: MaskPurpose): number {
-    const own = this.direction === 'forward' ? purpose : purposesBackwards[purpose];
-    return this.outer.stream(this.owner, own ?? purpose);
-  }
-}
