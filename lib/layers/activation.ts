@@ -23,6 +23,10 @@ export class Activation extends Layer {
     this.activation = resolveActivation(o.activation, `${subject}: activation`);
   }
 
+  override get rowwise(): boolean {
+    return true;
+  }
+
   override outputShape(input: SymbolicShape): SymbolicShape {
     if (input.dtype !== 'real') refuse('ERR_SHAPE', this.subject, 'numbers', 'ids');
     return input;

@@ -55,8 +55,9 @@ export function proveConstraint(
   weight: { name: string; shape: Shape; constraint?: Constraint | undefined },
 ): void {
   const { name, shape, constraint } = weight;
-  if (!constraint || constraint.axis < shape.length) return;
-  const wanted = `a constraint along axis 0, the only one of its shape [${shape.join(', ')}]`;
+  const fits = shape.length > 2 ? constraint?.axis === 0 : (constraint?.axis ?? 0) < shape.length;
+  if (!constraint || fits) return;
+  const wanted = `a constraint along axis 0, the only one for its shape [${shape.join(', ')}]`;
   refuse('ERR_VALUE', `${subject}: ${name}`, wanted, `axis ${constraint.axis}`);
 }
 

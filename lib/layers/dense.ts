@@ -85,6 +85,10 @@ export class Dense extends Layer {
 
   private inputSize: number | undefined;
 
+  override get rowwise(): boolean {
+    return true;
+  }
+
   override outputShape(input: SymbolicShape): SymbolicShape {
     const features = input.shape[input.shape.length - 1];
     if (input.dtype !== 'real' || input.shape.length < 1) {

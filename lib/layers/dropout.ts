@@ -15,15 +15,16 @@ export interface DropoutConfig extends LayerConfig {
 
 /** Dropout (Srivastava et al., 2014). Does nothing outside training. */
 export class Dropout extends Layer {
-  readonly type = 'dropout';
+  readonly type: string;
   readonly rate: number;
   private readonly mode: DropoutMode;
   private readonly seed: number | undefined;
 
-  constructor(config: DropoutConfig) {
-    const subject = subjectOf('dropout', config);
+  constructor(config: DropoutConfig, type = 'dropout') {
+    const subject = subjectOf(type, config);
     const o = readConfig(config, [...commonOptions, 'rate', 'noiseShape', 'seed'], subject);
-    super('dropout', o as LayerConfig);
+    super(type, o as LayerConfig);
+    this.type = type;
     if (o.rate === undefined) refuse('ERR_VALUE', `${subject}: rate`, 'a rate from 0 to below 1', 'nothing');
     this.rate = rateOption(o.rate, `${subject}: rate`);
     const shape = o.noiseShape ?? null;
@@ -41,6 +42,10 @@ export class Dropout extends Layer {
     }
     this.mode = shape === null ? 'element' : 'sharedOverTime';
     this.seed = seedOption(o.seed, `${subject}: seed`);
+  }
+
+  override get rowwise(): boolean {
+    return this.mode === 'element';
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {

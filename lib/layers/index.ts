@@ -1,16 +1,27 @@
 import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
 import { Bidirectional, type BidirectionalConfig } from './bidirectional';
+import { Conv1D, type Conv1DConfig } from './conv1D';
 import { Dense, type DenseConfig } from './dense';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
+import { Flatten } from './flatten';
+import { GaussianNoise, type GaussianNoiseConfig } from './gaussianNoise';
+import { GlobalPooling1D } from './globalPooling1D';
 import { Gru, type GruConfig } from './gru';
 import { Input, type InputConfig } from './input';
 import { fromKeras } from './kerasLayers';
-import type { Layer } from './layer';
+import type { Layer, LayerConfig } from './layer';
+import { LayerNormalization, type LayerNormalizationConfig } from './layerNormalization';
 import { Lstm, type LstmConfig } from './lstm';
 import { Masking, type MaskingConfig } from './masking';
+import { Permute, type PermuteConfig } from './permute';
+import { Pooling1D, type Pooling1DConfig } from './pooling1D';
+import { RepeatVector, type RepeatVectorConfig } from './repeatVector';
+import { Reshape, type ReshapeConfig } from './reshape';
 import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
+import { SpatialDropout1D, type SpatialDropout1DConfig } from './spatialDropout1D';
+import { TimeDistributed, type TimeDistributedConfig } from './timeDistributed';
 
 /** Makers of all layers. */
 export const layers = {
@@ -25,6 +36,27 @@ export const layers = {
   dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
   masking: (config?: MaskingConfig): Layer => new Masking(fromKeras('masking', config ?? {})),
   activation: (config: ActivationConfig): Layer => new Activation(fromKeras('activation', config)),
+  flatten: (config?: LayerConfig): Layer => new Flatten(fromKeras('flatten', config ?? {})),
+  reshape: (config: ReshapeConfig): Layer => new Reshape(fromKeras('reshape', config)),
+  repeatVector: (config: RepeatVectorConfig): Layer => new RepeatVector(fromKeras('repeatVector', config)),
+  permute: (config: PermuteConfig): Layer => new Permute(fromKeras('permute', config)),
+  timeDistributed: (config: TimeDistributedConfig): Layer =>
+    new TimeDistributed(fromKeras('timeDistributed', config), layerFromConfig),
+  layerNormalization: (config?: LayerNormalizationConfig): Layer =>
+    new LayerNormalization(fromKeras('layerNormalization', config ?? {})),
+  conv1D: (config: Conv1DConfig): Layer => new Conv1D(fromKeras('conv1D', config)),
+  maxPooling1D: (config?: Pooling1DConfig): Layer =>
+    new Pooling1D('max', fromKeras('maxPooling1D', config ?? {})),
+  averagePooling1D: (config?: Pooling1DConfig): Layer =>
+    new Pooling1D('average', fromKeras('averagePooling1D', config ?? {})),
+  globalMaxPooling1D: (config?: LayerConfig): Layer =>
+    new GlobalPooling1D('max', fromKeras('globalMaxPooling1D', config ?? {})),
+  globalAveragePooling1D: (config?: LayerConfig): Layer =>
+    new GlobalPooling1D('average', fromKeras('globalAveragePooling1D', config ?? {})),
+  gaussianNoise: (config: GaussianNoiseConfig): Layer =>
+    new GaussianNoise(fromKeras('gaussianNoise', config)),
+  spatialDropout1D: (config: SpatialDropout1DConfig): Layer =>
+    new SpatialDropout1D(fromKeras('spatialDropout1D', config)),
 };
 
 /** Keras's other name. */
@@ -43,12 +75,21 @@ export { regularizers } from './regularizers';
 export type {
   ActivationConfig,
   BidirectionalConfig,
+  Conv1DConfig,
   DenseConfig,
   DropoutConfig,
   EmbeddingConfig,
+  GaussianNoiseConfig,
   GruConfig,
   InputConfig,
+  LayerNormalizationConfig,
   LstmConfig,
   MaskingConfig,
+  PermuteConfig,
+  Pooling1DConfig,
+  RepeatVectorConfig,
+  ReshapeConfig,
   SimpleRnnConfig,
+  SpatialDropout1DConfig,
+  TimeDistributedConfig,
 };

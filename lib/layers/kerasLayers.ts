@@ -15,6 +15,10 @@ const harmless: Harmless = {
   sparse: [false],
   ragged: [false],
   optional: [false],
+  dataFormat: ['channels_last'],
+  groups: [1],
+  keepdims: [false],
+  rmsScaling: [false],
   loraRank: [null],
   quantizationConfig: [null],
 };

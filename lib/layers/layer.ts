@@ -41,13 +41,19 @@ export interface WeightSpec {
   readonly decay?: boolean;
 }
 
-/** The masks a layer may draw; the place in this list is part of the number of the mask's random stream. */
+/** How messages show an input: `[N, 5, any]`, or that it is ids. */
+export function shownInput({ dtype, shape }: SymbolicShape): string {
+  return dtype === 'int32' ? 'ids' : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
+}
+
+/** The random numbers a layer may draw; the place in this list is part of the number of their random stream. */
 export const maskPurposes = [
   'dropout',
   'inputDropout',
   'recurrentDropout',
   'backwardInputDropout',
   'backwardRecurrentDropout',
+  'noise',
 ] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 
@@ -164,6 +170,11 @@ export abstract class Layer {
   /** Why the layer cannot go on step by step, where it needs more of a sequence than the past: what it was given that asks for it. */
   get streamObstacle(): string | undefined {
     return undefined;
+  }
+
+  /** Whether the layer treats every row of the last axis alike and by itself, whatever axes are before it. */
+  get rowwise(): boolean {
+    return false;
   }
 
   /** The weight `[size]` from which a state starts, where that is learned; others start from zeros. */

@@ -22,7 +22,7 @@ interface Case {
   readonly gradients: Record<string, Values>;
 }
 
-const cases = ['keras-bidirectional'].flatMap(
+const cases = ['keras-bidirectional', 'keras-shapes', 'keras-normalization', 'keras-convolutions'].flatMap(
   (file) => JSON.parse(readFileSync(join(__dirname, '..', 'fixtures', `${file}.json`), 'utf8')) as Case[],
 );
 const real = ({ data, shape }: Values) => tensor(Float64Array.from(data), shape);
