@@ -18,8 +18,10 @@ import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 import {
   lengthOption,
+  MOST,
   type Padding,
   paddingOption,
+  reachOf,
   type WindowOptions,
   windowedShape,
   windowsOver,
@@ -101,6 +103,9 @@ export class Conv1D extends Layer {
     const { stride, dilation } = this.window;
     if (stride > 1 && dilation > 1)
       refuse('ERR_VALUE', `${subject}: dilationRate`, `1 with strides ${stride}`, dilation);
+    const reach = reachOf(this.window);
+    if (reach > MOST)
+      refuse('ERR_VALUE', `${subject}: dilationRate`, `filters over at most ${MOST} steps`, reach);
     this.activation = resolveActivation(o.activation, `${subject}: activation`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
     this.initializers = {

@@ -12,9 +12,14 @@ export interface WindowOptions {
   readonly padding: Padding;
 }
 
-/** Reads a length along time, a number or, as Keras writes it, an array of one. @throws ERR_VALUE unless it is a positive integer */
+/** The largest number in a plan. */
+export const MOST = 2 ** 31 - 1;
+
+/** Reads a length along time, a number or, as Keras writes it, an array of one. @throws ERR_VALUE unless it is an integer in 1 … 2^31−1 */
 export function lengthOption(value: unknown, subject: string): number {
-  return countOption(Array.isArray(value) && value.length === 1 ? value[0] : value, subject);
+  const length = countOption(Array.isArray(value) && value.length === 1 ? value[0] : value, subject);
+  if (length > MOST) refuse('ERR_VALUE', subject, `at most ${MOST}`, length);
+  return length;
 }
 
 /** @throws ERR_VALUE unless it is one of `known` */
@@ -25,13 +30,18 @@ export function paddingOption(value: unknown, known: readonly Padding[], subject
   return padding as Padding;
 }
 
+/** Steps from a window's first to its last. */
+export function reachOf({ size, dilation }: WindowOptions): number {
+  return (size - 1) * dilation + 1;
+}
+
 /**
  * How many windows there are over so many steps, and how many steps of padding come before the first. `valid` windows lie in the
  * sequence; `same` gives one for every stride, the padding on both sides, the odd one behind; `causal` ones end with a step of the
  * sequence.
  */
 export function windowsOver(steps: number, o: WindowOptions): { windows: number; before: number } {
-  const reach = (o.size - 1) * o.dilation + 1;
+  const reach = reachOf(o);
   if (o.padding === 'valid')
     return { windows: Math.max(0, Math.floor((steps - reach) / o.stride) + 1), before: 0 };
   const windows = Math.ceil(steps / o.stride);
@@ -50,9 +60,7 @@ export function windowedShape(
   if (input.dtype !== 'real' || input.shape.length !== 2)
     refuse('ERR_SHAPE', subject, 'a sequence [N, T, D]', shownInput(input));
   const count = typeof steps === 'number' ? windowsOver(steps, o).windows : null;
-  if (count === 0) {
-    const reach = (o.size - 1) * o.dilation + 1;
-    refuse('ERR_SHAPE', subject, `a sequence of at least ${reach} steps`, shownInput(input));
-  }
+  if (count === 0)
+    refuse('ERR_SHAPE', subject, `a sequence of at least ${reachOf(o)} steps`, shownInput(input));
   return { ...input, shape: [count, features ?? width] } as SymbolicShape;
 }

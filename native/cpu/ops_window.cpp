@@ -89,9 +89,8 @@ struct Pooling {
   /** Calls visit(step, column) for what counts of window t, columns first … last − 1, in rising steps. */
   template <class Visit>
   void each(const int32_t* valid, size_t t, size_t first, size_t last, const Visit& visit) const {
-    for (int64_t k = 0; k < windows.size; ++k) {
-      const int64_t s = windows.step(static_cast<int64_t>(t), k);
-      if (!inside(s, T)) continue;
+    const auto window = static_cast<int64_t>(t);
+    for (int64_t s = windows.first(window); s < windows.last(window, static_cast<int64_t>(T)); ++s) {
       const auto step = static_cast<size_t>(s);
       for (size_t column = first; column < last; ++column) {
         if (!valid || valid[step * N + column / D]) visit(step, column);

@@ -47,9 +47,8 @@ struct Pooling {
   /** Calls visit(place in x) for what counts of window t in a column (n, d), in rising steps. */
   template <class Visit>
   __device__ void each(size_t t, size_t column, const Visit& visit) const {
-    for (int64_t k = 0; k < windows.size; ++k) {
-      const int64_t s = windows.step(static_cast<int64_t>(t), k);
-      if (s < 0 || s >= T) continue;
+    const auto window = static_cast<int64_t>(t);
+    for (int64_t s = windows.first(window); s < windows.last(window, T); ++s) {
       const auto step = static_cast<size_t>(s);
       if (!valid || valid[step * N + column / D]) visit(step * N * D + column);
     }

@@ -42,8 +42,10 @@ function stepsOf(
   c: number,
 ) {
   const [T, N, D] = x.shape as [number, number, number];
-  return Array.from({ length: size }, (_, k) => t * stride + k - before)
-    .filter((s) => s >= 0 && s < T && valid?.data[s * N + Math.floor(c / D)] !== 0)
+  const first = Math.max(0, t * stride - before);
+  const last = Math.min(T, t * stride - before + size);
+  return Array.from({ length: Math.max(0, last - first) }, (_, k) => first + k)
+    .filter((s) => valid?.data[s * N + Math.floor(c / D)] !== 0)
     .map((s) => s * N * D + c);
 }
 

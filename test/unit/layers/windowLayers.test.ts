@@ -39,6 +39,16 @@ test.each([
     () => conv({ strides: 2, dilationRate: 3 }),
     'ERR_VALUE layers.conv1D: dilationRate: expected 1 with strides 2, got 3.',
   ],
+  [
+    'strides beyond all numbers of a plan',
+    () => pool({ strides: 2 ** 31 }),
+    'ERR_VALUE layers.maxPooling1D: strides: expected at most 2147483647, got 2147483648.',
+  ],
+  [
+    'a reach beyond them',
+    () => conv({ kernelSize: 3, dilationRate: 2 ** 30 }),
+    'ERR_VALUE layers.conv1D: dilationRate: expected filters over at most 2147483647 steps, got 2147483649.',
+  ],
   ['groups', () => conv({ groups: 2 }), 'ERR_VALUE layers.conv1D: groups: expected 1, got 2.'],
   [
     'channels first',
@@ -97,4 +107,21 @@ test.each(['cpu', 'reference'])('the mean of a sequence that is all padding is 0
   model.compile({ loss: 'mse', device });
   const y = await model.predict(tensor(Float32Array.of(0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0), [2, 3, 2]));
   expect(Array.from(y.data)).toEqual([0, 0, 2, 3]);
+});
+
+test.each(['cpu', 'reference'])('a window may be far larger than the sequence, on %s', async (device) => {
+  const poolSize = 2 ** 31 - 1;
+  const model = sequential([
+    layers.averagePooling1D({ poolSize, strides: 2, padding: 'same', inputShape: [3, 1] }),
+    layers.conv1D({
+      filters: 1,
+      kernelSize: 2,
+      dilationRate: 2 ** 31 - 2,
+      padding: 'causal',
+      kernelInitializer: 'ones',
+    }),
+  ]);
+  model.compile({ loss: 'mse', device });
+  const y = await model.predict(tensor(Float32Array.of(1, 2, 6), [1, 3, 1]));
+  expect(Array.from(y.data)).toEqual([3, 3]);
 });
