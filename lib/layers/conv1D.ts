@@ -13,12 +13,11 @@ import {
   shownInput,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, flagOption, subjectOf } from './options';
+import { commonOptions, countOption, flagOption, MOST, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 import {
   lengthOption,
-  MOST,
   type Padding,
   paddingOption,
   reachOf,

@@ -1,6 +1,9 @@
 import { quoted, refuse } from '../errors';
 import { splitSeed } from '../tensors/random';
 
+/** The largest number in a plan. */
+export const MOST = 2 ** 31 - 1;
+
 /** Reads a count such as `units`. @throws ERR_VALUE unless it is a positive integer */
 export function countOption(value: unknown, subject: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)

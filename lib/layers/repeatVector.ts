@@ -9,7 +9,7 @@ import {
   type SymbolicShape,
   shownInput,
 } from './layer';
-import { commonOptions, countOption, subjectOf } from './options';
+import { commonOptions, countOption, MOST, subjectOf } from './options';
 
 export interface RepeatVectorConfig extends LayerConfig {
   /** Number of steps. */
@@ -26,6 +26,7 @@ export class RepeatVector extends Layer {
     const o = readConfig(config, [...commonOptions, 'n'], subject);
     super('repeatVector', o as LayerConfig);
     this.n = countOption(o.n, `${subject}: n`);
+    if (this.n > MOST) refuse('ERR_VALUE', `${subject}: n`, `at most ${MOST}`, this.n);
   }
 
   override get streamObstacle(): string {

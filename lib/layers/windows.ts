@@ -1,6 +1,6 @@
 import { quoted, refuse } from '../errors';
 import { type SymbolicShape, shownInput } from './layer';
-import { countOption } from './options';
+import { countOption, MOST } from './options';
 
 export type Padding = 'valid' | 'same' | 'causal';
 
@@ -11,9 +11,6 @@ export interface WindowOptions {
   readonly dilation: number;
   readonly padding: Padding;
 }
-
-/** The largest number in a plan. */
-export const MOST = 2 ** 31 - 1;
 
 /** Reads a length along time, a number or, as Keras writes it, an array of one. @throws ERR_VALUE unless it is an integer in 1 … 2^31−1 */
 export function lengthOption(value: unknown, subject: string): number {

@@ -30,6 +30,11 @@ test.each([
     'ERR_VALUE layers.repeatVector: n: expected a positive integer, got 0.',
   ],
   [
+    'n beyond all numbers of a plan',
+    make('repeatVector', { n: 2 ** 31 }),
+    'ERR_VALUE layers.repeatVector: n: expected at most 2147483647, got 2147483648.',
+  ],
+  [
     'targetShape',
     make('reshape', { targetShape: [-1, 2, -1] }),
     'ERR_VALUE layers.reshape: targetShape: expected positive integers, of which one may be -1, got [-1, 2, -1].',
