@@ -17,6 +17,7 @@ Step concat(const Operands& o) {
   const auto row = static_cast<size_t>(o.outValue(0).last());
   const size_t rows = o.outValue(0).rows();
   std::vector<size_t> widths;
+  widths.reserve(o.op().inputs.size());
   for (size_t i = 0; i < o.op().inputs.size(); ++i)
     widths.push_back(static_cast<size_t>(o.inValue(i).last()));
   return {[=](const RunContext&) {
