@@ -6,8 +6,9 @@ import type { Sequential } from './sequential';
 
 type NormsByLayer = Record<string, readonly number[]>;
 
-/** Which steps of a batch count: `at(n, t)`, and the range of those that do for any sequence. */
+/** Which of T steps of a batch count: `at(n, t)`, and the range of those that do for any sequence. */
 interface CountedSteps {
+  readonly T: number;
   readonly at: (n: number, t: number) => boolean;
   readonly first: number;
   readonly end: number;
@@ -28,20 +29,21 @@ export async function countedSteps(
   const T = mask.length / indices.length;
   const at = (n: number, t: number) => mask[n * T + t] !== 0;
   const anywhere = Array.from({ length: T }, (_, t) => indices.some((_, n) => at(n, t)));
-  return { at, first: Math.max(0, anywhere.indexOf(true)), end: anywhere.lastIndexOf(true) + 1 };
+  return { T, at, first: Math.max(0, anywhere.indexOf(true)), end: anywhere.lastIndexOf(true) + 1 };
 }
 
 /** Step norms of the run that has just ended, by layer: of steps first … end − 1 of the input, in the order of processing. */
 function normsByLayer(
   model: Sequential,
   { executable, plan, stepNorms }: LoadedPlan,
-  range: { readonly first: number; readonly end: number } | undefined,
+  range: { readonly T: number; readonly first: number; readonly end: number } | undefined,
 ): NormsByLayer {
   const norms: NormsByLayer = {};
   stepNorms.forEach((names, i) => {
     const output = `stepNorms.${i}`;
     const steps = plan.values.find((v) => v.name === output)?.shape[1] as number;
-    const { first, end } = range ?? { first: 0, end: steps };
+    // Layers between may have made other steps of them.
+    const { first, end } = range?.T === steps ? range : { first: 0, end: steps };
     names.forEach((name, l) => {
       const [from, to] = isReversed(model, name) ? [steps - end, steps - first] : [first, end];
       norms[name] = Array.from(executable.output(output).subarray(l * steps + from, l * steps + to));
@@ -108,7 +110,7 @@ export async function carriedNorms(
   }
   // Padding may have no weight, or be masked: the last step is the last one that counts anywhere.
   const counts = (n: number, t: number) =>
-    (weights[n * steps + t] as number) > 0 && (steps === 1 || (counted?.at(n, inputStep(t)) ?? true));
+    (weights[n * steps + t] as number) > 0 && (counted?.T !== steps || counted.at(n, inputStep(t)));
   let last = steps - 1;
   while (last >= 0 && !indices.some((_, n) => counts(n, last))) last--;
   if (last < 0) return {};
@@ -120,8 +122,10 @@ export async function carriedNorms(
     weights,
     prepare: (loaded: LoadedPlan) => setInput(loaded, 'step', [model.step]),
   } as const;
-  const { first, end } = counted ?? { first: 0, end: steps };
-  const upTo = turned ? { first: Math.max(first, inputStep(last)), end } : { first, end: last + 1 };
+  const { first, end } = counted?.T === steps ? counted : { first: 0, end: steps };
+  const upTo = turned
+    ? { T: steps, first: Math.max(first, inputStep(last)), end }
+    : { T: steps, first, end: last + 1 };
   const range = outputs.length === 1 ? counted : upTo;
   // Without the batch to come, which need not be looked at.
   return model.runner.run({ examples, indices }, run, (loaded) => normsByLayer(model, loaded, range));
