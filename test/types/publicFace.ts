@@ -148,6 +148,10 @@ export async function refused(model: Sequential): Promise<void> {
   layers.gru({ units: '3' });
   // @ts-expect-error no such option
   layers.dense({ units: 3, returnSequences: true });
+  // @ts-expect-error pooling has no causal windows
+  layers.maxPooling1D({ padding: 'causal' });
+  // @ts-expect-error filters are not given
+  layers.conv1D({ kernelSize: 3 });
   // @ts-expect-error Keras's spellings are for configurations, not for TypeScript
   optimizers.adam({ clipnorm: 1 });
   // @ts-expect-error the same of a layer
