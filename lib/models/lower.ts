@@ -14,7 +14,7 @@ import type { Optimizer } from '../optimizers/optimizer';
 import { PlanBuilder } from '../plan/builder';
 import { fuseStacks } from '../plan/fuseStacks';
 import { type Gradients, gradients } from '../plan/gradients';
-import { HYPER_SIZE } from '../plan/ops/update';
+import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
 
@@ -330,14 +330,15 @@ class Lowering implements CallContext {
     const optimizer = this.recipe.optimizer as Optimizer;
     const changed = this.trainable().filter(({ id }) => found.of.has(id));
     const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
+    const attrs = optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true));
     for (const { name, id, spec } of changed) {
-      const slots = optimizer.slots.map((slot) =>
-        slot ? builder.variable(slotName(name, slot.name), 'real', spec.shape) : ABSENT,
-      );
+      const slots = optimizer.slots.map((slot, i) => {
+        const shape = slotShape(attrs.kind, i, spec.shape);
+        return slot && shape ? builder.variable(slotName(name, slot.name), 'real', shape) : ABSENT;
+      });
       while (slots.length < 3) slots.push(ABSENT);
       inputs.push(id, found.of.get(id) as ValueId, ...slots);
     }
-    const attrs = optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true));
     const norms = builder.emit('update', inputs, attrs, 'optimizer', [this.request.gradientNorms]);
     if (this.request.gradientNorms) builder.output('norms', norms[0] as ValueId);
     for (const { name, id, spec } of changed) {

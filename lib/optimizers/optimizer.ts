@@ -1,9 +1,29 @@
-import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
-import { DeepRnnError, quoted, refuse } from '../errors';
+import { ANY, type Harmless, readSpec, type SpecConfig } from '../config';
 import { resolveName } from '../names';
-import type { ClipMode, OptimizerKind } from '../plan/codes';
+import type { OptimizerKind } from '../plan/codes';
 import { HYPER_SIZE } from '../plan/ops/update';
 import type { UpdateAttrs } from '../plan/types';
+import {
+  type AdadeltaOptions,
+  type AdafactorOptions,
+  type AdagradOptions,
+  type AdamaxOptions,
+  type AdamOptions,
+  type Clip,
+  type FtrlOptions,
+  flag,
+  type LionOptions,
+  notNegative,
+  notPositive,
+  number,
+  type Options,
+  positive,
+  type RmspropOptions,
+  readClip,
+  readOptions,
+  type SgdOptions,
+  share,
+} from './options';
 import { resolveSchedule, type Schedule } from './schedules';
 
 /** How gradients change the weights. The rules are in docs/plan.md, "Updating". */
@@ -13,61 +33,13 @@ export interface Optimizer {
   learningRate: number | Schedule;
   /** Arrays kept per weight, in the engine's slot order; null where the engine's slot is not used. */
   readonly slots: readonly ({ readonly name: string; readonly initial: number } | null)[];
-  readonly clip: { readonly mode: ClipMode; readonly limit: number };
+  readonly clip: Clip;
   /** The learning rate at a step, counted from 0. */
   rate(step: number): number;
   /** The numbers that change from step to step, as the `update` op wants them. */
   hyper(step: number): Float64Array;
   updateAttrs(decay: readonly boolean[]): UpdateAttrs;
   getConfig(): Record<string, unknown>;
-}
-
-export interface OptimizerOptions {
-  learningRate?: number | Schedule | SpecConfig;
-  /** Limit on every gradient element. At most one of the three clips. */
-  clipValue?: number;
-  /** Limit on the L2 norm of every weight's gradient. */
-  clipNorm?: number;
-  /** Limit on the L2 norm over all gradients (Pascanu et al., 2013). */
-  globalClipNorm?: number;
-  /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
-  weightDecay?: number;
-}
-
-export interface SgdOptions extends OptimizerOptions {
-  /** Default 0. */
-  momentum?: number;
-  /** Default false. */
-  nesterov?: boolean;
-}
-
-export interface RmspropOptions extends OptimizerOptions {
-  /** Default 0.9. */
-  rho?: number;
-  /** Default 0. */
-  momentum?: number;
-  /** Default 1e-7. */
-  epsilon?: number;
-  /** Default false. */
-  centered?: boolean;
-}
-
-export interface AdamOptions extends OptimizerOptions {
-  /** Default 0.9. */
-  beta1?: number;
-  /** Default 0.999. */
-  beta2?: number;
-  /** Default 1e-7. */
-  epsilon?: number;
-  /** Default false. */
-  amsgrad?: boolean;
-}
-
-export interface AdagradOptions extends OptimizerOptions {
-  /** Default 0.1. */
-  initialAccumulatorValue?: number;
-  /** Default 1e-7. */
-  epsilon?: number;
 }
 
 /** What distinguishes one optimizer from another. */
@@ -78,59 +50,6 @@ interface Rule {
   readonly slots: Optimizer['slots'];
   /** hyper[1…] at a step; hyper[0] is the rate. */
   coefficients(step: number, rate: number): number[];
-}
-
-const commonOptions = ['learningRate', 'clipValue', 'clipNorm', 'globalClipNorm', 'weightDecay'] as const;
-
-type Options = Partial<Record<string, unknown>>;
-
-/** The options, also in Keras's spellings (`clipnorm`, `global_clipnorm`, `beta_1`); null stands for not given. */
-function readOptions(type: string, given: unknown, own: readonly string[]): Options {
-  const read = readConfig<string>(given, [...commonOptions, ...own], `optimizers.${type}`);
-  return Object.fromEntries(Object.entries(read).filter(([, value]) => value !== null));
-}
-
-function number(
-  o: Options,
-  key: string,
-  fallback: number,
-  type: string,
-  wanted: string,
-  fits: (v: number) => boolean,
-): number {
-  const value = o[key] ?? fallback;
-  if (typeof value !== 'number' || !Number.isFinite(value) || !fits(value))
-    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, quoted(value));
-  return value as number;
-}
-
-const share = (o: Options, key: string, fallback: number, type: string) =>
-  number(o, key, fallback, type, 'a number from 0 to below 1', (v) => v >= 0 && v < 1);
-const positive = (o: Options, key: string, fallback: number, type: string) =>
-  number(o, key, fallback, type, 'a finite number above 0', (v) => v > 0);
-const notNegative = (o: Options, key: string, fallback: number, type: string) =>
-  number(o, key, fallback, type, 'a finite number, 0 or more', (v) => v >= 0);
-
-function flag(o: Options, key: string, type: string): boolean {
-  const value = o[key] ?? false;
-  if (typeof value !== 'boolean')
-    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, 'true or false', quoted(value));
-  return value as boolean;
-}
-
-function readClip(o: Options, type: string): Optimizer['clip'] {
-  const modes = { clipValue: 'value', clipNorm: 'norm', globalClipNorm: 'globalNorm' } as const;
-  const given = (Object.keys(modes) as (keyof typeof modes)[]).filter((key) => o[key] !== undefined);
-  const [key] = given;
-  if (given.length > 1) {
-    throw new DeepRnnError(
-      'ERR_VALUE',
-      `optimizers.${type}: expected at most one of clipValue, clipNorm, globalClipNorm, got ${given.join(' and ')}.`,
-    );
-  }
-  return key === undefined
-    ? { mode: 'none', limit: 0 }
-    : { mode: modes[key], limit: positive(o, key, 0, type) };
 }
 
 function optimizer(
@@ -187,7 +106,7 @@ function adamLike(type: 'adam' | 'adamw', options: AdamOptions, defaultDecay: nu
   const epsilon = positive(o, 'epsilon', 1e-7, type);
   const weightDecay = notNegative(o, 'weightDecay', defaultDecay, type);
   const amsgrad = flag(o, 'amsgrad', type);
-  const slots = ['m', 'v', ...(amsgrad ? ['vMax'] : [])].map((name) => ({ name, initial: 0 }));
+  const slots = zeros('m', 'v', ...(amsgrad ? ['vMax'] : []));
   return optimizer(
     type,
     o,
@@ -202,6 +121,8 @@ function adamLike(type: 'adam' | 'adamw', options: AdamOptions, defaultDecay: nu
     },
   );
 }
+
+const zeros = (...names: string[]) => names.map((name) => ({ name, initial: 0 }));
 
 /** Dozat (2016): u_t = beta1 (1 − ½·0.96^t), t counted from 1. */
 const nadamMomentum = (beta1: number, t: number) => beta1 * (1 - 0.5 * 0.96 ** t);
@@ -299,10 +220,7 @@ export const optimizers = {
         kind: 'nadam',
         flag: false,
         constants: [beta1, beta2, epsilon, weightDecay],
-        slots: [
-          { name: 'm', initial: 0 },
-          { name: 'v', initial: 0 },
-        ],
+        slots: zeros('m', 'v'),
         coefficients: (step) => {
           const t = step + 1;
           const [now, next] = [nadamMomentum(beta1, t), nadamMomentum(beta1, t + 1)];
@@ -312,9 +230,157 @@ export const optimizers = {
       },
     );
   },
+  /** Adam with the infinity norm (Kingma & Ba, 2015, section 7.1). Default learning rate 0.001. */
+  adamax: (options: AdamaxOptions = {}): Optimizer => {
+    const o = readOptions('adamax', options, ['beta1', 'beta2', 'epsilon']);
+    const beta1 = share(o, 'beta1', 0.9, 'adamax');
+    const beta2 = share(o, 'beta2', 0.999, 'adamax');
+    const epsilon = positive(o, 'epsilon', 1e-7, 'adamax');
+    const weightDecay = notNegative(o, 'weightDecay', 0, 'adamax');
+    return optimizer(
+      'adamax',
+      o,
+      0.001,
+      { beta1, beta2, epsilon, weightDecay },
+      {
+        kind: 'adamax',
+        flag: false,
+        constants: [beta1, beta2, epsilon, weightDecay],
+        slots: zeros('m', 'norm'),
+        coefficients: (step, rate) => [rate / (1 - beta1 ** (step + 1))],
+      },
+    );
+  },
+  /** The sign of a momentum (Chen et al., 2023). Default learning rate 0.001. */
+  lion: (options: LionOptions = {}): Optimizer => {
+    const o = readOptions('lion', options, ['beta1', 'beta2']);
+    const beta1 = number(
+      o,
+      'beta1',
+      0.9,
+      'lion',
+      'a number above 0, at most 1: with 0 only signs of gradients are left',
+      (v) => v > 0 && v <= 1,
+    );
+    const beta2 = share(o, 'beta2', 0.99, 'lion');
+    const weightDecay = notNegative(o, 'weightDecay', 0, 'lion');
+    return optimizer(
+      'lion',
+      o,
+      0.001,
+      { beta1, beta2, weightDecay },
+      {
+        kind: 'lion',
+        flag: false,
+        constants: [beta1, beta2, weightDecay],
+        slots: zeros('m'),
+        coefficients: () => [],
+      },
+    );
+  },
+  /** Zeiler (2012). Default learning rate 0.001; the paper's is 1. */
+  adadelta: (options: AdadeltaOptions = {}): Optimizer => {
+    const o = readOptions('adadelta', options, ['rho', 'epsilon']);
+    const rho = share(o, 'rho', 0.95, 'adadelta');
+    const epsilon = positive(o, 'epsilon', 1e-7, 'adadelta');
+    const weightDecay = notNegative(o, 'weightDecay', 0, 'adadelta');
+    return optimizer(
+      'adadelta',
+      o,
+      0.001,
+      { rho, epsilon, weightDecay },
+      {
+        kind: 'adadelta',
+        flag: false,
+        constants: [rho, epsilon, weightDecay],
+        slots: zeros('accumulatedGradient', 'accumulatedDelta'),
+        coefficients: () => [],
+      },
+    );
+  },
+  /**
+   * Shazeer & Stern (2018): second moments of a matrix are kept as means over its rows and its columns. Default learning rate 0.001,
+   * relative to the root mean square of the weight.
+   */
+  adafactor: (options: AdafactorOptions = {}): Optimizer => {
+    const own = ['beta2Decay', 'epsilon1', 'epsilon2', 'clipThreshold', 'relativeStep'];
+    const o = readOptions('adafactor', options, own);
+    const beta2Decay = notPositive(o, 'beta2Decay', -0.8, 'adafactor');
+    const smallest = 'a finite number, 1e-36 or more';
+    const epsilon1 = number(o, 'epsilon1', 1e-30, 'adafactor', smallest, (v) => v >= 1e-36);
+    const epsilon2 = notNegative(o, 'epsilon2', 1e-3, 'adafactor');
+    const clipThreshold = positive(o, 'clipThreshold', 1, 'adafactor');
+    const relativeStep = flag(o, 'relativeStep', 'adafactor', true);
+    const weightDecay = notNegative(o, 'weightDecay', 0, 'adafactor');
+    return optimizer(
+      'adafactor',
+      o,
+      0.001,
+      { beta2Decay, epsilon1, epsilon2, clipThreshold, relativeStep, weightDecay },
+      {
+        kind: 'adafactor',
+        flag: false,
+        constants: [epsilon1, epsilon2, clipThreshold, weightDecay],
+        slots: zeros('rows', 'columns', 'velocity'),
+        coefficients: (step, rate) => [Math.min(rate, 1 / Math.sqrt(step + 1)), 1 - (step + 1) ** beta2Decay],
+      },
+    );
+  },
+  /** Follow the regularized leader (McMahan et al., 2013). Default learning rate 0.001. */
+  ftrl: (options: FtrlOptions = {}): Optimizer => {
+    const names = {
+      l1: 'l1RegularizationStrength',
+      l2: 'l2RegularizationStrength',
+      shrinkage: 'l2ShrinkageRegularizationStrength',
+    };
+    const own = ['learningRatePower', 'initialAccumulatorValue', ...Object.values(names), 'beta'];
+    const o = readOptions('ftrl', options, own);
+    const learningRatePower = notPositive(o, 'learningRatePower', -0.5, 'ftrl');
+    const initialAccumulatorValue = notNegative(o, 'initialAccumulatorValue', 0.1, 'ftrl');
+    const l1 = notNegative(o, names.l1, 0, 'ftrl');
+    const l2 = notNegative(o, names.l2, 0, 'ftrl');
+    const shrinkage = notNegative(o, names.shrinkage, 0, 'ftrl');
+    const beta = notNegative(o, 'beta', 0, 'ftrl');
+    const weightDecay = notNegative(o, 'weightDecay', 0, 'ftrl');
+    return optimizer(
+      'ftrl',
+      o,
+      0.001,
+      {
+        learningRatePower,
+        initialAccumulatorValue,
+        [names.l1]: l1,
+        [names.l2]: l2,
+        [names.shrinkage]: shrinkage,
+        beta,
+        weightDecay,
+      },
+      {
+        kind: 'ftrl',
+        flag: false,
+        constants: [learningRatePower, l1, l2, shrinkage, beta, weightDecay],
+        slots: [
+          { name: 'accumulator', initial: initialAccumulatorValue },
+          { name: 'linear', initial: 0 },
+        ],
+        coefficients: () => [],
+      },
+    );
+  },
 };
 
-export type OptimizerName = 'sgd' | 'rmsprop' | 'adam' | 'adamw' | 'adagrad' | 'nadam';
+export type OptimizerName =
+  | 'sgd'
+  | 'rmsprop'
+  | 'adam'
+  | 'adamw'
+  | 'adagrad'
+  | 'nadam'
+  | 'adamax'
+  | 'lion'
+  | 'adadelta'
+  | 'adafactor'
+  | 'ftrl';
 export type OptimizerSpec = OptimizerName | (string & {}) | Optimizer | SpecConfig;
 
 const kerasOptions: Harmless = {

@@ -110,7 +110,18 @@ export const metricCodes = {
 } as const;
 
 export const poolCodes = { max: 0, average: 1 } as const;
-export const optimizerCodes = { sgd: 0, rmsprop: 1, adam: 2, adagrad: 3, nadam: 4 } as const;
+export const optimizerCodes = {
+  sgd: 0,
+  rmsprop: 1,
+  adam: 2,
+  adagrad: 3,
+  nadam: 4,
+  adamax: 5,
+  lion: 6,
+  adadelta: 7,
+  adafactor: 8,
+  ftrl: 9,
+} as const;
 export const clipCodes = { none: 0, value: 1, norm: 2, globalNorm: 3 } as const;
 export const constraintCodes = { nonNeg: 0, maxNorm: 1, unitNorm: 2 } as const;
 export const dtypeCodes = { real: 0, int32: 1, float64: 2 } as const;

@@ -127,7 +127,28 @@ enum class Optimizer {
   adam = 2,
   adagrad = 3,
   nadam = 4,
+  adamax = 5,
+  lion = 6,
+  adadelta = 7,
+  adafactor = 8,
+  ftrl = 9,
 };
+
+/** Which of a rule's constants is the weight decay: its last one. */
+constexpr int weightDecayPlace(Optimizer kind) {
+  switch (kind) {
+    case Optimizer::sgd:
+    case Optimizer::adagrad:
+      return 1;
+    case Optimizer::lion:
+    case Optimizer::adadelta:
+      return 2;
+    case Optimizer::ftrl:
+      return 5;
+    default:
+      return 3;
+  }
+}
 
 enum class Clip {
   none = 0,

@@ -6,8 +6,8 @@
 namespace deeprnn::core {
 namespace {
 
-/** Which of slots 0 … 2 a rule needs. */
-bool slotNeeded(const Op& op, int slot) {
+/** Which of slots 0 … 2 a rule needs for a parameter of so many axes. */
+bool slotNeeded(const Op& op, int slot, size_t axes) {
   const bool momentum = op.floats[1] > 0;
   switch (static_cast<Optimizer>(op.ints[0])) {
     case Optimizer::sgd:
@@ -17,11 +17,23 @@ bool slotNeeded(const Op& op, int slot) {
     case Optimizer::adam:
       return slot < 2 || op.ints[3] == 1;
     case Optimizer::adagrad:
+    case Optimizer::lion:
       return slot == 0;
     case Optimizer::nadam:
+    case Optimizer::adamax:
+    case Optimizer::adadelta:
+    case Optimizer::ftrl:
       return slot < 2;
+    case Optimizer::adafactor:
+      return (slot == 2) == (axes < 2);
   }
   return false;
+}
+
+/** What a slot looks like: second moments of a matrix [rows, columns] are factored by adafactor. */
+Shape slotShape(Optimizer kind, size_t slot, const Shape& parameter) {
+  if (kind != Optimizer::adafactor || slot == 2) return parameter;
+  return {parameter[slot]};
 }
 
 }  // namespace
@@ -30,7 +42,7 @@ void proveUpdate(Proof& p) {
   const Op& op = p.op();
   if (!p.demand(op.ints.size() >= 4 && op.floats.size() == 7, "an optimizer's attributes")) return;
   const int32_t kind = op.ints[0], count = op.ints[1], clip = op.ints[2];
-  if (!p.demand(kind >= 0 && kind <= 4 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 &&
+  if (!p.demand(kind >= 0 && kind <= 9 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 &&
                     flag(op.ints[3]),
                 "a known optimizer"))
     return;
@@ -46,13 +58,20 @@ void proveUpdate(Proof& p) {
       return;
     if (!p.demand(written.insert(param->slot).second, "parameters that differ")) return;
     if (!p.must(grad, DType::real, param->shape, "a gradient like its parameter")) return;
+    const auto rule = static_cast<Optimizer>(kind);
+    const size_t axes = param->shape.size();
+    const bool factored = rule == Optimizer::adafactor;
+    if (!p.demand(!factored || (axes <= 2 && param->elements > 0), "a vector or matrix")) return;
     for (int slot = 0; slot < 3; ++slot) {
       const Value* v = p.in(3 + 5 * i + static_cast<size_t>(slot));
-      if (!p.demand(v || !slotNeeded(op, slot), "the optimizer's slots")) return;
-      if (!p.fits(v, DType::real, param->shape, "a slot like its parameter") ||
-          !p.demand(!v || v->role == Role::variable, "a variable as slot"))
+      const bool needed = slotNeeded(op, slot, axes);
+      if (!p.demand(v ? needed || !factored : !needed, "the optimizer's slots")) return;
+      if (!v) continue;
+      if (!p.fits(v, DType::real, slotShape(rule, static_cast<size_t>(slot), param->shape),
+                  "a slot like its parameter") ||
+          !p.demand(v->role == Role::variable, "a variable as slot"))
         return;
-      if (!p.demand(!v || written.insert(v->slot).second, "slots that differ")) return;
+      if (!p.demand(written.insert(v->slot).second, "slots that differ")) return;
     }
   }
 }

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/executable.h"
+#include "cpu/optimizers.h"
 
 namespace deeprnn::cpu {
 
@@ -22,7 +22,9 @@ struct Chunk {
   size_t parameter, first, count;
 };
 
-auto ruleOf(const KernelTable& k, Optimizer kind) {
+using Rule = void (*)(const UpdateArgs&, size_t n);
+
+Rule ruleOf(const KernelTable& k, Optimizer kind) {
   switch (kind) {
     case Optimizer::rmsprop:
       return k.rmsprop;
@@ -32,14 +34,17 @@ auto ruleOf(const KernelTable& k, Optimizer kind) {
       return k.adagrad;
     case Optimizer::nadam:
       return k.nadam;
+    case Optimizer::adamax:
+      return k.adamax;
+    case Optimizer::lion:
+      return k.lion;
+    case Optimizer::adadelta:
+      return k.adadelta;
+    case Optimizer::ftrl:
+      return ftrl;
     default:
       return k.sgd;
   }
-}
-
-/** Which constant is the weight decay: the last of each rule's. */
-size_t decayPlace(Optimizer kind) {
-  return kind == Optimizer::sgd || kind == Optimizer::adagrad ? 1 : 3;
 }
 
 Step update(const Operands& o) {
@@ -52,9 +57,16 @@ Step update(const Operands& o) {
       chunks.push_back({p, first, std::min(kChunk, n - first)});
   }
   // Sums of squares per chunk, then per parameter.
-  const size_t scratch = 2 * (chunks.size() + count + 1);
+  size_t scratch = 2 * (chunks.size() + count + 1);
+  const size_t forNorms = scratch;
+  if (static_cast<Optimizer>(op.ints[0]) == Optimizer::adafactor) {
+    for (size_t p = 0; p < count; ++p) {
+      const core::Value& v = o.inValue(1 + 5 * p);
+      scratch = std::max(scratch, forNorms + adafactorScratch(v.rows(), static_cast<size_t>(v.last())));
+    }
+  }
   return {
-      [o, chunks, count](const RunContext& c) {
+      [o, chunks, count, forNorms](const RunContext& c) {
         const core::Op& own = o.op();
         const auto kind = static_cast<Optimizer>(own.ints[0]);
         const auto clip = static_cast<Clip>(own.ints[2]);
@@ -80,9 +92,8 @@ Step update(const Operands& o) {
           const double norm = std::sqrt(clip == Clip::norm ? squares[p] : total);
           return std::isfinite(norm) && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
         };
-        const auto rule = ruleOf(c.k, kind);
-        c.pool.parallelFor(chunks.size(), [&](size_t i) {
-          const auto [p, first, n] = chunks[i];
+        // Of parameter p the elements from `first`; slots of adafactor are whole.
+        const auto argsOf = [&](size_t p, size_t first) {
           UpdateArgs u{};
           u.param = o.inOut(1 + 5 * p) + first;
           u.grad = o.in(2 + 5 * p) + first;
@@ -94,11 +105,23 @@ Step update(const Operands& o) {
           if (kind == Optimizer::sgd && k[0] == 0) u.slot0 = nullptr;
           u.scale = factor(p);
           u.limit = clip == Clip::value ? static_cast<float>(limit) : std::numeric_limits<float>::infinity();
-          u.keep = own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[decayPlace(kind)]) : 1.0f;
+          u.keep =
+              own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[core::weightDecayPlace(kind)]) : 1.0f;
           u.flag = own.ints[3] == 1;
           std::copy(k, k + 6, u.k);
           std::copy(hyper, hyper + 8, u.hyper);
-          rule(u, n);
+          return u;
+        };
+        if (kind == Optimizer::adafactor) {
+          for (size_t p = 0; p < count; ++p) {
+            const core::Value& v = o.inValue(1 + 5 * p);
+            adafactor({argsOf(p, 0), v.rows(), static_cast<size_t>(v.last())}, c.pool, c.scratch + forNorms);
+          }
+          return Status();
+        }
+        const auto rule = ruleOf(c.k, kind);
+        c.pool.parallelFor(chunks.size(), [&](size_t i) {
+          rule(argsOf(chunks[i].parameter, chunks[i].first), chunks[i].count);
         });
         return Status();
       },

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cuda/executable.h"
+#include "cuda/optimizers.h"
 #include "cuda/reductions.h"
 
 namespace deeprnn::cuda {
@@ -11,27 +12,8 @@ using core::Clip;
 using core::Constraint;
 using core::Optimizer;
 
-/** One parameter with its slots; null where absent. */
-struct Parameter {
-  float* param;
-  const float* grad;
-  float* slots[3];
-  size_t n;
-  bool decays;
-  /** Its chunks lie side by side from here. */
-  size_t firstChunk;
-};
-
 /** Elements a block; norms are summed over these, in order. */
 constexpr size_t kChunk = 16384;
-
-struct Rule {
-  Optimizer kind;
-  Clip clip;
-  bool flag;
-  double limit;
-  double k[6];
-};
 
 /** Which part of which parameter a block takes. */
 struct Chunk {
@@ -76,19 +58,28 @@ __global__ void finishGlobalNorm(size_t count, double* norms, double* out) {
   if (out) out[count] = norms[count];
 }
 
+/** Follow the regularized leader, for one element. In double: of large sums it keeps small differences. */
+__device__ __forceinline__ void followLeader(const Rule& rule, double rate, double g, double old,
+                                             float* param, float* n, float* z) {
+  if (rate == 0) return;
+  const double power = -rule.k[0], l1 = rule.k[1], before = *n, now = before + g * g;
+  const double raised = power == 0.5 ? sqrt(now) : pow(now, power);
+  const double was = power == 0.5 ? sqrt(before) : pow(before, power);
+  const double linear = *z + g + 2 * rule.k[3] * old - (raised - was) / rate * old;
+  const double quadratic = (raised + rule.k[4]) / rate + 2 * rule.k[2];
+  const double cut = linear > l1 ? l1 : (linear < -l1 ? -l1 : linear);
+  *n = static_cast<float>(now);
+  *z = static_cast<float>(linear);
+  *param = static_cast<float>(quadratic == 0 ? old : (cut - linear) / quadratic);
+}
+
 __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, size_t count, Rule rule,
                              const double* hyper, const double* norms, const unsigned* failed) {
   if (*failed) return;
   const Chunk chunk = chunks[blockIdx.x];
   const Parameter p = parameters[chunk.parameter];
-  const double* norm = rule.clip == Clip::norm ? norms + chunk.parameter : norms + count;
-  const bool clips = rule.clip == Clip::norm || rule.clip == Clip::globalNorm;
-  float scale = 1.0f;
-  if (clips && isfinite(*norm) && *norm > rule.limit) scale = static_cast<float>(rule.limit / *norm);
-  const float limit = rule.clip == Clip::value ? static_cast<float>(rule.limit) : INFINITY;
-  // The weight decay is the last constant of each rule.
-  const bool two = rule.kind == Optimizer::sgd || rule.kind == Optimizer::adagrad;
-  const float keep = p.decays ? static_cast<float>(1.0 - hyper[0] * (two ? rule.k[1] : rule.k[3])) : 1.0f;
+  const Clipping clip(rule, norms, chunk.parameter, count);
+  const float keep = keptShare(rule, p, hyper);
   const auto rate = static_cast<float>(hyper[0]);
   const auto k0 = static_cast<float>(rule.k[0]), k1 = static_cast<float>(rule.k[1]),
              k2 = static_cast<float>(rule.k[2]);
@@ -97,8 +88,7 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
              h3 = static_cast<float>(hyper[3]);
   const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
   for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
-    float g = p.grad[i] * scale;
-    g = g > limit ? limit : (g < -limit ? -limit : g);
+    const float g = clip(p.grad[i]);
     const float old = p.param[i] * keep;
     switch (rule.kind) {
       case Optimizer::sgd: {
@@ -151,6 +141,33 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
         p.param[i] = old - rate * g / sqrtf(a + k0);
         break;
       }
+      case Optimizer::adamax: {
+        const float m = p.slots[0][i] + (g - p.slots[0][i]) * fresh0;
+        const float faded = k1 * p.slots[1][i], size = fabsf(g), top = faded > size ? faded : size;
+        p.slots[0][i] = m;
+        p.slots[1][i] = top;
+        p.param[i] = old - h1 * m / (top + k2);
+        break;
+      }
+      case Optimizer::lion: {
+        const float m = p.slots[0][i], mixed = k0 * m + fresh0 * g;
+        p.param[i] = old - rate * (mixed > 0 ? 1.0f : (mixed < 0 ? -1.0f : mixed));
+        p.slots[0][i] = k1 * m + fresh1 * g;
+        break;
+      }
+      case Optimizer::adadelta: {
+        const float a = k0 * p.slots[0][i] + fresh0 * g * g;
+        const float delta = g * sqrtf(p.slots[1][i] + k1) / sqrtf(a + k1);
+        p.slots[0][i] = a;
+        p.slots[1][i] = k0 * p.slots[1][i] + fresh0 * delta * delta;
+        p.param[i] = old - rate * delta;
+        break;
+      }
+      case Optimizer::ftrl:
+        followLeader(rule, hyper[0], g, old, p.param + i, p.slots[0] + i, p.slots[1] + i);
+        break;
+      case Optimizer::adafactor:
+        break;  // In kernels of its own.
     }
   }
 }
@@ -193,12 +210,17 @@ Step update(const Operands& o) {
   std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
   std::vector<Parameter> parameters;
   std::vector<Chunk> chunks;
+  size_t rowCount = 0, widest = 0;
   for (size_t p = 0; p < count; ++p) {
     const size_t at = 1 + 5 * p, n = o.inValue(at).elements;
+    const auto columns = static_cast<size_t>(o.inValue(at).last());
+    rowCount += o.inValue(at).rows();
+    widest = std::max(widest, columns);
     parameters.push_back({o.inOut(at),
                           o.in(at + 1),
                           {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
                           n,
+                          columns,
                           op.ints[4 + p] == 1,
                           chunks.size()});
     for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first});
@@ -211,7 +233,9 @@ Step update(const Operands& o) {
     return table;
   };
   const size_t chunkCount = chunks.size();
-  step.scratch = (chunkCount + count + 1) * sizeof(double);
+  const bool factored = rule.kind == Optimizer::adafactor;
+  const size_t forNorms = chunkCount + count + 1;
+  step.scratch = (forNorms + (factored ? adafactorScratch(count, rowCount) : 0)) * sizeof(double);
   double* out = o.out<double>(0);
   const double* hyper = o.in<double>(0);
   const bool norms = out || rule.clip == Clip::norm || rule.clip == Clip::globalNorm;
@@ -234,6 +258,9 @@ Step update(const Operands& o) {
       }
       if (Status s = launch(one, finishGlobalNorm, count, found, out); !s.ok()) return s;
     }
+    if (factored)
+      return adafactor({rows, count, rowCount, widest, rule, hyper, found, c.failed}, partial + forNorms,
+                       c.stream);
     return chunkCount == 0 ? Status()
                            : launch(all, updateChunks, rows, parts, count, rule, hyper, found, c.failed);
   };

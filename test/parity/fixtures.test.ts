@@ -10,8 +10,9 @@ import { type ActivationKind, activationsFromInput, type ConstraintKind } from '
 import { fuseStacks } from '../../lib/plan/fuseStacks';
 import { gradients } from '../../lib/plan/gradients';
 import { stackLayout } from '../../lib/plan/ops/rnnStack';
+import { slotShape } from '../../lib/plan/ops/update';
 import { ABSENT, type LossAttrs, type ValueId } from '../../lib/plan/types';
-import type { Shape } from '../../lib/tensors/tensor';
+import { type Shape, sizeOf } from '../../lib/tensors/tensor';
 import { type Arg, ints, loadOp, real, runOp, scalar, variable } from '../unit/reference/runOp';
 import {
   type LayerChoice,
@@ -237,7 +238,8 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
         args.push(variable(start, shape), real(start, shape));
         for (let s = 0; s < 3; s++) {
           const slot = optimizer.slots[s];
-          args.push(slot ? variable(Array(start.length).fill(slot.initial), shape) : undefined);
+          const own = slotShape(optimizer.updateAttrs([]).kind, s, shape);
+          args.push(slot && own ? variable(Array(sizeOf(own)).fill(slot.initial), own) : undefined);
         }
       });
       const op = loadOp('update', optimizer.updateAttrs(c.decay), args, { engine });

@@ -1,3 +1,5 @@
+import type { OptimizerKind } from '../../lib/plan/codes';
+import { slotShape } from '../../lib/plan/ops/update';
 import type { UpdateAttrs } from '../../lib/plan/types';
 import { checkParity, type Operand, RandomInputs, tolerance } from './harness';
 
@@ -76,6 +78,54 @@ const rules: {
     slots: [0, 1],
     hyper: [0.002, 0.6, 0.9, 500],
   },
+  {
+    name: 'adamax',
+    attrs: { kind: 'adamax', flag: false, constants: [0.9, 0.6, 1e-7, 0.1] },
+    slots: [0, 1],
+    hyper: [0.01, 0.02],
+  },
+  {
+    name: 'lion',
+    attrs: { kind: 'lion', flag: false, constants: [0.9, 0.99, 0.1] },
+    slots: [0],
+    hyper: [0.01],
+  },
+  {
+    name: 'adadelta',
+    attrs: { kind: 'adadelta', flag: false, constants: [0.9, 1e-3, 0.1] },
+    slots: [0, 1],
+    hyper: [0.5],
+  },
+  {
+    name: 'adafactor',
+    attrs: { kind: 'adafactor', flag: false, constants: [1e-30, 1e-3, 1, 0.1] },
+    slots: [0, 1, 2],
+    hyper: [0.01, 0.01, 0.7],
+  },
+  {
+    name: 'adafactor at its first step',
+    attrs: { kind: 'adafactor', flag: false, constants: [1e-3, 1e-3, 0.5, 0] },
+    slots: [0, 1, 2],
+    hyper: [0.5, 0.5, 0],
+  },
+  {
+    name: 'ftrl',
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0, 0.1] },
+    slots: [0, 1],
+    hyper: [0.1],
+  },
+  {
+    name: 'ftrl with all its penalties',
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.8, 0.3, 0.2, 0.1, 0.5, 0] },
+    slots: [0, 1],
+    hyper: [0.1],
+  },
+  {
+    name: 'ftrl at a rate of 0',
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0, 0.1] },
+    slots: [0, 1],
+    hyper: [0],
+  },
 ];
 
 const clips: UpdateAttrs['clip'][] = [
@@ -85,6 +135,16 @@ const clips: UpdateAttrs['clip'][] = [
   { mode: 'globalNorm', limit: 2 },
   { mode: 'globalNorm', limit: 1e6 },
 ];
+
+/** The slot that takes any number. */
+const momenta: Partial<Record<OptimizerKind, number>> = {
+  sgd: 0,
+  adam: 0,
+  nadam: 0,
+  adamax: 0,
+  lion: 0,
+  ftrl: 1,
+};
 
 describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
   test.each(clips)('clip $mode at $limit', (clip) => {
@@ -97,14 +157,18 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
       operands.push({ ...random.normal(shape), variable: true }, random.normal(shape));
       for (let slot = 0; slot < 3; slot++) {
         // Second moments (and a centered mean small against them) must be possible values.
+        const own = slotShape(attrs.kind, slot, shape);
+        if (!own || !slots.includes(slot)) {
+          operands.push(undefined);
+          continue;
+        }
         const centeredMean = attrs.kind === 'rmsprop' && slot === 1;
-        const first = slot === 0 && attrs.kind !== 'rmsprop' && attrs.kind !== 'adagrad';
         const values = centeredMean
-          ? random.uniform(shape, -0.1, 0.1)
-          : first
-            ? random.normal(shape)
-            : random.uniform(shape, 0.5, 2);
-        operands.push(slots.includes(slot) ? { ...values, variable: true } : undefined);
+          ? random.uniform(own, -0.1, 0.1)
+          : momenta[attrs.kind] === slot
+            ? random.normal(own)
+            : random.uniform(own, 0.5, 2);
+        operands.push({ ...values, variable: true });
       }
     }
     // The terms of every rule are of size 1, and in a parameter of one element they may cancel.

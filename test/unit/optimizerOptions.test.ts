@@ -49,6 +49,42 @@ describe('defaults are Keras’s', () => {
       optimizers.nadam(),
       { type: 'nadam', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: 0 },
     ],
+    [
+      optimizers.adamax(),
+      { type: 'adamax', learningRate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: 0 },
+    ],
+    [optimizers.lion(), { type: 'lion', learningRate: 0.001, beta1: 0.9, beta2: 0.99, weightDecay: 0 }],
+    [
+      optimizers.adadelta(),
+      { type: 'adadelta', learningRate: 0.001, rho: 0.95, epsilon: 1e-7, weightDecay: 0 },
+    ],
+    [
+      optimizers.adafactor(),
+      {
+        type: 'adafactor',
+        learningRate: 0.001,
+        beta2Decay: -0.8,
+        epsilon1: 1e-30,
+        epsilon2: 1e-3,
+        clipThreshold: 1,
+        relativeStep: true,
+        weightDecay: 0,
+      },
+    ],
+    [
+      optimizers.ftrl(),
+      {
+        type: 'ftrl',
+        learningRate: 0.001,
+        learningRatePower: -0.5,
+        initialAccumulatorValue: 0.1,
+        l1RegularizationStrength: 0,
+        l2RegularizationStrength: 0,
+        l2ShrinkageRegularizationStrength: 0,
+        beta: 0,
+        weightDecay: 0,
+      },
+    ],
   ])('$type', (optimizer, config) => {
     expect(optimizer.getConfig()).toEqual(config);
   });
@@ -69,6 +105,24 @@ describe('configurations', () => {
     optimizers.adamw({ learningRate: schedules.cosineDecay({ initialLearningRate: 0.1, decaySteps: 9 }) }),
     optimizers.adagrad({ initialAccumulatorValue: 0, epsilon: 0.5 }),
     optimizers.nadam({ beta1: 0.5, beta2: 0.75, epsilon: 0.2 }),
+    optimizers.adamax({ beta1: 0.5, beta2: 0.75, epsilon: 0.2, clipNorm: 2 }),
+    optimizers.lion({ beta1: 1, beta2: 0.75, weightDecay: 0.5 }),
+    optimizers.adadelta({ rho: 0.5, epsilon: 0.2 }),
+    optimizers.adafactor({
+      beta2Decay: -0.5,
+      epsilon1: 1e-9,
+      epsilon2: 0.5,
+      clipThreshold: 2,
+      relativeStep: false,
+    }),
+    optimizers.ftrl({
+      learningRatePower: -0.25,
+      initialAccumulatorValue: 0.5,
+      l1RegularizationStrength: 0.1,
+      l2RegularizationStrength: 0.2,
+      l2ShrinkageRegularizationStrength: 0.3,
+      beta: 0.4,
+    }),
   ])('$type is rebuilt from its own', (optimizer) => {
     same(optimizer, resolveOptimizer(JSON.parse(JSON.stringify(optimizer.getConfig()))));
   });
@@ -204,14 +258,46 @@ describe('options that are refused', () => {
       loose(optimizers.adam, { clipValue: 1, globalClipNorm: 2 }),
       'optimizers.adam: expected at most one of clipValue, clipNorm, globalClipNorm, got clipValue and globalClipNorm.',
     ],
+    [
+      loose(optimizers.lion, { beta1: 0 }),
+      'optimizers.lion: beta1: expected a number above 0, at most 1: with 0 only signs of gradients are left, got 0.',
+    ],
+    [
+      loose(optimizers.adamax, { beta2: 1 }),
+      'optimizers.adamax: beta2: expected a number from 0 to below 1, got 1.',
+    ],
+    [
+      loose(optimizers.adadelta, { epsilon: 0 }),
+      'optimizers.adadelta: epsilon: expected a finite number above 0, got 0.',
+    ],
+    [
+      loose(optimizers.adafactor, { beta2Decay: 0.8 }),
+      'optimizers.adafactor: beta2Decay: expected a finite number, 0 or less, got 0.8.',
+    ],
+    [
+      loose(optimizers.adafactor, { epsilon1: 0 }),
+      'optimizers.adafactor: epsilon1: expected a finite number, 1e-36 or more, got 0.',
+    ],
+    [
+      loose(optimizers.adafactor, { relativeStep: 1 }),
+      'optimizers.adafactor: relativeStep: expected true or false, got 1.',
+    ],
+    [
+      loose(optimizers.ftrl, { learningRatePower: 0.5 }),
+      'optimizers.ftrl: learningRatePower: expected a finite number, 0 or less, got 0.5.',
+    ],
+    [
+      loose(optimizers.ftrl, { l1RegularizationStrength: -1 }),
+      'optimizers.ftrl: l1RegularizationStrength: expected a finite number, 0 or more, got -1.',
+    ],
     [loose(optimizers.adam, 0.01), 'optimizers.adam: expected an object of options, got 0.01.'],
     [
       () => resolveOptimizer('adamm'),
-      "compile: optimizer: expected one of sgd, rmsprop, adam, adamw, adagrad, nadam, got 'adamm'. Did you mean 'adam'?",
+      "compile: optimizer: expected one of sgd, rmsprop, adam, adamw, adagrad, nadam, adamax, lion, adadelta, adafactor, ftrl, got 'adamm'. Did you mean 'adam'?",
     ],
     [
       () => resolveOptimizer({ learningRate: 1 }),
-      'compile: optimizer: expected one of sgd, rmsprop, adam, adamw, adagrad, nadam, got an object.',
+      'compile: optimizer: expected one of sgd, rmsprop, adam, adamw, adagrad, nadam, adamax, lion, adadelta, adafactor, ftrl, got an object.',
     ],
   ])('%#: %s', async (work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);

@@ -86,6 +86,49 @@ const papers = {
       return p - (lr * mHat) / (sqrt(vHat) + epsilon) - (decayed ? lr * weightDecay * p : 0);
     };
   },
+
+  // Kingma & Ba (2015), algorithm 2, with the epsilon that Keras adds to the norm.
+  adamax: ({ lr = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7 }): Rule => {
+    let [m, u] = [0, 0];
+    return (p, g, t) => {
+      m = beta1 * m + (1 - beta1) * g;
+      u = max(beta2 * u, abs(g));
+      return p - ((lr / (1 - beta1 ** t)) * m) / (u + epsilon);
+    };
+  },
+
+  // Chen et al. (2023), algorithm 2.
+  lion: ({ lr = 0.001, beta1 = 0.9, beta2 = 0.99, weightDecay = 0 }): Rule => {
+    let m = 0;
+    return (p, g, _t, decayed) => {
+      const update = sign(beta1 * m + (1 - beta1) * g);
+      m = beta2 * m + (1 - beta2) * g;
+      return p - lr * (update + (decayed ? weightDecay * p : 0));
+    };
+  },
+
+  // Zeiler (2012), algorithm 1.
+  adadelta: ({ lr = 0.001, rho = 0.95, epsilon = 1e-7 }): Rule => {
+    let [gradients, steps] = [0, 0];
+    return (p, g) => {
+      gradients = rho * gradients + (1 - rho) * g * g;
+      const step = (-sqrt(steps + epsilon) / sqrt(gradients + epsilon)) * g;
+      steps = rho * steps + (1 - rho) * step * step;
+      return p + lr * step;
+    };
+  },
+
+  // McMahan et al. (2013), algorithm 1, where alpha is the learning rate.
+  ftrl: ({ lr = 0.001, initial = 0.1, l1 = 0, l2 = 0, beta = 0 }): Rule => {
+    let [n, z] = [Math.fround(initial), 0];
+    return (p, g) => {
+      const sigma = (sqrt(n + g * g) - sqrt(n)) / lr;
+      z += g - sigma * p;
+      n += g * g;
+      // The paper's lambda2 and beta are twice l2, and once beta, of Keras's.
+      return abs(z) <= l1 ? 0 : -(z - sign(z) * l1) / ((beta + sqrt(n)) / lr + 2 * l2);
+    };
+  },
 };
 
 /** How gradients [kernel, bias] are clipped. */
@@ -248,6 +291,32 @@ const cases: [name: string, optimizer: () => Optimizer, rule: () => Rule, clip?:
     'nadam',
     () => optimizers.nadam({ learningRate: 0.05, beta1: 0.7, beta2: 0.8, epsilon: 1e-3, weightDecay: 0.2 }),
     () => papers.nadam({ lr: 0.05, beta1: 0.7, beta2: 0.8, epsilon: 1e-3, weightDecay: 0.2 }),
+  ],
+  [
+    'adamax',
+    () => optimizers.adamax({ learningRate: 0.05, beta1: 0.7, beta2: 0.8 }),
+    () => papers.adamax({ lr: 0.05, beta1: 0.7, beta2: 0.8 }),
+  ],
+  [
+    'lion',
+    () => optimizers.lion({ learningRate: 0.05, beta1: 0.7, beta2: 0.8, weightDecay: 0.5 }),
+    () => papers.lion({ lr: 0.05, beta1: 0.7, beta2: 0.8, weightDecay: 0.5 }),
+  ],
+  [
+    'adadelta',
+    () => optimizers.adadelta({ learningRate: 1, rho: 0.8, epsilon: 1e-3 }),
+    () => papers.adadelta({ lr: 1, rho: 0.8, epsilon: 1e-3 }),
+  ],
+  [
+    'ftrl',
+    () =>
+      optimizers.ftrl({
+        learningRate: 0.2,
+        l1RegularizationStrength: 0.2,
+        l2RegularizationStrength: 0.1,
+        beta: 0.5,
+      }),
+    () => papers.ftrl({ lr: 0.2, l1: 0.2, l2: 0.1, beta: 0.5 }),
   ],
   [
     'clipValue',

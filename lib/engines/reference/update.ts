@@ -1,9 +1,11 @@
 import type { OptimizerKind } from '../../plan/codes';
 import type { UpdateAttrs } from '../../plan/types';
+import type { Shape } from '../../tensors/tensor';
 import type { Kernel, Real } from './operands';
 
-/** One parameter p with its clipped gradient g and its slots, all updated in place, element by element. */
+/** One parameter p with its clipped gradient g and its slots, all updated in place. */
 interface Parameter {
+  readonly shape: Shape;
   readonly p: Float64Array;
   readonly g: Float64Array;
   readonly slots: readonly (Float64Array | undefined)[];
@@ -21,7 +23,7 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
 ) => {
   const parameters: Parameter[] = attrs.decay.map((_, i) => {
     const [param, grad, ...slots] = rest.slice(5 * i, 5 * i + 5) as [Real, Real, ...(Real | undefined)[]];
-    return { p: param.data, g: grad.data, slots: slots.map((s) => s?.data) };
+    return { shape: param.shape, p: param.data, g: grad.data, slots: slots.map((s) => s?.data) };
   });
   const each = parameters.map(({ g }) => Math.sqrt(g.reduce((sum, v) => sum + v * v, 0)));
   const global = Math.sqrt(each.reduce((sum, v) => sum + v * v, 0));
@@ -45,6 +47,11 @@ const weightDecayAt: { readonly [K in OptimizerKind]: number } = {
   adam: 3,
   adagrad: 1,
   nadam: 3,
+  adamax: 3,
+  lion: 2,
+  adadelta: 2,
+  adafactor: 3,
+  ftrl: 5,
 };
 
 /** Gradient clipping after Pascanu, Mikolov & Bengio (2013): by value, or g · min(1, limit / norm). */
@@ -119,6 +126,83 @@ const rules: { readonly [K in OptimizerKind]: Rule } = {
       m![k]! += (g[k]! - m![k]!) * (1 - beta1!);
       v![k]! += (g[k]! ** 2 - v![k]!) * (1 - beta2!);
       p[k]! -= (lr! * (cM! * m![k]! + cG! * g[k]!)) / (Math.sqrt(v![k]! * cV!) + epsilon!);
+    }
+  },
+
+  // Kingma & Ba (2015), algorithm 2: u ← max(beta2 u, |g|), p ← p − alpha m / (u + epsilon), where hyper holds
+  // alpha = lr / (1−beta1^t).
+  adamax({ p, g, slots: [m, u] }, [beta1, beta2, epsilon], [, alpha]) {
+    for (let k = 0; k < p.length; k++) {
+      m![k]! += (g[k]! - m![k]!) * (1 - beta1!);
+      u![k] = Math.max(beta2! * u![k]!, Math.abs(g[k]!));
+      p[k]! -= (alpha! * m![k]!) / (u![k]! + epsilon!);
+    }
+  },
+
+  // Chen et al. (2023): p ← p − lr sign(beta1 m + (1−beta1) g), then m ← beta2 m + (1−beta2) g.
+  lion({ p, g, slots: [m] }, [beta1, beta2], [lr]) {
+    for (let k = 0; k < p.length; k++) {
+      p[k]! -= lr! * Math.sign(beta1! * m![k]! + (1 - beta1!) * g[k]!);
+      m![k] = beta2! * m![k]! + (1 - beta2!) * g[k]!;
+    }
+  },
+
+  // Zeiler (2012), algorithm 1, with a learning rate.
+  adadelta({ p, g, slots: [a, d] }, [rho, epsilon], [lr]) {
+    for (let k = 0; k < p.length; k++) {
+      a![k] = rho! * a![k]! + (1 - rho!) * g[k]! ** 2;
+      const delta = (g[k]! * Math.sqrt(d![k]! + epsilon!)) / Math.sqrt(a![k]! + epsilon!);
+      d![k] = rho! * d![k]! + (1 - rho!) * delta ** 2;
+      p[k]! -= lr! * delta;
+    }
+  },
+
+  // Shazeer & Stern (2018), algorithms 4 and 5; hyper holds rho = min(lr, 1/√t) and beta2 = 1 − t^decay.
+  // r and c are running means of g² over the columns and over the rows of a matrix, whose v is r cᵀ / mean(r).
+  adafactor({ shape, p, g, slots: [r, c, v] }, [epsilon1, epsilon2, threshold], [, rho, beta2]) {
+    const mean = (n: number, of: (k: number) => number) => {
+      let sum = 0;
+      for (let k = 0; k < n; k++) sum += of(k);
+      return sum / n;
+    };
+    const square = (k: number) => g[k]! ** 2 + epsilon1!;
+    const blend = (old: number, now: number) => beta2! * old + (1 - beta2!) * now;
+    let second: (k: number) => number;
+    if (r && c) {
+      const [rows, columns] = shape as [number, number];
+      for (let i = 0; i < rows; i++)
+        r[i] = blend(
+          r[i]!,
+          mean(columns, (j) => square(i * columns + j)),
+        );
+      for (let j = 0; j < columns; j++)
+        c[j] = blend(
+          c[j]!,
+          mean(rows, (i) => square(i * columns + j)),
+        );
+      const total = mean(rows, (i) => r[i]!);
+      second = (k) => (r[Math.floor(k / columns)]! / total) * c[k % columns]!;
+    } else {
+      for (let k = 0; k < p.length; k++) v![k] = blend(v![k]!, square(k));
+      second = (k) => v![k]!;
+    }
+    const alpha = rho! * Math.max(epsilon2!, Math.sqrt(mean(p.length, (k) => p[k]! ** 2)));
+    const u = g.map((value, k) => value / Math.sqrt(second(k)));
+    const size = Math.sqrt(mean(u.length, (k) => u[k]! ** 2));
+    for (let k = 0; k < p.length; k++) p[k]! -= (alpha * u[k]!) / Math.max(1, size / threshold!);
+  },
+
+  // McMahan et al. (2013), algorithm 1, with n^−power for √n. A rate of 0 leaves everything as it is, and so does a
+  // weight that has never had a gradient, if n began at 0: the formula has no value there.
+  ftrl({ p, g, slots: [n, z] }, [power, l1, l2, shrinkage, beta], [lr]) {
+    if (lr === 0) return;
+    for (let k = 0; k < p.length; k++) {
+      const now = n![k]! + g[k]! ** 2;
+      const [before, after] = [n![k]! ** -power!, now ** -power!];
+      z![k]! += g[k]! + 2 * shrinkage! * p[k]! - ((after - before) / lr!) * p[k]!;
+      const quadratic = (after + beta!) / lr! + 2 * l2!;
+      n![k] = now;
+      if (quadratic > 0) p[k] = (Math.min(Math.max(z![k]!, -l1!), l1!) - z![k]!) / quadratic;
     }
   },
 };

@@ -1,10 +1,19 @@
-import { sameShape } from '../../tensors/tensor';
-import { clipCodes, constraintCodes, optimizerCodes } from '../codes';
+import { type Shape, sameShape } from '../../tensors/tensor';
+import { clipCodes, constraintCodes, type OptimizerKind, optimizerCodes } from '../codes';
 import { need, type OpRow, present } from './row';
 
 /** Numbers in the `hyper` input of `update`. */
 export const HYPER_SIZE = 8;
 const CONSTANTS = 6;
+
+/** The shape of a parameter's slot; undefined where the rule keeps none for such a parameter. */
+export function slotShape(kind: OptimizerKind, slot: number, parameter: Shape): Shape | undefined {
+  if (kind !== 'adafactor') return parameter;
+  // Second moments of a matrix [rows, columns] are factored, those of a vector are whole.
+  const matrix = parameter.length === 2;
+  if (slot === 2) return matrix ? undefined : parameter;
+  return matrix ? [parameter[slot] as number] : undefined;
+}
 
 export const update: OpRow<'update'> = {
   infer(inputs, attrs) {
@@ -18,9 +27,16 @@ export const update: OpRow<'update'> = {
     for (let p = 0; p < count; p++) {
       const [param, grad, ...slots] = inputs.slice(1 + 5 * p, 6 + 5 * p);
       const v = present(param, 'update', 'a parameter');
-      for (const other of [grad, ...slots]) {
-        need(!other || sameShape(other.shape, v.shape), 'update', `gradient and slots like ${v.name}`, other);
-      }
+      need(!grad || sameShape(grad.shape, v.shape), 'update', `a gradient like ${v.name}`, grad);
+      slots.forEach((slot, i) => {
+        const shape = slotShape(attrs.kind, i, v.shape);
+        need(
+          !slot || (shape !== undefined && sameShape(slot.shape, shape)),
+          'update',
+          `slot ${i} for ${v.name}`,
+          slot,
+        );
+      });
     }
     return [{ dtype: 'float64', shape: [count + 1] }];
   },

@@ -94,6 +94,9 @@ struct KernelTable {
   void (*adam)(const UpdateArgs&, size_t n);
   void (*adagrad)(const UpdateArgs&, size_t n);
   void (*nadam)(const UpdateArgs&, size_t n);
+  void (*adamax)(const UpdateArgs&, size_t n);
+  void (*lion)(const UpdateArgs&, size_t n);
+  void (*adadelta)(const UpdateArgs&, size_t n);
 };
 
 /** The tables that this build has, best first, one for each precision in its order, and whether the machine

@@ -529,12 +529,62 @@ void nadam(const UpdateArgs& u, size_t n) {
   }
 }
 
+void adamax(const UpdateArgs& u, size_t n) {
+  const float alpha = static_cast<float>(u.hyper[1]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), beta2 = static_cast<float>(u.k[1]),
+              epsilon = static_cast<float>(u.k[2]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT m = u.slot0;
+  float* DEEPRNN_RESTRICT norm = u.slot1;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    const float size = g < 0 ? -g : g, faded = beta2 * norm[i];
+    m[i] += (g - m[i]) * fresh1;
+    // A gradient that is not a number stays one.
+    norm[i] = faded > size ? faded : size;
+    p[i] = p[i] * u.keep - alpha * m[i] / (norm[i] + epsilon);
+  }
+}
+
+void lion(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]);
+  const float beta1 = static_cast<float>(u.k[0]), beta2 = static_cast<float>(u.k[1]);
+  const float fresh1 = static_cast<float>(1.0 - u.k[0]), fresh2 = static_cast<float>(1.0 - u.k[1]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT m = u.slot0;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    const float mixed = beta1 * m[i] + fresh1 * g;
+    // A mix that is not a number is its own sign.
+    const float sign = mixed > 0 ? 1.0f : (mixed < 0 ? -1.0f : mixed);
+    p[i] = p[i] * u.keep - rate * sign;
+    m[i] = beta2 * m[i] + fresh2 * g;
+  }
+}
+
+void adadelta(const UpdateArgs& u, size_t n) {
+  const float rate = static_cast<float>(u.hyper[0]);
+  const float rho = static_cast<float>(u.k[0]), epsilon = static_cast<float>(u.k[1]);
+  const float fresh = static_cast<float>(1.0 - u.k[0]);
+  float* DEEPRNN_RESTRICT p = u.param;
+  float* DEEPRNN_RESTRICT a = u.slot0;
+  float* DEEPRNN_RESTRICT d = u.slot1;
+  for (size_t i = 0; i < n; ++i) {
+    const float g = clipped(u, i);
+    a[i] = rho * a[i] + fresh * g * g;
+    const float delta = g * root(d[i] + epsilon) / root(a[i] + epsilon);
+    d[i] = rho * d[i] + fresh * delta * delta;
+    p[i] = p[i] * u.keep - rate * delta;
+  }
+}
+
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,   precision,   kPanel,  packedRows<T>, pack<T>,       gemm<T>,       activate,   activateGrad,
-      softmax, softmaxGrad, add,     multiply,      multiplyAddTo, addColumnSums, sumSquares, lstmCell,
-      gruMix,  sgd,         rmsprop, adam,          adagrad,       nadam,
+      kName,        precision, kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
+      activateGrad, softmax,   softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
+      sumSquares,   lstmCell,  gruMix,      sgd,           rmsprop,  adam,          adagrad,
+      nadam,        adamax,    lion,        adadelta,
   };
 }
 

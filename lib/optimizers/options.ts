@@ -1,0 +1,163 @@
+import { readConfig, type SpecConfig } from '../config';
+import { DeepRnnError, quoted, refuse } from '../errors';
+import type { ClipMode } from '../plan/codes';
+import type { Schedule } from './schedules';
+
+export interface OptimizerOptions {
+  learningRate?: number | Schedule | SpecConfig;
+  /** Limit on every gradient element. At most one of the three clips. */
+  clipValue?: number;
+  /** Limit on the L2 norm of every weight's gradient. */
+  clipNorm?: number;
+  /** Limit on the L2 norm over all gradients (Pascanu et al., 2013). */
+  globalClipNorm?: number;
+  /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
+  weightDecay?: number;
+}
+
+export interface SgdOptions extends OptimizerOptions {
+  /** Default 0. */
+  momentum?: number;
+  /** Default false. */
+  nesterov?: boolean;
+}
+
+export interface RmspropOptions extends OptimizerOptions {
+  /** Default 0.9. */
+  rho?: number;
+  /** Default 0. */
+  momentum?: number;
+  /** Default 1e-7. */
+  epsilon?: number;
+  /** Default false. */
+  centered?: boolean;
+}
+
+export interface AdamOptions extends OptimizerOptions {
+  /** Default 0.9. */
+  beta1?: number;
+  /** Default 0.999. */
+  beta2?: number;
+  /** Default 1e-7. */
+  epsilon?: number;
+  /** Default false. */
+  amsgrad?: boolean;
+}
+
+export interface AdagradOptions extends OptimizerOptions {
+  /** Default 0.1. */
+  initialAccumulatorValue?: number;
+  /** Default 1e-7. */
+  epsilon?: number;
+}
+
+export interface AdamaxOptions extends OptimizerOptions {
+  /** Default 0.9. */
+  beta1?: number;
+  /** Default 0.999. */
+  beta2?: number;
+  /** Default 1e-7. */
+  epsilon?: number;
+}
+
+export interface LionOptions extends OptimizerOptions {
+  /** Default 0.9; from above 0 to 1. */
+  beta1?: number;
+  /** Default 0.99. */
+  beta2?: number;
+}
+
+export interface AdadeltaOptions extends OptimizerOptions {
+  /** Default 0.95. */
+  rho?: number;
+  /** Default 1e-7. */
+  epsilon?: number;
+}
+
+export interface AdafactorOptions extends OptimizerOptions {
+  /** beta2 at update t is 1 − t^beta2Decay. Default −0.8; at most 0. */
+  beta2Decay?: number;
+  /** Added to squared gradients. Default 1e-30; not below 1e-36, which float32 holds. */
+  epsilon1?: number;
+  /** The least root mean square of a weight that scales its steps. Default 1e-3. */
+  epsilon2?: number;
+  /** Root mean square above which the unscaled step is cut. Default 1. */
+  clipThreshold?: number;
+  /** Default true. As in Keras 3, whose step is min(learningRate, 1/√t) either way. */
+  relativeStep?: boolean;
+}
+
+export interface FtrlOptions extends OptimizerOptions {
+  /** Default −0.5; at most 0. */
+  learningRatePower?: number;
+  /** Default 0.1. */
+  initialAccumulatorValue?: number;
+  /** Default 0. */
+  l1RegularizationStrength?: number;
+  /** Default 0. */
+  l2RegularizationStrength?: number;
+  /** Adds 2·strength·weight to the gradient. Default 0. */
+  l2ShrinkageRegularizationStrength?: number;
+  /** Default 0. */
+  beta?: number;
+}
+
+const commonOptions = ['learningRate', 'clipValue', 'clipNorm', 'globalClipNorm', 'weightDecay'] as const;
+
+export type Options = Partial<Record<string, unknown>>;
+
+/** The options, also in Keras's spellings (`clipnorm`, `global_clipnorm`, `beta_1`); null stands for not given. */
+export function readOptions(type: string, given: unknown, own: readonly string[]): Options {
+  const read = readConfig<string>(given, [...commonOptions, ...own], `optimizers.${type}`);
+  return Object.fromEntries(Object.entries(read).filter(([, value]) => value !== null));
+}
+
+export function number(
+  o: Options,
+  key: string,
+  fallback: number,
+  type: string,
+  wanted: string,
+  fits: (v: number) => boolean,
+): number {
+  const value = o[key] ?? fallback;
+  if (typeof value !== 'number' || !Number.isFinite(value) || !fits(value))
+    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, wanted, quoted(value));
+  return value as number;
+}
+
+export const share = (o: Options, key: string, fallback: number, type: string) =>
+  number(o, key, fallback, type, 'a number from 0 to below 1', (v) => v >= 0 && v < 1);
+export const positive = (o: Options, key: string, fallback: number, type: string) =>
+  number(o, key, fallback, type, 'a finite number above 0', (v) => v > 0);
+export const notPositive = (o: Options, key: string, fallback: number, type: string) =>
+  number(o, key, fallback, type, 'a finite number, 0 or less', (v) => v <= 0);
+export const notNegative = (o: Options, key: string, fallback: number, type: string) =>
+  number(o, key, fallback, type, 'a finite number, 0 or more', (v) => v >= 0);
+
+export function flag(o: Options, key: string, type: string, fallback = false): boolean {
+  const value = o[key] ?? fallback;
+  if (typeof value !== 'boolean')
+    refuse('ERR_VALUE', `optimizers.${type}: ${key}`, 'true or false', quoted(value));
+  return value as boolean;
+}
+
+export interface Clip {
+  readonly mode: ClipMode;
+  readonly limit: number;
+}
+
+export function readClip(o: Options, type: string): Clip {
+  const modes = { clipValue: 'value', clipNorm: 'norm', globalClipNorm: 'globalNorm' } as const;
+  const given = (Object.keys(modes) as (keyof typeof modes)[]).filter((key) => o[key] !== undefined);
+  const [key] = given;
+  if (given.length > 1) {
+    throw new DeepRnnError(
+      'ERR_VALUE',
+      `optimizers.${type}: expected at most one of clipValue, clipNorm, globalClipNorm, got ${given.join(' and ')}.`,
+    );
+  }
+  return key === undefined
+    ? { mode: 'none', limit: 0 }
+    : { mode: modes[key], limit: positive(o, key, 0, type) };
+}

@@ -1,0 +1,68 @@
+// What the kernels of an optimizer's step know of parameters.
+#pragma once
+
+#include "core/codes.h"
+#include "cuda/gpu.h"
+
+namespace deeprnn::cuda {
+
+/** One parameter with its slots; null where absent. */
+struct Parameter {
+  float* param;
+  const float* grad;
+  float* slots[3];
+  size_t n;
+  /** Of a matrix; a vector is one row. */
+  size_t columns;
+  bool decays;
+  /** Its chunks lie side by side from here. */
+  size_t firstChunk;
+};
+
+struct Rule {
+  core::Optimizer kind;
+  core::Clip clip;
+  bool flag;
+  double limit;
+  double k[6];
+};
+
+/** The step of adafactor over all parameters, from the gradients' norms, `norms` [count + 1] where the rule
+ * clips by them. `rows` is the number of all rows, `columns` that of the widest parameter. */
+struct AdafactorStep {
+  const Parameter* parameters;
+  size_t count, rows, columns;
+  Rule rule;
+  const double *hyper, *norms;
+  const unsigned* failed;
+};
+Status adafactor(const AdafactorStep& step, double* scratch, cudaStream_t stream);
+/** Doubles of scratch that it needs. */
+size_t adafactorScratch(size_t count, size_t rows);
+
+#if defined(__CUDACC__) || defined(DEEPRNN_EMULATED)
+
+/** How a gradient is clipped: multiplied by `scale`, then cut to ±limit. */
+struct Clipping {
+  float scale, limit;
+
+  __device__ Clipping(const Rule& rule, const double* norms, size_t parameter, size_t count)
+      : scale(1.0f), limit(rule.clip == core::Clip::value ? static_cast<float>(rule.limit) : INFINITY) {
+    if (rule.clip != core::Clip::norm && rule.clip != core::Clip::globalNorm) return;
+    const double norm = norms[rule.clip == core::Clip::norm ? parameter : count];
+    if (isfinite(norm) && norm > rule.limit) scale = static_cast<float>(rule.limit / norm);
+  }
+  __device__ float operator()(float grad) const {
+    const float g = grad * scale;
+    return g > limit ? limit : (g < -limit ? -limit : g);
+  }
+};
+
+/** What weight decay leaves of a parameter. */
+__device__ __forceinline__ float keptShare(const Rule& rule, const Parameter& p, const double* hyper) {
+  return p.decays ? static_cast<float>(1.0 - hyper[0] * rule.k[core::weightDecayPlace(rule.kind)]) : 1.0f;
+}
+
+#endif
+
+}  // namespace deeprnn::cuda
