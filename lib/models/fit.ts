@@ -31,7 +31,7 @@ import {
 } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
 import type { Sequential } from './sequential';
-import { trainStep } from './trainStep';
+import { trainStep, useAverages } from './trainStep';
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
 export interface FitState {
@@ -213,6 +213,7 @@ class Fit {
           c.setState?.(resumed.callbacks[key], arraysOfCallback(resumed.arrays, key));
       }
       while (this.epoch < this.epochs && !model.stopTraining) logs = await this.runEpoch(this.epoch);
+      if (model.optimizer.ema) await useAverages(model);
     } catch (error) {
       // Callbacks still get to close what they hold (a progress bar, a file); the first error is the one that counts.
       for (const c of callbacks) {

@@ -74,6 +74,10 @@ export function slotName(weight: string, slot: string): string {
   return `${weight}:${slot}`;
 }
 
+/** The slots of every rule: what gradients add up to until the next update, and the moving average of the weight. */
+export const GRADIENT_SUM = 'gradientSum';
+export const AVERAGE = 'ema';
+
 /** The session's name of a carried state of a stateful layer. */
 export function stateName(layer: string, state: string): string {
   return `${layer}#${state}`;
@@ -337,6 +341,10 @@ class Lowering implements CallContext {
         return slot && shape ? builder.variable(slotName(name, slot.name), 'real', shape) : ABSENT;
       });
       while (slots.length < 3) slots.push(ABSENT);
+      const like = (slot: string, used: boolean) =>
+        used ? builder.variable(slotName(name, slot), 'real', spec.shape) : ABSENT;
+      const { gradientAccumulationSteps, ema } = optimizer;
+      slots.push(like(GRADIENT_SUM, gradientAccumulationSteps > 1), like(AVERAGE, ema !== undefined));
       inputs.push(id, found.of.get(id) as ValueId, ...slots);
     }
     const norms = builder.emit('update', inputs, attrs, 'optimizer', [this.request.gradientNorms]);

@@ -6,7 +6,15 @@ import type { Batch } from './batches';
 import { dataError } from './dataError';
 import { InputSets } from './inputSets';
 import { largestBatch } from './largestBatch';
-import { type LoweredPlan, lower, type PlanMode, type PlanRequest, type Recipe, slotName } from './lower';
+import {
+  AVERAGE,
+  type LoweredPlan,
+  lower,
+  type PlanMode,
+  type PlanRequest,
+  type Recipe,
+  slotName,
+} from './lower';
 import { Queue } from './queue';
 import type { Variables } from './variables';
 
@@ -174,10 +182,16 @@ export class Runner {
     }
   }
 
-  /** Optimizer slots and carried states come to be when the first plan asks for them. */
+  /** Optimizer slots, averages and carried states come to be when the first plan asks for them. */
   private declareVariables(plan: Plan): void {
     for (const { role, name, shape } of plan.values) {
       if (role !== 'variable' || this.variables.has(name)) continue;
+      // An average that begins late, as that of a layer trained only from now on, begins with the weight.
+      const average = slotName('', AVERAGE);
+      if (name.endsWith(average)) {
+        this.variables.declare(name, shape, () => this.variables.read(name.slice(0, -average.length)).data);
+        continue;
+      }
       const slot = this.recipe.optimizer?.slots.find((s) => s && name.endsWith(slotName('', s.name)));
       const first = slot?.initial ?? 0;
       // Variables are zero from the start: filling those of a large embedding would hold the event loop up.

@@ -2,7 +2,7 @@ import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { Tensor, TensorLike } from '../tensors/tensor';
 import { type Batch, checkFixedBatch, type ExampleOptions, readExamples, wholeBatch } from './batches';
-import { gradientOutput } from './lower';
+import { AVERAGE, gradientOutput, slotName } from './lower';
 import { type LoadedPlan, outputTensor, type RunOptions, setInput } from './runner';
 import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
@@ -30,6 +30,16 @@ export function trainStep<R>(
   return model.runner.run(batch, { ...options, mode: 'train', prepare }, (loaded) => {
     model.step++;
     return read(loaded);
+  });
+}
+
+/** Puts the moving averages that the optimizer keeps in the place of their weights. */
+export function useAverages(model: Sequential): Promise<void> {
+  return model.exclusive('changes', async () => {
+    const { variables } = model;
+    const averages = variables.names().filter((name) => name.endsWith(slotName('', AVERAGE)));
+    for (const [name, { shape, data }] of await variables.readLater(averages))
+      await variables.take(name.slice(0, -slotName('', AVERAGE).length), shape, data);
   });
 }
 

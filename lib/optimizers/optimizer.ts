@@ -1,7 +1,7 @@
 import { ANY, type Harmless, readSpec, type SpecConfig } from '../config';
 import { resolveName } from '../names';
 import type { OptimizerKind } from '../plan/codes';
-import { HYPER_SIZE } from '../plan/ops/update';
+import { HYPER_SIZE, hyperPlaces } from '../plan/ops/update';
 import type { UpdateAttrs } from '../plan/types';
 import {
   type AdadeltaOptions,
@@ -10,6 +10,7 @@ import {
   type AdamaxOptions,
   type AdamOptions,
   type Clip,
+  type Ema,
   type FtrlOptions,
   flag,
   type LionOptions,
@@ -19,7 +20,9 @@ import {
   type Options,
   positive,
   type RmspropOptions,
+  readAccumulation,
   readClip,
+  readEma,
   readOptions,
   type SgdOptions,
   share,
@@ -34,6 +37,10 @@ export interface Optimizer {
   /** Arrays kept per weight, in the engine's slot order; null where the engine's slot is not used. */
   readonly slots: readonly ({ readonly name: string; readonly initial: number } | null)[];
   readonly clip: Clip;
+  /** Steps to an update, which takes the mean of their gradients. */
+  readonly gradientAccumulationSteps: number;
+  /** How weights are averaged; undefined where they are not. */
+  readonly ema: Ema | undefined;
   /** The learning rate at a step, counted from 0. */
   rate(step: number): number;
   /** The numbers that change from step to step, as the `update` op wants them. */
@@ -48,7 +55,7 @@ interface Rule {
   readonly flag: boolean;
   readonly constants: readonly number[];
   readonly slots: Optimizer['slots'];
-  /** hyper[1…] at a step; hyper[0] is the rate. */
+  /** hyper[1…] where `step` updates have been made; hyper[0] is the rate. */
   coefficients(step: number, rate: number): number[];
 }
 
@@ -65,18 +72,33 @@ function optimizer(
       ? notNegative({ learningRate: given }, 'learningRate', defaultRate, type)
       : resolveSchedule(given, `optimizers.${type}: learningRate`);
   const clip = readClip(o, type);
+  const ema = readEma(o, type);
+  const gradientAccumulationSteps = readAccumulation(o, type);
   return {
     type,
     learningRate,
     slots: rule.slots,
     clip,
+    gradientAccumulationSteps,
+    ema,
     rate(step) {
       return typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.at(step);
     },
     hyper(step) {
       const rate = this.rate(step);
+      const updates = Math.floor(step / gradientAccumulationSteps);
+      const summed = (step % gradientAccumulationSteps) + 1;
       const values = new Float64Array(HYPER_SIZE);
-      values.set([rate, ...rule.coefficients(step, rate)]);
+      values.set([rate, ...rule.coefficients(updates, rate)]);
+      values[hyperPlaces.share] = 1 / summed;
+      values[hyperPlaces.apply] = Number(summed === gradientAccumulationSteps);
+      if (ema) {
+        const { momentum, overwriteFrequency } = ema;
+        values[hyperPlaces.averageMomentum] = updates === 0 ? 0 : momentum;
+        values[hyperPlaces.overwrite] = Number(
+          overwriteFrequency !== undefined && (updates + 1) % overwriteFrequency === 0,
+        );
+      }
       return values;
     },
     updateAttrs: (decay) => ({
@@ -94,7 +116,17 @@ function optimizer(
         globalNorm: { globalClipNorm: clip.limit },
       };
       const rate = typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.getConfig();
-      return { type, learningRate: rate, ...config, ...clips[clip.mode] };
+      const overwrites = ema?.overwriteFrequency;
+      return {
+        type,
+        learningRate: rate,
+        ...config,
+        ...clips[clip.mode],
+        // Only where they are used, so that checkpoints from before them can be resumed.
+        ...(gradientAccumulationSteps > 1 ? { gradientAccumulationSteps } : {}),
+        ...(ema ? { useEma: true, emaMomentum: ema.momentum } : {}),
+        ...(overwrites === undefined ? {} : { emaOverwriteFrequency: overwrites }),
+      };
     },
   };
 }
@@ -385,9 +417,6 @@ export type OptimizerSpec = OptimizerName | (string & {}) | Optimizer | SpecConf
 
 const kerasOptions: Harmless = {
   name: ANY,
-  useEma: [false],
-  emaMomentum: ANY,
-  emaOverwriteFrequency: ANY,
   jitCompile: ANY,
   isLegacyOptimizer: ANY,
   decay: [0],

@@ -13,6 +13,17 @@ export interface OptimizerOptions {
   globalClipNorm?: number;
   /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
   weightDecay?: number;
+  /**
+   * Steps whose gradients are averaged for one update of the weights, 2 or more; default: each step updates. A schedule counts steps,
+   * everything else counts updates, as in Keras.
+   */
+  gradientAccumulationSteps?: number;
+  /** Keep an exponential moving average of the weights; `fit` ends by putting it in their place. Default false. */
+  useEma?: boolean;
+  /** Share of the old average in the new one. Default 0.99. */
+  emaMomentum?: number;
+  /** Also put the average in the weights' place at every update whose number is a multiple of this; default: never. */
+  emaOverwriteFrequency?: number;
 }
 
 export interface SgdOptions extends OptimizerOptions {
@@ -102,7 +113,17 @@ export interface FtrlOptions extends OptimizerOptions {
   beta?: number;
 }
 
-const commonOptions = ['learningRate', 'clipValue', 'clipNorm', 'globalClipNorm', 'weightDecay'] as const;
+const commonOptions = [
+  'learningRate',
+  'clipValue',
+  'clipNorm',
+  'globalClipNorm',
+  'weightDecay',
+  'gradientAccumulationSteps',
+  'useEma',
+  'emaMomentum',
+  'emaOverwriteFrequency',
+] as const;
 
 export type Options = Partial<Record<string, unknown>>;
 
@@ -161,3 +182,25 @@ export function readClip(o: Options, type: string): Clip {
     ? { mode: 'none', limit: 0 }
     : { mode: modes[key], limit: positive(o, key, 0, type) };
 }
+
+export interface Ema {
+  readonly momentum: number;
+  readonly overwriteFrequency: number | undefined;
+}
+
+export function readEma(o: Options, type: string): Ema | undefined {
+  const used = flag(o, 'useEma', type);
+  const momentum = number(o, 'emaMomentum', 0.99, type, 'a number from 0 to 1', (v) => v >= 0 && v <= 1);
+  const overwriteFrequency =
+    o['emaOverwriteFrequency'] === undefined
+      ? undefined
+      : number(o, 'emaOverwriteFrequency', 1, type, 'a whole number of updates, 1 or more', isCount(1));
+  return used ? { momentum, overwriteFrequency } : undefined;
+}
+
+export function readAccumulation(o: Options, type: string): number {
+  if (o['gradientAccumulationSteps'] === undefined) return 1;
+  return number(o, 'gradientAccumulationSteps', 1, type, 'a whole number of steps, 2 or more', isCount(2));
+}
+
+const isCount = (least: number) => (v: number) => Number.isSafeInteger(v) && v >= least;

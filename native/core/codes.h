@@ -150,6 +150,16 @@ constexpr int weightDecayPlace(Optimizer kind) {
   }
 }
 
+/** Operands a parameter of `update`: itself, its gradient, three slots, the sum of its gradients, its
+ * average.
+ */
+constexpr int kParameterInputs = 7;
+
+/** Where `hyper` holds how gradients are accumulated and weights averaged. */
+struct HyperPlaces {
+  static constexpr int share = 4, apply = 5, averageMomentum = 6, overwrite = 7;
+};
+
 enum class Clip {
   none = 0,
   value = 1,

@@ -47,12 +47,14 @@ void proveUpdate(Proof& p) {
                 "a known optimizer"))
     return;
   const auto n = static_cast<size_t>(count);
-  if (!p.arity(1 + 5 * n, 1, 4 + n, 7) || !p.must(p.in(0), DType::float64, {8}, "hyper [8]")) return;
+  if (!p.arity(1 + kParameterInputs * n, 1, 4 + n, 7) || !p.must(p.in(0), DType::float64, {8}, "hyper [8]"))
+    return;
   p.fits(p.out(0), DType::float64, {count + 1}, "norms [P+1]");
   // Parameters are updated side by side, so none may be written twice.
   std::unordered_set<int64_t> written;
   for (size_t i = 0; i < n; ++i) {
-    const Value *param = p.in(1 + 5 * i), *grad = p.in(2 + 5 * i);
+    const size_t at = 1 + kParameterInputs * i;
+    const Value *param = p.in(at), *grad = p.in(at + 1);
     if (!p.has(param, DType::real, "a parameter") ||
         !p.demand(param->role == Role::variable, "a variable as parameter"))
       return;
@@ -63,7 +65,7 @@ void proveUpdate(Proof& p) {
     const bool factored = rule == Optimizer::adafactor;
     if (!p.demand(!factored || (axes <= 2 && param->elements > 0), "a vector or matrix")) return;
     for (int slot = 0; slot < 3; ++slot) {
-      const Value* v = p.in(3 + 5 * i + static_cast<size_t>(slot));
+      const Value* v = p.in(at + 2 + static_cast<size_t>(slot));
       const bool needed = slotNeeded(op, slot, axes);
       if (!p.demand(v ? needed || !factored : !needed, "the optimizer's slots")) return;
       if (!v) continue;
@@ -72,6 +74,15 @@ void proveUpdate(Proof& p) {
           !p.demand(v->role == Role::variable, "a variable as slot"))
         return;
       if (!p.demand(written.insert(v->slot).second, "slots that differ")) return;
+    }
+    for (size_t other = 5; other < kParameterInputs; ++other) {
+      const Value* v = p.in(at + other);
+      if (!p.demand(!v == !p.in(1 + other), "sums and averages of all parameters or of none")) return;
+      if (!v) continue;
+      if (!p.fits(v, DType::real, param->shape, "a sum and an average like their parameter") ||
+          !p.demand(v->role == Role::variable, "a variable as sum and as average") ||
+          !p.demand(written.insert(v->slot).second, "sums and averages that differ"))
+        return;
     }
   }
 }

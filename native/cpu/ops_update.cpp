@@ -18,6 +18,8 @@ namespace {
  * threads. */
 constexpr size_t kChunk = 16384;
 
+constexpr size_t kPer = core::kParameterInputs;
+
 struct Chunk {
   size_t parameter, first, count;
 };
@@ -47,12 +49,21 @@ Rule ruleOf(const KernelTable& k, Optimizer kind) {
   }
 }
 
+/** The moving average of a parameter, and, where it overwrites, the parameter from it. */
+void follow(float* param, float* average, size_t n, double momentum, bool overwrites) {
+  const auto old = static_cast<float>(momentum), fresh = static_cast<float>(1 - momentum);
+  for (size_t i = 0; i < n; ++i) {
+    average[i] = old * average[i] + fresh * param[i];
+    if (overwrites) param[i] = average[i];
+  }
+}
+
 Step update(const Operands& o) {
   const core::Op& op = o.op();
   const auto count = static_cast<size_t>(op.ints[1]);
   std::vector<Chunk> chunks;
   for (size_t p = 0; p < count; ++p) {
-    const size_t n = o.inValue(1 + 5 * p).elements;
+    const size_t n = o.inValue(1 + kPer * p).elements;
     for (size_t first = 0; first < n; first += kChunk)
       chunks.push_back({p, first, std::min(kChunk, n - first)});
   }
@@ -61,7 +72,7 @@ Step update(const Operands& o) {
   const size_t forNorms = scratch;
   if (static_cast<Optimizer>(op.ints[0]) == Optimizer::adafactor) {
     for (size_t p = 0; p < count; ++p) {
-      const core::Value& v = o.inValue(1 + 5 * p);
+      const core::Value& v = o.inValue(1 + kPer * p);
       scratch = std::max(scratch, forNorms + adafactorScratch(v.rows(), static_cast<size_t>(v.last())));
     }
   }
@@ -74,14 +85,31 @@ Step update(const Operands& o) {
         auto* partial = reinterpret_cast<double*>(c.scratch);
         double* squares = partial + chunks.size();
         double total = 0;
+        const double share = hyper[core::HyperPlaces::share],
+                     momentum = hyper[core::HyperPlaces::averageMomentum];
+        const bool applies = hyper[core::HyperPlaces::apply] != 0,
+                   overwrites = hyper[core::HyperPlaces::overwrite] != 0;
+        const auto summed = [&](size_t p) { return o.inOut(6 + kPer * p); };
+        const bool accumulates = count > 0 && summed(0);
+        // What is clipped and applied: a gradient, or the sum of those since the last update.
+        const auto gradient = [&](size_t p) { return accumulates ? summed(p) : o.in(2 + kPer * p); };
+        if (accumulates) {
+          c.pool.parallelFor(chunks.size(), [&](size_t i) {
+            const auto [p, first, n] = chunks[i];
+            c.k.add(summed(p) + first, o.in(2 + kPer * p) + first, summed(p) + first, n);
+          });
+        }
         const bool norms = o.out<double>(0) || clip == Clip::norm || clip == Clip::globalNorm;
         if (norms) {
           c.pool.parallelFor(chunks.size(), [&](size_t i) {
-            partial[i] = c.k.sumSquares(o.in(2 + 5 * chunks[i].parameter) + chunks[i].first, chunks[i].count);
+            partial[i] = c.k.sumSquares(gradient(chunks[i].parameter) + chunks[i].first, chunks[i].count);
           });
           std::fill(squares, squares + count, 0.0);
           for (size_t i = 0; i < chunks.size(); ++i) squares[chunks[i].parameter] += partial[i];
-          for (size_t p = 0; p < count; ++p) total += squares[p];
+          for (size_t p = 0; p < count; ++p) {
+            if (accumulates) squares[p] *= share * share;
+            total += squares[p];
+          }
         }
         if (double* out = o.out<double>(0)) {
           for (size_t p = 0; p < count; ++p) out[p] = std::sqrt(squares[p]);
@@ -95,15 +123,15 @@ Step update(const Operands& o) {
         // Of parameter p the elements from `first`; slots of adafactor are whole.
         const auto argsOf = [&](size_t p, size_t first) {
           UpdateArgs u{};
-          u.param = o.inOut(1 + 5 * p) + first;
-          u.grad = o.in(2 + 5 * p) + first;
+          u.param = o.inOut(1 + kPer * p) + first;
+          u.grad = gradient(p) + first;
           float** slots[3] = {&u.slot0, &u.slot1, &u.slot2};
           for (size_t s = 0; s < 3; ++s) {
-            if (float* slot = o.inOut(3 + 5 * p + s)) *slots[s] = slot + first;
+            if (float* slot = o.inOut(3 + kPer * p + s)) *slots[s] = slot + first;
           }
           // A slot that the rule does not use may still be there.
           if (kind == Optimizer::sgd && k[0] == 0) u.slot0 = nullptr;
-          u.scale = factor(p);
+          u.scale = accumulates ? static_cast<float>(factor(p) * share) : factor(p);
           u.limit = clip == Clip::value ? static_cast<float>(limit) : std::numeric_limits<float>::infinity();
           u.keep =
               own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[core::weightDecayPlace(kind)]) : 1.0f;
@@ -112,16 +140,20 @@ Step update(const Operands& o) {
           std::copy(hyper, hyper + 8, u.hyper);
           return u;
         };
-        if (kind == Optimizer::adafactor) {
+        const bool updates = !accumulates || applies;
+        if (updates && kind == Optimizer::adafactor) {
           for (size_t p = 0; p < count; ++p) {
-            const core::Value& v = o.inValue(1 + 5 * p);
+            const core::Value& v = o.inValue(1 + kPer * p);
             adafactor({argsOf(p, 0), v.rows(), static_cast<size_t>(v.last())}, c.pool, c.scratch + forNorms);
           }
-          return Status();
         }
         const auto rule = ruleOf(c.k, kind);
         c.pool.parallelFor(chunks.size(), [&](size_t i) {
-          rule(argsOf(chunks[i].parameter, chunks[i].first), chunks[i].count);
+          const auto [p, first, n] = chunks[i];
+          if (updates && kind != Optimizer::adafactor) rule(argsOf(p, first), n);
+          if (updates && accumulates) std::fill_n(summed(p) + first, n, 0.0f);
+          if (float* average = o.inOut(7 + kPer * p))
+            follow(o.inOut(1 + kPer * p) + first, average + first, n, momentum, overwrites);
         });
         return Status();
       },

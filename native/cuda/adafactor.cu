@@ -39,10 +39,10 @@ __device__ __forceinline__ float blend(double beta2, float old, double now) {
 /** Decay, squares of the weights, and second moments of rows or of a vector. */
 __global__ void moments(AdafactorStep s, Found found) {
   double* tmp = sharedMemory<double>();
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const Row row(s.parameters);
   const Parameter p = s.parameters[row.parameter];
-  const Clipping clip(s.rule, s.norms, row.parameter, s.count);
+  const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
   const float keep = keptShare(s.rule, p, s.hyper);
   const double epsilon = s.rule.k[0], beta2 = s.hyper[2];
   double weights = 0, gradients = 0;
@@ -65,9 +65,9 @@ __global__ void moments(AdafactorStep s, Found found) {
 
 /** Second moments of a matrix's columns: a thread a column, parameters along y. */
 __global__ void columnMoments(AdafactorStep s) {
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const Parameter p = s.parameters[blockIdx.y];
-  const Clipping clip(s.rule, s.norms, blockIdx.y, s.count);
+  const Clipping clip(s.rule, s.hyper, s.norms, blockIdx.y, s.count);
   const size_t rows = p.n / p.columns;
   const size_t c = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x;
   if (!p.slots[1] || c >= p.columns) return;
@@ -89,7 +89,7 @@ __device__ double sumOfRows(const AdafactorStep& s, const double* rowSums, doubl
 /** From the squares of the weights the step before it is clipped, and the mean of the rows' moments. */
 __global__ void scales(AdafactorStep s, Found found) {
   double* tmp = sharedMemory<double>();
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const Parameter p = s.parameters[blockIdx.x];
   const size_t rows = p.n / p.columns;
   const double weights = sumOfRows(s, found.rowSums, tmp);
@@ -114,10 +114,10 @@ __device__ __forceinline__ double direction(const Parameter& p, const Clipping& 
 /** Σ u² per row. */
 __global__ void measure(AdafactorStep s, Found found) {
   double* tmp = sharedMemory<double>();
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const Row row(s.parameters);
   const Parameter p = s.parameters[row.parameter];
-  const Clipping clip(s.rule, s.norms, row.parameter, s.count);
+  const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
   double sum = 0;
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
     const double u = direction(p, clip, found.meanRow[row.parameter], row.index, c);
@@ -129,7 +129,7 @@ __global__ void measure(AdafactorStep s, Found found) {
 
 __global__ void clipRates(AdafactorStep s, Found found) {
   double* tmp = sharedMemory<double>();
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const double squares = sumOfRows(s, found.rowSums, tmp);
   if (threadIdx.x > 0) return;
   const double size = sqrt(squares / static_cast<double>(s.parameters[blockIdx.x].n));
@@ -137,10 +137,10 @@ __global__ void clipRates(AdafactorStep s, Found found) {
 }
 
 __global__ void take(AdafactorStep s, Found found) {
-  if (*s.failed) return;
+  if (!updates(s.rule, s.hyper, s.failed)) return;
   const Row row(s.parameters);
   const Parameter p = s.parameters[row.parameter];
-  const Clipping clip(s.rule, s.norms, row.parameter, s.count);
+  const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
     float* w = p.param + row.index * p.columns + c;
     const double u = direction(p, clip, found.meanRow[row.parameter], row.index, c);

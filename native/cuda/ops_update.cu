@@ -20,6 +20,35 @@ struct Chunk {
   size_t parameter, first;
 };
 
+/** Adds this step's gradients to their sums. */
+__global__ void accumulate(const Parameter* parameters, const Chunk* chunks, const unsigned* failed) {
+  if (*failed) return;
+  const Chunk chunk = chunks[blockIdx.x];
+  const Parameter p = parameters[chunk.parameter];
+  const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) p.sum[i] += p.added[i];
+}
+
+/** After the rule: sums begin again where it was applied, and averages follow the parameters. */
+__global__ void follow(const Parameter* parameters, const Chunk* chunks, Rule rule, const double* hyper,
+                       const unsigned* failed) {
+  if (*failed) return;
+  const Chunk chunk = chunks[blockIdx.x];
+  const Parameter p = parameters[chunk.parameter];
+  const double momentum = hyper[core::HyperPlaces::averageMomentum];
+  const auto old = static_cast<float>(momentum), fresh = static_cast<float>(1 - momentum);
+  const bool begins = p.sum && updates(rule, hyper, failed);
+  const bool overwrites = hyper[core::HyperPlaces::overwrite] != 0;
+  const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
+    if (begins) p.sum[i] = 0;
+    if (!p.average) continue;
+    const float average = old * p.average[i] + fresh * p.param[i];
+    p.average[i] = average;
+    if (overwrites) p.param[i] = average;
+  }
+}
+
 /** partial[block] = Σ g² over the block's chunk. */
 __global__ void squares(const Parameter* parameters, const Chunk* chunks, double* partial) {
   double* tmp = sharedMemory<double>();
@@ -35,7 +64,8 @@ __global__ void squares(const Parameter* parameters, const Chunk* chunks, double
 
 /** From the sums of a parameter's chunks, which lie side by side, the norm of its gradient; a block a
  * parameter. */
-__global__ void finishNorms(const double* partial, const Parameter* parameters, double* norms, double* out) {
+__global__ void finishNorms(const double* partial, const Parameter* parameters, const double* hyper,
+                            double* norms, double* out) {
   double* tmp = sharedMemory<double>();
   const Parameter p = parameters[blockIdx.x];
   const size_t chunks = (p.n + kChunk - 1) / kChunk;
@@ -43,8 +73,9 @@ __global__ void finishNorms(const double* partial, const Parameter* parameters, 
   for (size_t i = threadIdx.x; i < chunks; i += blockDim.x) sum += partial[p.firstChunk + i];
   sum = blockSum(sum, tmp);
   if (threadIdx.x > 0) return;
-  norms[blockIdx.x] = sqrt(sum);
-  if (out) out[blockIdx.x] = sqrt(sum);
+  const double norm = (p.sum ? hyper[core::HyperPlaces::share] : 1.0) * sqrt(sum);
+  norms[blockIdx.x] = norm;
+  if (out) out[blockIdx.x] = norm;
 }
 
 /** Behind them the norm of all; one block. */
@@ -75,10 +106,10 @@ __device__ __forceinline__ void followLeader(const Rule& rule, double rate, doub
 
 __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, size_t count, Rule rule,
                              const double* hyper, const double* norms, const unsigned* failed) {
-  if (*failed) return;
+  if (!updates(rule, hyper, failed)) return;
   const Chunk chunk = chunks[blockIdx.x];
   const Parameter p = parameters[chunk.parameter];
-  const Clipping clip(rule, norms, chunk.parameter, count);
+  const Clipping clip(rule, hyper, norms, chunk.parameter, count);
   const float keep = keptShare(rule, p, hyper);
   const auto rate = static_cast<float>(hyper[0]);
   const auto k0 = static_cast<float>(rule.k[0]), k1 = static_cast<float>(rule.k[1]),
@@ -205,20 +236,29 @@ void append(std::vector<unsigned char>* table, const std::vector<T>& rows) {
 Step update(const Operands& o) {
   const core::Op& op = o.op();
   const auto count = static_cast<size_t>(op.ints[1]);
-  Rule rule{
-      static_cast<Optimizer>(op.ints[0]), static_cast<Clip>(op.ints[2]), op.ints[3] == 1, op.floats[0], {}};
+  constexpr size_t kPer = core::kParameterInputs;
+  const bool accumulates = count > 0 && o.inOut(6), averages = count > 0 && o.inOut(7);
+  Rule rule{static_cast<Optimizer>(op.ints[0]),
+            static_cast<Clip>(op.ints[2]),
+            op.ints[3] == 1,
+            accumulates,
+            op.floats[0],
+            {}};
   std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
   std::vector<Parameter> parameters;
   std::vector<Chunk> chunks;
   size_t rowCount = 0, widest = 0;
   for (size_t p = 0; p < count; ++p) {
-    const size_t at = 1 + 5 * p, n = o.inValue(at).elements;
+    const size_t at = 1 + kPer * p, n = o.inValue(at).elements;
     const auto columns = static_cast<size_t>(o.inValue(at).last());
     rowCount += o.inValue(at).rows();
     widest = std::max(widest, columns);
     parameters.push_back({o.inOut(at),
-                          o.in(at + 1),
+                          accumulates ? o.inOut(at + 5) : o.in(at + 1),
                           {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
+                          o.inOut(at + 5),
+                          o.in(at + 1),
+                          o.inOut(at + 6),
                           n,
                           columns,
                           op.ints[4 + p] == 1,
@@ -249,20 +289,24 @@ Step update(const Operands& o) {
     const Launch each = {"norms", dim3(static_cast<unsigned>(count)), dim3(kThreads), c.stream,
                          33 * sizeof(double)};
     const Launch one = {"global norm", dim3(1), dim3(kThreads), c.stream, 33 * sizeof(double)};
+    if (accumulates) {
+      if (Status s = launch(all, accumulate, rows, parts, c.failed); !s.ok()) return s;
+    }
     if (norms && chunkCount > 0) {
       if (Status s = launch(all, squares, rows, parts, partial); !s.ok()) return s;
     }
     if (norms) {
       if (count > 0) {
-        if (Status s = launch(each, finishNorms, partial, rows, found, out); !s.ok()) return s;
+        if (Status s = launch(each, finishNorms, partial, rows, hyper, found, out); !s.ok()) return s;
       }
       if (Status s = launch(one, finishGlobalNorm, count, found, out); !s.ok()) return s;
     }
-    if (factored)
-      return adafactor({rows, count, rowCount, widest, rule, hyper, found, c.failed}, partial + forNorms,
-                       c.stream);
-    return chunkCount == 0 ? Status()
-                           : launch(all, updateChunks, rows, parts, count, rule, hyper, found, c.failed);
+    if (chunkCount == 0) return Status();
+    Status s = factored ? adafactor({rows, count, rowCount, widest, rule, hyper, found, c.failed},
+                                    partial + forNorms, c.stream)
+                        : launch(all, updateChunks, rows, parts, count, rule, hyper, found, c.failed);
+    if (!s.ok() || (!accumulates && !averages)) return s;
+    return launch(all, follow, rows, parts, rule, hyper, c.failed);
   };
   return step;
 }

@@ -9,8 +9,13 @@ namespace deeprnn::cuda {
 /** One parameter with its slots; null where absent. */
 struct Parameter {
   float* param;
+  /** What is clipped and applied: the gradient of this step, or the sum of those since the last update. */
   const float* grad;
   float* slots[3];
+  /** Where gradients are accumulated: the sum, and what this step adds to it. */
+  float* sum;
+  const float* added;
+  float* average;
   size_t n;
   /** Of a matrix; a vector is one row. */
   size_t columns;
@@ -23,6 +28,8 @@ struct Rule {
   core::Optimizer kind;
   core::Clip clip;
   bool flag;
+  /** Gradients are summed over steps; not every step updates. */
+  bool accumulates;
   double limit;
   double k[6];
 };
@@ -46,17 +53,24 @@ size_t adafactorScratch(size_t count, size_t rows);
 struct Clipping {
   float scale, limit;
 
-  __device__ Clipping(const Rule& rule, const double* norms, size_t parameter, size_t count)
-      : scale(1.0f), limit(rule.clip == core::Clip::value ? static_cast<float>(rule.limit) : INFINITY) {
+  __device__ Clipping(const Rule& rule, const double* hyper, const double* norms, size_t parameter,
+                      size_t count)
+      : scale(rule.accumulates ? static_cast<float>(hyper[core::HyperPlaces::share]) : 1.0f),
+        limit(rule.clip == core::Clip::value ? static_cast<float>(rule.limit) : INFINITY) {
     if (rule.clip != core::Clip::norm && rule.clip != core::Clip::globalNorm) return;
     const double norm = norms[rule.clip == core::Clip::norm ? parameter : count];
-    if (isfinite(norm) && norm > rule.limit) scale = static_cast<float>(rule.limit / norm);
+    if (isfinite(norm) && norm > rule.limit) scale *= static_cast<float>(rule.limit / norm);
   }
   __device__ float operator()(float grad) const {
     const float g = grad * scale;
     return g > limit ? limit : (g < -limit ? -limit : g);
   }
 };
+
+/** Whether this step changes parameters: the data were sound, and it is its turn. */
+__device__ __forceinline__ bool updates(const Rule& rule, const double* hyper, const unsigned* failed) {
+  return !*failed && (!rule.accumulates || hyper[core::HyperPlaces::apply] != 0);
+}
 
 /** What weight decay leaves of a parameter. */
 __device__ __forceinline__ float keptShare(const Rule& rule, const Parameter& p, const double* hyper) {

@@ -204,10 +204,28 @@ void testRefusals() {
     PlanWriter w;
     const int hyper = w.value(DType::float64, Role::input, {8}), v = w.variable({3}), g = w.arena({3});
     w.op(OpKind::update,
-         {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, v, g, core::kAbsent, core::kAbsent,
-          core::kAbsent},
+         {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, v, g,
+          core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent},
          {core::kAbsent}, {0, 2, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0});
     refused(w, "bad plan: op 0 (code 64): expected parameters that differ.");
+  }
+  {
+    PlanWriter w;
+    const int hyper = w.value(DType::float64, Role::input, {8}), v = w.variable({3}), g = w.arena({3});
+    w.op(OpKind::update,
+         {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent,
+          w.variable({3}), g, core::kAbsent, core::kAbsent, core::kAbsent, w.variable({3}), core::kAbsent},
+         {core::kAbsent}, {0, 2, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0});
+    refused(w, "bad plan: op 0 (code 64): expected sums and averages of all parameters or of none.");
+  }
+  {
+    PlanWriter w;
+    const int hyper = w.value(DType::float64, Role::input, {8}), g = w.arena({3, 2});
+    w.op(OpKind::update,
+         {hyper, w.variable({3, 2}), g, w.variable({3}), w.variable({3}), core::kAbsent, core::kAbsent,
+          core::kAbsent},
+         {core::kAbsent}, {8, 1, 0, 0, 0}, {0, 1e-30, 1e-3, 1, 0, 0, 0});
+    refused(w, "bad plan: op 0 (code 64): expected a slot like its parameter.");
   }
 }
 

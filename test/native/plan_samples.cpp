@@ -86,8 +86,8 @@ PlanWriter trainingPlan() {
   const std::vector<int32_t> shapes[] = {{D, 4 * H1},  {H1, 4 * H1}, {4 * H1}, {H1, 3 * H2},
                                          {H2, 3 * H2}, {2, 3 * H2},  {H2, C},  {C}};
   for (size_t i = 0; i < 8; ++i) {
-    updated.insert(updated.end(),
-                   {pairs[i][0], pairs[i][1], w.variable(shapes[i]), w.variable(shapes[i]), kNone});
+    updated.insert(updated.end(), {pairs[i][0], pairs[i][1], w.variable(shapes[i]), w.variable(shapes[i]),
+                                   kNone, w.variable(shapes[i]), w.variable(shapes[i])});
   }
   w.op(OpKind::update, updated, {w.sums({9})}, {2, 8, 3, 0, 1, 1, 0, 1, 1, 0, 1, 0},
        {1, 0.9, 0.999, 1e-7, 0.01, 0, 0});
@@ -169,8 +169,9 @@ PlanWriter otherOpsPlan() {
   const int dTable = w.arena({V, E}), dh0 = w.arena({H});
   w.op(OpKind::embeddingGrad, {ids, dx}, {dTable}, {V});
   w.op(OpKind::sumRows, {dFirst}, {dh0});
-  w.op(OpKind::update, {hyper, table, dTable, kNone, kNone, kNone, k,   dk,    kNone, kNone, kNone,
-                        r,     dr,    kNone,  kNone, kNone, h0,    dh0, kNone, kNone, kNone},
+  w.op(OpKind::update, {hyper, table, dTable, kNone, kNone, kNone, kNone, kNone, k,     dk,
+                        kNone, kNone, kNone,  kNone, kNone, r,     dr,    kNone, kNone, kNone,
+                        kNone, kNone, h0,     dh0,   kNone, kNone, kNone, kNone, kNone},
        {kNone}, {0, 4, 1, 0, 0, 0, 0, 0}, {0.5, 0, 0, 0, 0, 0, 0});
   w.op(OpKind::constraint, {h0}, {h0}, {0, 0}, {0});
   w.op(OpKind::constraint, {table}, {table}, {2, 1}, {0});

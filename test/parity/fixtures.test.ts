@@ -10,7 +10,7 @@ import { type ActivationKind, activationsFromInput, type ConstraintKind } from '
 import { fuseStacks } from '../../lib/plan/fuseStacks';
 import { gradients } from '../../lib/plan/gradients';
 import { stackLayout } from '../../lib/plan/ops/rnnStack';
-import { slotShape } from '../../lib/plan/ops/update';
+import { PARAMETER_INPUTS, slotShape } from '../../lib/plan/ops/update';
 import { ABSENT, type LossAttrs, type ValueId } from '../../lib/plan/types';
 import { type Shape, sizeOf } from '../../lib/tensors/tensor';
 import { type Arg, ints, loadOp, real, runOp, scalar, variable } from '../unit/reference/runOp';
@@ -226,12 +226,15 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly start: number[][];
       readonly gradients: number[][][];
       readonly trace: number[][][];
+      readonly averages?: number[][][];
       readonly limit?: number;
     }
     const shapes = [[3, 4], [4]];
 
     onDevice.each(fixture<Case>('keras-optimizers'))('$name', (c) => {
       const optimizer = resolveOptimizer(c.optimizer);
+      const steps = optimizer.gradientAccumulationSteps;
+      const place = (p: number, operand: number) => 1 + PARAMETER_INPUTS * p + operand;
       const args: (Arg | undefined)[] = [{ data: optimizer.hyper(0), shape: [8], dtype: 'float64' }];
       shapes.forEach((shape, p) => {
         const start = c.start[p] as number[];
@@ -241,25 +244,39 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
           const own = slotShape(optimizer.updateAttrs([]).kind, s, shape);
           args.push(slot && own ? variable(Array(sizeOf(own)).fill(slot.initial), own) : undefined);
         }
+        const zeros = variable(Array(start.length).fill(0), shape);
+        args.push(steps > 1 ? zeros : undefined, optimizer.ema ? zeros : undefined);
       });
       const op = loadOp('update', optimizer.updateAttrs(c.decay), args, { engine });
       c.gradients.forEach((step, t) => {
         op.input(0).set(optimizer.hyper(t));
         step.forEach((g, p) => {
-          op.input(2 + 5 * p).set(g);
+          op.input(place(p, 1)).set(g);
         });
         const [norms] = op.run();
-        const each = step.map((g) => Math.hypot(...g));
+        const summed = c.gradients.slice(t - (t % steps), t + 1);
+        const each = step.map((g, p) =>
+          Math.hypot(...g.map((_, k) => summed.reduce((s, of) => s + of[p]![k]!, 0) / summed.length)),
+        );
         expectClose(`norms of step ${t}`, norms, [...each, Math.hypot(...each)], 12);
         step.forEach((_, p) => {
           const expected = c.trace[t]?.[p] as number[];
           expectClose(
             `parameter ${p} after step ${t}`,
-            op.variable(1 + 5 * p),
+            op.variable(place(p, 0)),
             expected,
             12 * (t + 1),
             c.limit,
           );
+          const average = c.averages?.[t]?.[p];
+          if (average)
+            expectClose(
+              `average ${p} after step ${t}`,
+              op.variable(place(p, 6)),
+              average,
+              12 * (t + 1),
+              c.limit,
+            );
         });
       });
     });

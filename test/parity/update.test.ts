@@ -170,12 +170,47 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
             : random.uniform(own, 0.5, 2);
         operands.push({ ...values, variable: true });
       }
+      operands.push(undefined, undefined);
     }
     // The terms of every rule are of size 1, and in a parameter of one element they may cancel.
     checkParity('update', operands, { ...attrs, clip, decay: [true, false, true, true] }, tolerance(4), {
       scale: 1,
     });
   });
+});
+
+/** hyper[4 … 7]: 1 / steps summed, apply, share of the old average, overwrite. */
+const phases = [
+  { name: 'a step that only adds its gradients up', hyper: [0.5, 0, 0.9, 0], sums: true, averages: false },
+  { name: 'the step that applies their mean', hyper: [1 / 3, 1, 0.9, 0], sums: true, averages: false },
+  { name: 'an average that follows the weights', hyper: [0, 0, 0.9, 0], sums: false, averages: true },
+  { name: 'an average that replaces the weights', hyper: [0, 0, 0.9, 1], sums: false, averages: true },
+  { name: 'both, between updates', hyper: [0.5, 0, 0.75, 1], sums: true, averages: true },
+  { name: 'both, at an update', hyper: [0.5, 1, 0.75, 0], sums: true, averages: true },
+];
+
+describe.each(phases)('$name', ({ hyper, sums, averages }) => {
+  const some = rules.filter(({ name }) => ['sgd with momentum', 'adamw', 'adafactor', 'ftrl'].includes(name));
+  test.each(some.flatMap((rule) => clips.map((clip) => ({ ...rule, clip }))))(
+    '$name, clip $clip.mode at $clip.limit',
+    ({ attrs, slots, hyper: own, clip }) => {
+      const random = new RandomInputs(stream++);
+      const values = [...own, ...new Array(4 - own.length).fill(0), ...hyper];
+      const operands: (Operand | undefined)[] = [{ dtype: 'float64', shape: [8], values }];
+      for (const shape of [[7, 11], [33], [65, 260]]) {
+        operands.push({ ...random.normal(shape), variable: true }, random.normal(shape));
+        for (let slot = 0; slot < 3; slot++) {
+          const like = slots.includes(slot) ? slotShape(attrs.kind, slot, shape) : undefined;
+          operands.push(like && { ...random.uniform(like, 0.5, 2), variable: true });
+        }
+        operands.push(sums ? { ...random.normal(shape, 2), variable: true } : undefined);
+        operands.push(averages ? { ...random.normal(shape), variable: true } : undefined);
+      }
+      checkParity('update', operands, { ...attrs, clip, decay: [true, false, true] }, tolerance(4), {
+        scale: 1,
+      });
+    },
+  );
 });
 
 test('constraints', () => {

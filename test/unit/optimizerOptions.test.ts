@@ -106,6 +106,12 @@ describe('configurations', () => {
     optimizers.adagrad({ initialAccumulatorValue: 0, epsilon: 0.5 }),
     optimizers.nadam({ beta1: 0.5, beta2: 0.75, epsilon: 0.2 }),
     optimizers.adamax({ beta1: 0.5, beta2: 0.75, epsilon: 0.2, clipNorm: 2 }),
+    optimizers.adam({
+      gradientAccumulationSteps: 3,
+      useEma: true,
+      emaMomentum: 0.5,
+      emaOverwriteFrequency: 4,
+    }),
     optimizers.lion({ beta1: 1, beta2: 0.75, weightDecay: 0.5 }),
     optimizers.adadelta({ rho: 0.5, epsilon: 0.2 }),
     optimizers.adafactor({
@@ -236,7 +242,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.nadam, { amsgrad: true }),
-      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, beta1, beta2, epsilon.",
+      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, gradientAccumulationSteps, useEma, emaMomentum, emaOverwriteFrequency, beta1, beta2, epsilon.",
     ],
     [
       loose(optimizers.adam, { beta3: 0.5 }),
@@ -257,6 +263,23 @@ describe('options that are refused', () => {
     [
       loose(optimizers.adam, { clipValue: 1, globalClipNorm: 2 }),
       'optimizers.adam: expected at most one of clipValue, clipNorm, globalClipNorm, got clipValue and globalClipNorm.',
+    ],
+    [
+      loose(optimizers.sgd, { gradientAccumulationSteps: 1 }),
+      'optimizers.sgd: gradientAccumulationSteps: expected a whole number of steps, 2 or more, got 1.',
+    ],
+    [
+      loose(optimizers.sgd, { gradientAccumulationSteps: 2.5 }),
+      'optimizers.sgd: gradientAccumulationSteps: expected a whole number of steps, 2 or more, got 2.5.',
+    ],
+    [loose(optimizers.sgd, { useEma: 1 }), 'optimizers.sgd: useEma: expected true or false, got 1.'],
+    [
+      loose(optimizers.sgd, { emaMomentum: 1.5 }),
+      'optimizers.sgd: emaMomentum: expected a number from 0 to 1, got 1.5.',
+    ],
+    [
+      loose(optimizers.sgd, { useEma: true, emaOverwriteFrequency: 0 }),
+      'optimizers.sgd: emaOverwriteFrequency: expected a whole number of updates, 1 or more, got 0.',
     ],
     [
       loose(optimizers.lion, { beta1: 0 }),

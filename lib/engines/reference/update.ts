@@ -1,9 +1,10 @@
 import type { OptimizerKind } from '../../plan/codes';
+import { hyperPlaces, PARAMETER_INPUTS } from '../../plan/ops/update';
 import type { UpdateAttrs } from '../../plan/types';
 import type { Shape } from '../../tensors/tensor';
 import type { Kernel, Real } from './operands';
 
-/** One parameter p with its clipped gradient g and its slots, all updated in place. */
+/** One parameter p with its gradient g and its slots; all but g are updated in place. */
 interface Parameter {
   readonly shape: Shape;
   readonly p: Float64Array;
@@ -13,7 +14,7 @@ interface Parameter {
 
 type Rule = (parameter: Parameter, constants: readonly number[], hyper: Float64Array, flag: boolean) => void;
 
-/** hyper, then per parameter: param, grad, slot0?, slot1?, slot2?. */
+/** hyper, then per parameter: param, grad, slot0?, slot1?, slot2?, gradientSum?, average?. */
 type UpdateInputs = [hyper: Real, ...(Real | undefined)[]];
 
 export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> = (
@@ -21,22 +22,34 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
   [hyper, ...rest],
   [norms],
 ) => {
-  const parameters: Parameter[] = attrs.decay.map((_, i) => {
-    const [param, grad, ...slots] = rest.slice(5 * i, 5 * i + 5) as [Real, Real, ...(Real | undefined)[]];
-    return { shape: param.shape, p: param.data, g: grad.data, slots: slots.map((s) => s?.data) };
+  const lr = hyper.data[0]!;
+  const [share, applies, momentum, overwrites] = hyper.data.subarray(hyperPlaces.share);
+  const parameters = attrs.decay.map((_, i) => {
+    const operands = rest.slice(PARAMETER_INPUTS * i, PARAMETER_INPUTS * (i + 1));
+    const [param, grad, ...slots] = operands as [Real, Real, ...(Real | undefined)[]];
+    const [sum, average] = slots.splice(3).map((v) => v?.data);
+    if (sum) for (let k = 0; k < sum.length; k++) sum[k]! += grad.data[k]!;
+    // The mean over the steps since the last update.
+    const g = sum ? sum.map((v) => v * share!) : grad.data;
+    return { shape: param.shape, p: param.data, g, slots: slots.map((s) => s?.data), sum, average };
   });
   const each = parameters.map(({ g }) => Math.sqrt(g.reduce((sum, v) => sum + v * v, 0)));
   const global = Math.sqrt(each.reduce((sum, v) => sum + v * v, 0));
   norms?.data.set([...each, global]);
 
-  const lr = hyper.data[0]!;
   const weightDecay = attrs.constants[weightDecayAt[attrs.kind]] ?? 0;
   parameters.forEach((parameter, i) => {
-    const { p } = parameter;
-    const clipped = clip(attrs, parameter.g, each[i]!, global);
-    // Decoupled weight decay (Loshchilov & Hutter, 2019), with the parameter as it was before the rule.
-    if (attrs.decay[i]) for (let k = 0; k < p.length; k++) p[k]! -= lr * weightDecay * p[k]!;
-    rules[attrs.kind]({ ...parameter, g: clipped }, attrs.constants, hyper.data, attrs.flag);
+    const { p, sum, average } = parameter;
+    if (!sum || applies) {
+      const clipped = clip(attrs, parameter.g, each[i]!, global);
+      // Decoupled weight decay (Loshchilov & Hutter, 2019), with the parameter as it was before the rule.
+      if (attrs.decay[i]) for (let k = 0; k < p.length; k++) p[k]! -= lr * weightDecay * p[k]!;
+      rules[attrs.kind]({ ...parameter, g: clipped }, attrs.constants, hyper.data, attrs.flag);
+      sum?.fill(0);
+    }
+    if (!average) return;
+    for (let k = 0; k < p.length; k++) average[k] = momentum! * average[k]! + (1 - momentum!) * p[k]!;
+    if (overwrites) p.set(average);
   });
 };
 

@@ -4,6 +4,10 @@ import { need, type OpRow, present } from './row';
 
 /** Numbers in the `hyper` input of `update`. */
 export const HYPER_SIZE = 8;
+/** Where `hyper` holds how gradients are accumulated and weights averaged. */
+export const hyperPlaces = { share: 4, apply: 5, averageMomentum: 6, overwrite: 7 } as const;
+/** Operands a parameter: itself, its gradient, three slots, the sum of its gradients, its average. */
+export const PARAMETER_INPUTS = 7;
 const CONSTANTS = 6;
 
 /** The shape of a parameter's slot; undefined where the rule keeps none for such a parameter. */
@@ -25,9 +29,13 @@ export const update: OpRow<'update'> = {
       inputs[0],
     );
     for (let p = 0; p < count; p++) {
-      const [param, grad, ...slots] = inputs.slice(1 + 5 * p, 6 + 5 * p);
+      const first = 1 + PARAMETER_INPUTS * p;
+      const [param, grad, ...slots] = inputs.slice(first, first + 5);
       const v = present(param, 'update', 'a parameter');
-      need(!grad || sameShape(grad.shape, v.shape), 'update', `a gradient like ${v.name}`, grad);
+      for (const other of [grad, ...inputs.slice(first + 5, first + PARAMETER_INPUTS)]) {
+        const like = `gradient, its sum and average like ${v.name}`;
+        need(!other || sameShape(other.shape, v.shape), 'update', like, other);
+      }
       slots.forEach((slot, i) => {
         const shape = slotShape(attrs.kind, i, v.shape);
         need(

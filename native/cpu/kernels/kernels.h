@@ -75,6 +75,7 @@ struct KernelTable {
   void (*softmax)(bool log, const float* x, float* y, size_t rows, size_t columns);
   void (*softmaxGrad)(bool log, const float* y, const float* dy, float* dx, size_t rows, size_t columns);
 
+  /** y = a + b; y may be a. */
   void (*add)(const float* a, const float* b, float* y, size_t n);
   void (*multiply)(const float* a, const float* b, float* y, size_t n);
   /** y += a·b */

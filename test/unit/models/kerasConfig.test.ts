@@ -209,11 +209,11 @@ test('compile takes optimizers, losses and metrics as Keras writes them', async 
         weight_decay: null,
         clipnorm: 1,
         global_clipnorm: null,
-        use_ema: false,
-        ema_momentum: 0.99,
+        use_ema: true,
+        ema_momentum: 0.875,
         ema_overwrite_frequency: null,
         loss_scale_factor: null,
-        gradient_accumulation_steps: null,
+        gradient_accumulation_steps: 2,
         beta_1: 0.8,
         amsgrad: false,
       },
@@ -226,7 +226,13 @@ test('compile takes optimizers, losses and metrics as Keras writes them', async 
     ],
   } as never);
   expect(model.compiled?.loss.getConfig()).toMatchObject({ fromLogits: true, labelSmoothing: 0.1 });
-  expect(model.optimizer.getConfig()).toMatchObject({ type: 'adam', beta1: 0.8, clipNorm: 1 });
+  expect(model.optimizer.getConfig()).toMatchObject({
+    type: 'adam',
+    beta1: 0.8,
+    clipNorm: 1,
+    gradientAccumulationSteps: 2,
+  });
+  expect(model.optimizer.ema).toEqual({ momentum: 0.875, overwriteFrequency: undefined });
   expect(model.learningRate).toBe(0.1);
   expect(model.metrics.map(({ name }) => name)).toEqual(['p']);
   expect(
@@ -236,7 +242,7 @@ test('compile takes optimizers, losses and metrics as Keras writes them', async 
   ).toBe("ERR_VALUE compile: loss: reduction: expected 'sum_over_batch_size' or 'auto', got 'sum'.");
   expect(
     await refusal(() =>
-      dense().compile({ loss: 'mse', optimizer: { class_name: 'Adam', config: { use_ema: true } } } as never),
+      dense().compile({ loss: 'mse', optimizer: { class_name: 'Adam', config: { decay: 0.1 } } } as never),
     ),
-  ).toBe('ERR_VALUE compile: optimizer: use_ema: expected false, got true.');
+  ).toBe('ERR_VALUE compile: optimizer: decay: expected 0, got 0.1.');
 });

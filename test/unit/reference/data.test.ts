@@ -44,7 +44,7 @@ describe('ops that move data', () => {
         decay: [false, false],
       } as const;
       const hyper = { data: [1, 0, 0, 0, 0, 0, 0, 0], shape: [8], dtype: 'float64' } as const;
-      const none = [undefined, undefined, undefined];
+      const none = new Array<undefined>(5).fill(undefined);
       const parameters = (g: number[]) => [
         variable([0, 0], [2]),
         real(g, [2]),
