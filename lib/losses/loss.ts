@@ -12,8 +12,22 @@ export interface Loss {
   readonly fromLogits: boolean;
   /** Huber's delta or the label smoothing; 0 for the others. */
   readonly parameter: number;
+  /** The exponent of a focal loss. */
+  readonly gamma?: number;
+  /** The weight of classes in a focal loss; undefined where they count alike. */
+  readonly alpha?: number | undefined;
   getConfig(): Record<string, unknown>;
 }
+
+/** Whether outputs are probabilities or logits of one class each. */
+export const isBinary = ({ type }: Pick<Loss, 'type'>): boolean =>
+  type === 'binaryCrossentropy' || type === 'binaryFocalCrossentropy';
+
+/** Whether outputs are a distribution over classes, or its logits. */
+export const isCategorical = ({ type }: Pick<Loss, 'type'>): boolean =>
+  type === 'categoricalCrossentropy' ||
+  type === 'sparseCategoricalCrossentropy' ||
+  type === 'categoricalFocalCrossentropy';
 
 export interface CrossentropyOptions {
   /**
@@ -25,9 +39,19 @@ export interface CrossentropyOptions {
   labelSmoothing?: number;
 }
 
+export interface FocalOptions extends CrossentropyOptions {
+  /** The exponent of 1 − p of the truth, which lowers the share of easy examples. Default 2. */
+  gamma?: number;
+  /** Weight of class 1, from 0 to 1, or of all classes of a categorical loss, 0 or more. Default 0.25. */
+  alpha?: number;
+}
+
 function crossentropy(type: LossKind, options: CrossentropyOptions): Loss {
+  return readCrossentropy(type, readConfig(options, ['fromLogits', 'labelSmoothing'], `losses.${type}`));
+}
+
+function readCrossentropy(type: LossKind, read: { fromLogits?: unknown; labelSmoothing?: unknown }): Loss {
   const subject = `losses.${type}`;
-  const read = readConfig(options, ['fromLogits', 'labelSmoothing'], subject);
   const fromLogits = read.fromLogits ?? false;
   const labelSmoothing = read.labelSmoothing ?? 0;
   if (typeof fromLogits !== 'boolean')
@@ -41,6 +65,33 @@ function crossentropy(type: LossKind, options: CrossentropyOptions): Loss {
     fromLogits: fromLogits as boolean,
     parameter: labelSmoothing as number,
     getConfig: () => ({ type, fromLogits, labelSmoothing }),
+  };
+}
+
+/** Lin et al. (2017). */
+function focal(
+  type: 'binaryFocalCrossentropy' | 'categoricalFocalCrossentropy',
+  options: FocalOptions & { applyClassBalancing?: boolean },
+): Loss {
+  const subject = `losses.${type}`;
+  const binary = type === 'binaryFocalCrossentropy';
+  const own = binary ? (['applyClassBalancing'] as const) : [];
+  const read = readConfig(options, ['fromLogits', 'labelSmoothing', 'gamma', 'alpha', ...own], subject);
+  const { gamma = 2, alpha = 0.25, applyClassBalancing = false } = read;
+  const notNegative = 'a finite number, 0 or more';
+  if (typeof gamma !== 'number' || !(gamma >= 0) || !Number.isFinite(gamma))
+    refuse('ERR_VALUE', `${subject}: gamma`, notNegative, quoted(gamma));
+  if (typeof alpha !== 'number' || !(alpha >= 0) || !(binary ? alpha <= 1 : Number.isFinite(alpha)))
+    refuse('ERR_VALUE', `${subject}: alpha`, binary ? 'a number from 0 to 1' : notNegative, quoted(alpha));
+  if (typeof applyClassBalancing !== 'boolean')
+    refuse('ERR_VALUE', `${subject}: applyClassBalancing`, 'true or false', quoted(applyClassBalancing));
+  const base = readCrossentropy(type, read);
+  const config = { gamma, alpha, ...(binary ? { applyClassBalancing } : {}) };
+  return {
+    ...base,
+    gamma: gamma as number,
+    alpha: binary && !applyClassBalancing ? undefined : (alpha as number),
+    getConfig: () => ({ ...base.getConfig(), ...config }),
   };
 }
 
@@ -79,15 +130,37 @@ export const losses = {
   logCosh: (options: object = {}): Loss => plain('logCosh', options),
   /** Σ y log(y / p). */
   klDivergence: (options: object = {}): Loss => plain('klDivergence', options),
+  /** Binary cross-entropy times (1 − p of the truth)^gamma; with `applyClassBalancing` class 1 weighs alpha, class 0 1 − alpha. */
+  binaryFocalCrossentropy: (options: FocalOptions & { applyClassBalancing?: boolean } = {}): Loss =>
+    focal('binaryFocalCrossentropy', options),
+  /** −alpha Σ y (1 − p)^gamma log p. */
+  categoricalFocalCrossentropy: (options: FocalOptions = {}): Loss =>
+    focal('categoricalFocalCrossentropy', options),
+  /** −cos of the angle between predictions and targets: −1 where they point the same way. */
+  cosineSimilarity: (options: object = {}): Loss => plain('cosineSimilarity', options),
+  /** Mean of p − y log p, for rates p. */
+  poisson: (options: object = {}): Loss => plain('poisson', options),
+  /** Mean of max(1 − y p, 0), for targets −1 and 1; 0 stands for −1. */
+  hinge: (options: object = {}): Loss => plain('hinge', options),
+  /** Mean of max(1 − y p, 0)², for targets −1 and 1; 0 stands for −1. */
+  squaredHinge: (options: object = {}): Loss => plain('squaredHinge', options),
+  /** max(1 + the largest p of a wrong class − p of the true one, 0), for one-hot targets. */
+  categoricalHinge: (options: object = {}): Loss => plain('categoricalHinge', options),
+  /** Mean of (log(1 + p) − log(1 + y))²; what is negative counts as 0. */
+  meanSquaredLogarithmicError: (options: object = {}): Loss => plain('meanSquaredLogarithmicError', options),
+  /** Mean of 100 |p − y| / |y|. */
+  meanAbsolutePercentageError: (options: object = {}): Loss => plain('meanAbsolutePercentageError', options),
 };
 
 export type LossName = keyof typeof losses;
-export type LossSpec = LossName | 'mse' | 'mae' | (string & {}) | Loss | SpecConfig;
+export type LossSpec = LossName | 'mse' | 'mae' | 'msle' | 'mape' | (string & {}) | Loss | SpecConfig;
 
 const names = Object.keys(losses) as LossName[];
 const short: Readonly<Record<string, LossName>> = {
   mse: 'meanSquaredError',
   mae: 'meanAbsoluteError',
+  msle: 'meanSquaredLogarithmicError',
+  mape: 'meanAbsolutePercentageError',
   kld: 'klDivergence',
   kullbackLeiblerDivergence: 'klDivergence',
 };

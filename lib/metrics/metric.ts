@@ -38,6 +38,9 @@ export interface MetricContext {
   readonly classes: number;
 }
 
+/** Losses of outputs that are one class each. */
+const binaryLosses = ['binaryCrossentropy', 'binaryFocalCrossentropy'];
+
 /** A metric before it knows its model. */
 export interface MetricTemplate {
   readonly type: MetricName;
@@ -172,7 +175,7 @@ export const metrics = {
   /** Binary, sparse or dense categorical accuracy, as the loss and the output's size say. */
   accuracy: (options: NameOption = {}): MetricTemplate =>
     template('accuracy', options, [], () => (context) => {
-      const binary = context.classes === 1 || context.loss.type === 'binaryCrossentropy';
+      const binary = context.classes === 1 || binaryLosses.includes(context.loss.type);
       return (binary ? binaryAccuracy(0.5) : categoricalAccuracy)(context);
     }),
   /** Share of outputs on the right side of the threshold (default 0.5). */

@@ -1,5 +1,5 @@
 import { quoted, refuse, show } from '../errors';
-import type { Loss } from '../losses/loss';
+import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import { Philox } from '../tensors/random';
 import {
   namedTensor,
@@ -230,7 +230,7 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
       hint,
     );
   }
-  if (loss.type === 'binaryCrossentropy' || loss.type === 'categoricalCrossentropy') {
+  if (isBinary(loss) || (isCategorical(loss) && !loss.sparse)) {
     const at = targets.data.findIndex((p) => p < 0 || p > 1);
     if (at >= 0)
       refuse(

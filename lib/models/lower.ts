@@ -8,7 +8,7 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from '../layers/layer';
-import type { Loss } from '../losses/loss';
+import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import type { Optimizer } from '../optimizers/optimizer';
 import { PlanBuilder } from '../plan/builder';
@@ -223,6 +223,8 @@ class Lowering implements CallContext {
       kind: loss.type,
       fromLogits: loss.fromLogits || logits !== undefined,
       parameter: loss.parameter,
+      gamma: loss.gamma,
+      alpha: loss.alpha,
     };
     const dataLoss = builder.emit('loss', [scored, target, weight], attrs, 'loss')[0] as ValueId;
     const terms = [dataLoss, ...this.losses, ...this.weightPenalties()];
@@ -255,7 +257,7 @@ class Lowering implements CallContext {
    * any, as the loss does.
    */
   private measuredBy(loss: Loss, prediction: ValueId, logits: ValueId | undefined) {
-    const binary = loss.type === 'binaryCrossentropy';
+    const binary = isBinary(loss);
     let probabilities = loss.fromLogits ? undefined : prediction;
     return ({ attrs }: Metric): { id: ValueId; attrs: Metric['attrs'] } => {
       const byRank =
@@ -286,11 +288,8 @@ class Lowering implements CallContext {
     if (loss.fromLogits) return undefined;
     const last = this.builder.ops.find((op) => op.outputs.includes(prediction));
     if (last?.kind !== 'activation') return undefined;
-    const categorical =
-      loss.type === 'categoricalCrossentropy' || loss.type === 'sparseCategoricalCrossentropy';
     const fits =
-      (last.attrs.kind === 'softmax' && categorical) ||
-      (last.attrs.kind === 'sigmoid' && loss.type === 'binaryCrossentropy');
+      last.attrs.kind === 'sigmoid' ? isBinary(loss) : last.attrs.kind === 'softmax' && isCategorical(loss);
     return fits ? last.inputs[0] : undefined;
   }
 

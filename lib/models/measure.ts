@@ -170,12 +170,17 @@ function targets(random: Philox, loss: Loss, shape: readonly number[]): Tensor {
   if (loss.sparse) return ids(random, shape.slice(0, -1), classes);
   switch (loss.type) {
     case 'categoricalCrossentropy':
+    case 'categoricalFocalCrossentropy':
+    case 'categoricalHinge':
     case 'klDivergence': {
       const data = new Float32Array(sizeOf(shape));
       for (let row = 0; row < data.length; row += classes) data[row + random.nextInt(classes)] = 1;
       return new Tensor(data, shape);
     }
     case 'binaryCrossentropy':
+    case 'binaryFocalCrossentropy':
+    case 'hinge':
+    case 'squaredHinge':
       return new Tensor(
         Float32Array.from({ length: sizeOf(shape) }, () => random.nextInt(2)),
         shape,

@@ -95,6 +95,15 @@ export const lossCodes = {
   huber: 5,
   logCosh: 6,
   klDivergence: 7,
+  binaryFocalCrossentropy: 8,
+  categoricalFocalCrossentropy: 9,
+  cosineSimilarity: 10,
+  poisson: 11,
+  hinge: 12,
+  squaredHinge: 13,
+  categoricalHinge: 14,
+  meanSquaredLogarithmicError: 15,
+  meanAbsolutePercentageError: 16,
 } as const;
 
 export const metricCodes = {

@@ -72,6 +72,9 @@ export interface LossAttrs {
   readonly fromLogits: boolean;
   /** Huber's delta, or label smoothing for the cross-entropies; otherwise 0. */
   readonly parameter: number;
+  /** Focal losses: the exponent, default 0, and the weight of classes; without it they all count 1. */
+  readonly gamma?: number | undefined;
+  readonly alpha?: number | undefined;
 }
 
 export interface MetricAttrs {

@@ -102,6 +102,15 @@ enum class Loss {
   huber = 5,
   logCosh = 6,
   klDivergence = 7,
+  binaryFocalCrossentropy = 8,
+  categoricalFocalCrossentropy = 9,
+  cosineSimilarity = 10,
+  poisson = 11,
+  hinge = 12,
+  squaredHinge = 13,
+  categoricalHinge = 14,
+  meanSquaredLogarithmicError = 15,
+  meanAbsolutePercentageError = 16,
 };
 
 enum class Metric {

@@ -14,11 +14,15 @@ __device__ __forceinline__ double clip(double v, double lo, double hi) {
   return v < lo ? lo : (v > hi ? hi : v);
 }
 
+__device__ __forceinline__ double larger(double a, double b) {
+  return a < b ? b : a;
+}
+
 /** What every thread of a loss kernel knows. */
 struct LossRows {
   Loss kind;
   bool fromLogits;
-  double parameter;
+  double parameter, gamma, alpha;
   size_t rows, C;
   const float* pred;
   /** float [R, C], or int32 [R] for the sparse kind. */
@@ -39,12 +43,59 @@ struct LossRows {
         return (labelOf(static_cast<const int32_t*>(target), r, C) == c ? 1.0 - e : 0.0) +
                e / static_cast<double>(C);
       case Loss::categoricalCrossentropy:
+      case Loss::categoricalFocalCrossentropy:
         return dense[r * C + c] * (1 - e) + e / static_cast<double>(C);
       case Loss::binaryCrossentropy:
+      case Loss::binaryFocalCrossentropy:
         return dense[r * C + c] * (1 - e) + e / 2;
       default:
         return dense[r * C + c];
     }
+  }
+
+  /** A target of a hinge: 0 stands for −1. */
+  __device__ static double side(double y) { return y == 0 ? -1 : y; }
+  __device__ static double gap(double p, double y) { return larger(1 - side(y) * p, 0); }
+  __device__ static double logarithmicError(double p, double y) {
+    return log1p(larger(p, kEpsilon)) - log1p(larger(y, kEpsilon));
+  }
+  /** The derivative of x^gamma; at 0, where nothing is missed, that of the loss is 0 whatever gamma. */
+  __device__ double powerSlope(double x) const { return x > 0 ? gamma * pow(x, gamma - 1) : 0; }
+
+  /** A value and its derivative. */
+  struct Valued {
+    double value, slope;
+  };
+  /** Binary cross-entropy times what is missed of the truth, to the gamma (Lin et al., 2017). */
+  __device__ Valued focal(double p, double y) const {
+    const double small = exp(-fabs(p)), low = small / (1 + small), high = 1 / (1 + small);
+    const double clipped = clip(p, kEpsilon, 1 - kEpsilon);
+    const double q = fromLogits ? (p >= 0 ? high : low) : clipped;
+    const double rest = fromLogits ? (p >= 0 ? low : high) : 1 - clipped;
+    const double entropy =
+        fromLogits ? larger(p, 0) - p * y + log1p(small) : -(y * log(q) + (1 - y) * log(rest));
+    const double slope = fromLogits ? q - y : (q - y) / (q * rest);
+    const double miss = y * rest + (1 - y) * q, factor = pow(miss, gamma);
+    const double missSlope = (1 - 2 * y) * (fromLogits ? q * rest : 1);
+    const double weight = alpha < 0 ? 1 : y * alpha + (1 - y) * (1 - alpha);
+    const bool cut = !fromLogits && clipped != p;
+    return {weight * factor * entropy,
+            cut ? 0 : weight * (powerSlope(miss) * missSlope * entropy + factor * slope)};
+  }
+
+  /** One class of the categorical focal loss: its share of the loss, the derivative of that by log q, and q.
+   * `norm` is the logarithm of Σ e^x of logits, Σ p of probabilities. */
+  struct Class {
+    double value, slope, q;
+  };
+  __device__ Class focalClass(double p, double y, double norm) const {
+    const double share = p / norm, q = clip(share, kEpsilon, 1 - kEpsilon);
+    const double logQ = fromLogits ? p - norm : log(q);
+    const double probability = fromLogits ? exp(logQ) : q;
+    const double miss = -expm1(logQ), factor = pow(miss, gamma), weight = alpha < 0 ? y : alpha * y;
+    const bool cut = !fromLogits && q != share;
+    return {-weight * factor * logQ, cut ? 0 : weight * (powerSlope(miss) * probability * logQ - factor),
+            probability};
   }
 
   /** The share of one output in a loss that is a sum or mean over outputs. */
@@ -66,6 +117,20 @@ struct LossRows {
         const double a = clip(y, kEpsilon, 1), b = clip(p, kEpsilon, 1);
         return a * log(a / b);
       }
+      case Loss::binaryFocalCrossentropy:
+        return focal(p, y).value;
+      case Loss::poisson:
+        return p - y * log(p + kEpsilon);
+      case Loss::hinge:
+        return gap(p, y);
+      case Loss::squaredHinge:
+        return gap(p, y) * gap(p, y);
+      case Loss::meanSquaredLogarithmicError: {
+        const double d = logarithmicError(p, y);
+        return d * d;
+      }
+      case Loss::meanAbsolutePercentageError:
+        return 100 * fabs(e) / larger(fabs(y), kEpsilon);
       default:
         return e * e;
     }
@@ -85,9 +150,70 @@ struct LossRows {
         return tanh(e);
       case Loss::klDivergence:
         return p < kEpsilon || p > 1 ? 0 : -clip(y, kEpsilon, 1) / p;
+      case Loss::binaryFocalCrossentropy:
+        return focal(p, y).slope;
+      case Loss::poisson:
+        return 1 - y / (p + kEpsilon);
+      case Loss::hinge:
+        return gap(p, y) > 0 ? -side(y) : 0;
+      case Loss::squaredHinge:
+        return -2 * side(y) * gap(p, y);
+      case Loss::meanSquaredLogarithmicError:
+        return p < kEpsilon ? 0 : 2 * logarithmicError(p, y) / (1 + p);
+      case Loss::meanAbsolutePercentageError:
+        return (e > 0 ? 100 : (e < 0 ? -100 : 0)) / larger(fabs(y), kEpsilon);
       default:
         return 2 * e;
     }
+  }
+
+  /** The logarithm of Σ e^x of logits, Σ p of probabilities. */
+  __device__ double normOf(size_t r) const {
+    return fromLogits ? logSumExp(pred + r * C, C) : rowSum(pred + r * C, C);
+  }
+
+  /** 1 / norms of a row of predictions and of targets, their cosine, and what of it turns with the
+   * predictions; to every lane. */
+  struct Angle {
+    double ofPrediction, ofTarget, cosine, turn;
+  };
+  __device__ Angle angle(size_t r) const {
+    double pp = 0, yy = 0, py = 0;
+    for (size_t c = lane(); c < C; c += 32) {
+      const double p = pred[r * C + c], y = targetOf(r, c);
+      pp += p * p;
+      yy += y * y;
+      py += p * y;
+    }
+    const double norm = sqrt(warpSum(pp)), a = 1 / larger(norm, kEpsilon),
+                 b = 1 / larger(sqrt(warpSum(yy)), kEpsilon), cosine = warpSum(py) * a * b;
+    return {a, b, cosine, norm > kEpsilon ? cosine : 0};
+  }
+
+  /** 1 + the largest prediction of a wrong class, which is the first such, − that of the true one; to every
+   * lane. */
+  struct Margin {
+    double gap;
+    size_t worst;
+  };
+  __device__ Margin margin(size_t r) const {
+    double right = 0, wrong = -INFINITY;
+    unsigned long long worst = ~0ull;
+    for (size_t c = lane(); c < C; c += 32) {
+      const double y = targetOf(r, c), other = (1 - y) * pred[r * C + c];
+      right += y * pred[r * C + c];
+      if (worst != ~0ull && !(other > wrong)) continue;
+      wrong = other;
+      worst = c;
+    }
+    for (int bits = 16; bits > 0; bits >>= 1) {
+      const double theirs = __shfl_xor_sync(0xffffffffu, wrong, bits);
+      const unsigned long long at = __shfl_xor_sync(0xffffffffu, worst, bits);
+      if (at == ~0ull || (worst != ~0ull && !(theirs > wrong || (theirs == wrong && at < worst)))) continue;
+      wrong = theirs;
+      worst = at;
+    }
+    return {1 + wrong - warpSum(right), static_cast<size_t>(worst)};
   }
 
   /** −Σ_c y_c log p_c of row r, to every lane. */
@@ -104,7 +230,14 @@ struct LossRows {
 
   __device__ double value(size_t r) const {
     if (categorical()) return crossentropy(r);
+    if (kind == Loss::cosineSimilarity) return -angle(r).cosine;
+    if (kind == Loss::categoricalHinge) return larger(margin(r).gap, 0);
     double sum = 0;
+    if (kind == Loss::categoricalFocalCrossentropy) {
+      const double norm = normOf(r);
+      for (size_t c = lane(); c < C; c += 32) sum += focalClass(pred[r * C + c], targetOf(r, c), norm).value;
+      return warpSum(sum);
+    }
     for (size_t c = lane(); c < C; c += 32) sum += term(pred[r * C + c], targetOf(r, c));
     sum = warpSum(sum);
     return kind == Loss::klDivergence ? sum : sum / static_cast<double>(C);
@@ -134,6 +267,27 @@ struct LossRows {
       mean = warpSum(mean);
       for (size_t c = lane(); c < C; c += 32)
         d[c] = static_cast<float>(scale * (share(p[c] / total, targetOf(r, c)) - mean) / total);
+    } else if (kind == Loss::categoricalFocalCrossentropy) {
+      const double norm = normOf(r);
+      double sum = 0;
+      for (size_t c = lane(); c < C; c += 32) sum += focalClass(p[c], targetOf(r, c), norm).slope;
+      sum = warpSum(sum);
+      for (size_t c = lane(); c < C; c += 32) {
+        const Class at = focalClass(p[c], targetOf(r, c), norm);
+        d[c] =
+            static_cast<float>(scale * (fromLogits ? at.slope - at.q * sum : (at.slope / at.q - sum) / norm));
+      }
+    } else if (kind == Loss::cosineSimilarity) {
+      const Angle a = angle(r);
+      for (size_t c = lane(); c < C; c += 32)
+        d[c] = static_cast<float>(-scale * (targetOf(r, c) * a.ofTarget - p[c] * a.ofPrediction * a.turn) *
+                                  a.ofPrediction);
+    } else if (kind == Loss::categoricalHinge) {
+      const Margin m = margin(r);
+      for (size_t c = lane(); c < C; c += 32) {
+        const double y = targetOf(r, c);
+        d[c] = m.gap > 0 ? static_cast<float>(scale * ((c == m.worst ? 1 - y : 0) - y)) : 0.0f;
+      }
     } else {
       const double each = kind == Loss::klDivergence ? scale : scale / static_cast<double>(C);
       for (size_t c = lane(); c < C; c += 32) d[c] = static_cast<float>(each * slopeOf(p[c], targetOf(r, c)));
@@ -167,6 +321,8 @@ Step lossStep(const Operands& o) {
   const LossRows rows{static_cast<Loss>(op.ints[0]),
                       op.ints[1] == 1,
                       op.floats[0],
+                      op.floats[1],
+                      op.floats[2],
                       o.inValue(0).rows(),
                       static_cast<size_t>(o.inValue(0).last()),
                       o.in(0),

@@ -180,23 +180,12 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly gradient: number[];
     }
     onDevice.each(fixture<Case>('keras-losses'))('$name', (c) => {
-      const { kind, fromLogits, parameter, R } = c;
+      const { kind, fromLogits, parameter, gamma, alpha, R } = c;
+      const attrs = { kind, fromLogits, parameter, gamma, alpha };
       const args = scoredArgs(c, kind === 'sparseCategoricalCrossentropy', 0, R);
       // In float32 a probability of 1 − 1e-7 is 1 − 2⁻²³, and its logarithm that much off.
-      expectClose(
-        'value',
-        runOp('loss', { kind, fromLogits, parameter }, args, { engine })[0],
-        [c.value],
-        30,
-        c.limit,
-      );
-      expectClose(
-        'gradient',
-        runOp('lossGrad', { kind, fromLogits, parameter }, args, { engine })[0],
-        c.gradient,
-        30,
-        c.limit,
-      );
+      expectClose('value', runOp('loss', attrs, args, { engine })[0], [c.value], 30, c.limit);
+      expectClose('gradient', runOp('lossGrad', attrs, args, { engine })[0], c.gradient, 30, c.limit);
     });
   });
 

@@ -255,12 +255,31 @@ describe('losses', () => {
     { kind: 'huber', fromLogits: false, parameter: 0.8 },
     { kind: 'logCosh', fromLogits: false, parameter: 0 },
     { kind: 'klDivergence', fromLogits: false, parameter: 0 },
+    ...[true, false].flatMap((fromLogits) =>
+      [0, 0.5, 2].flatMap((gamma): LossAttrs[] => [
+        { kind: 'binaryFocalCrossentropy', fromLogits, parameter: 0.1, gamma },
+        { kind: 'binaryFocalCrossentropy', fromLogits, parameter: 0, gamma, alpha: 0.25 },
+        { kind: 'categoricalFocalCrossentropy', fromLogits, parameter: 0.1, gamma, alpha: 0.25 },
+      ]),
+    ),
+    ...(
+      [
+        'cosineSimilarity',
+        'poisson',
+        'hinge',
+        'squaredHinge',
+        'categoricalHinge',
+        'meanSquaredLogarithmicError',
+        'meanAbsolutePercentageError',
+      ] as const
+    ).map((kind) => ({ kind, fromLogits: false, parameter: 0 })),
   ];
 
   test.each(cases)('$kind, from logits: $fromLogits, parameter $parameter', (attrs) => {
     const r = fresh();
     const [rows, classes] = [35, 11];
-    const probabilities = attrs.kind.endsWith('Crossentropy') || attrs.kind === 'klDivergence';
+    const probabilities =
+      attrs.kind.endsWith('Crossentropy') || attrs.kind === 'klDivergence' || attrs.kind === 'poisson';
     const pred =
       probabilities && !attrs.fromLogits ? r.distribution(rows, classes) : r.normal([rows, classes], 2);
     const target =

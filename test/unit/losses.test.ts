@@ -40,11 +40,26 @@ const huber = (delta: number) =>
 const divergence: Formula = (p, y) =>
   sum(y.map((v, c) => clip(v, 1e-7, 1) * log(clip(v, 1e-7, 1) / clip(p[c] as number, 1e-7, 1))));
 
+const focal =
+  (gamma: number): Formula =>
+  (p, y) =>
+    mean(
+      p.map((v, c) => {
+        const truth = y[c] === 1 ? v : 1 - v;
+        return -((1 - truth) ** gamma) * log(truth);
+      }),
+    );
+const softmaxFocal =
+  (gamma: number, alpha: number): Formula =>
+  (x, y) =>
+    sum(y.map((v, c) => -alpha * v * (1 - softmax(x)[c]!) ** gamma * log(softmax(x)[c]!)));
+const dot = (a: readonly number[], b: readonly number[]) => sum(a.map((v, c) => v * b[c]!));
+
 interface Case {
   readonly name: string;
   readonly loss: CompileOptions['loss'];
   readonly predictions: 'distributions' | 'shares' | 'normal';
-  readonly targets: 'distributions' | 'oneHot' | 'labels' | 'bits' | 'normal';
+  readonly targets: 'distributions' | 'oneHot' | 'labels' | 'bits' | 'shares' | 'normal';
   readonly activation?: string;
   readonly formula: Formula;
 }
@@ -175,6 +190,81 @@ const cases: Case[] = [
   },
 ];
 
+cases.push(
+  {
+    name: 'binaryFocalCrossentropy of probabilities',
+    loss: 'binaryFocalCrossentropy',
+    predictions: 'shares',
+    targets: 'bits',
+    formula: focal(2),
+  },
+  {
+    name: 'binaryFocalCrossentropy behind a sigmoid',
+    loss: losses.binaryFocalCrossentropy({ gamma: 1.5 }),
+    predictions: 'normal',
+    targets: 'bits',
+    activation: 'sigmoid',
+    formula: (x, y) => focal(1.5)(x.map(sigmoid), y),
+  },
+  {
+    name: 'categoricalFocalCrossentropy behind a softmax',
+    loss: 'categoricalFocalCrossentropy',
+    predictions: 'normal',
+    targets: 'oneHot',
+    activation: 'softmax',
+    formula: softmaxFocal(2, 0.25),
+  },
+  {
+    name: 'cosineSimilarity',
+    loss: 'cosineSimilarity',
+    predictions: 'normal',
+    targets: 'normal',
+    formula: (p, y) => -dot(p, y) / Math.sqrt(dot(p, p) * dot(y, y)),
+  },
+  {
+    name: 'poisson',
+    loss: 'poisson',
+    predictions: 'shares',
+    targets: 'shares',
+    formula: (p, y) => mean(p.map((v, c) => v - y[c]! * log(v + 1e-7))),
+  },
+  {
+    name: 'hinge',
+    loss: 'hinge',
+    predictions: 'normal',
+    targets: 'bits',
+    formula: (p, y) => mean(p.map((v, c) => Math.max(1 - (2 * y[c]! - 1) * v, 0))),
+  },
+  {
+    name: 'squaredHinge',
+    loss: 'squaredHinge',
+    predictions: 'normal',
+    targets: 'bits',
+    formula: (p, y) => mean(p.map((v, c) => Math.max(1 - (2 * y[c]! - 1) * v, 0) ** 2)),
+  },
+  {
+    name: 'categoricalHinge',
+    loss: 'categoricalHinge',
+    predictions: 'normal',
+    targets: 'oneHot',
+    formula: (p, y) => Math.max(1 + Math.max(...p.map((v, c) => (1 - y[c]!) * v)) - dot(p, y), 0),
+  },
+  {
+    name: 'meanSquaredLogarithmicError',
+    loss: 'msle',
+    predictions: 'shares',
+    targets: 'shares',
+    formula: (p, y) => mean(p.map((v, c) => (log(1 + v) - log(1 + y[c]!)) ** 2)),
+  },
+  {
+    name: 'meanAbsolutePercentageError',
+    loss: 'mape',
+    predictions: 'normal',
+    targets: 'shares',
+    formula: (p, y) => mean(p.map((v, c) => (100 * abs(v - y[c]!)) / y[c]!)),
+  },
+);
+
 /** Predictions and targets `[rows, C]` of a case, the latter also one-hot where they are classes. */
 function draw({ predictions, targets }: Case, rows: number, seed: number) {
   const data = new Rows(seed);
@@ -290,6 +380,11 @@ describe('names and configurations', () => {
       ['kullback_leibler_divergence', 'klDivergence'],
       ['sparse_categorical_crossentropy', 'sparseCategoricalCrossentropy'],
       ['BinaryCrossentropy', 'binaryCrossentropy'],
+      ['binary_focal_crossentropy', 'binaryFocalCrossentropy'],
+      ['CosineSimilarity', 'cosineSimilarity'],
+      ['squared_hinge', 'squaredHinge'],
+      ['msle', 'meanSquaredLogarithmicError'],
+      ['MAPE', 'meanAbsolutePercentageError'],
     ]) {
       expect(resolveLoss(name).type).toBe(type);
     }
@@ -303,6 +398,8 @@ describe('names and configurations', () => {
         categoricalCrossentropy: { fromLogits: true, labelSmoothing: 0.1 },
         sparseCategoricalCrossentropy: { labelSmoothing: 0.2 },
         binaryCrossentropy: { fromLogits: true },
+        binaryFocalCrossentropy: { fromLogits: true, gamma: 3, alpha: 0.75, applyClassBalancing: true },
+        categoricalFocalCrossentropy: { labelSmoothing: 0.1, gamma: 0.5, alpha: 2 },
       };
       const made = (losses[type] as (o: object) => Loss)(options[type] ?? {});
       const again = resolveLoss(JSON.parse(JSON.stringify(made.getConfig())));
@@ -314,7 +411,33 @@ describe('names and configurations', () => {
 
   test('an unknown loss, with the nearest known one', async () => {
     expect(await refusal(() => resolveLoss('catgorical_crossentropy', 'compile: loss'))).toBe(
-      "ERR_VALUE compile: loss: expected one of categoricalCrossentropy, sparseCategoricalCrossentropy, binaryCrossentropy, meanSquaredError, meanAbsoluteError, huber, logCosh, klDivergence, mse, mae, kld, kullbackLeiblerDivergence, got 'catgorical_crossentropy'. Did you mean 'categoricalCrossentropy'?",
+      "ERR_VALUE compile: loss: expected one of categoricalCrossentropy, sparseCategoricalCrossentropy, binaryCrossentropy, meanSquaredError, meanAbsoluteError, huber, logCosh, klDivergence, binaryFocalCrossentropy, categoricalFocalCrossentropy, cosineSimilarity, poisson, hinge, squaredHinge, categoricalHinge, meanSquaredLogarithmicError, meanAbsolutePercentageError, mse, mae, msle, mape, kld, kullbackLeiblerDivergence, got 'catgorical_crossentropy'. Did you mean 'categoricalCrossentropy'?",
+    );
+  });
+
+  test.each<[string, object, string]>([
+    ['binaryFocalCrossentropy', { gamma: -1 }, 'gamma: expected a finite number, 0 or more, got -1.'],
+    ['binaryFocalCrossentropy', { alpha: 2 }, 'alpha: expected a number from 0 to 1, got 2.'],
+    [
+      'binaryFocalCrossentropy',
+      { applyClassBalancing: 1 },
+      'applyClassBalancing: expected true or false, got 1.',
+    ],
+    ['categoricalFocalCrossentropy', { alpha: -1 }, 'alpha: expected a finite number, 0 or more, got -1.'],
+    [
+      'categoricalFocalCrossentropy',
+      { labelSmoothing: 1 },
+      'labelSmoothing: expected a number from 0 to below 1, got 1.',
+    ],
+  ])('%s is refused with %j', async (type, options, message) => {
+    expect(await refusal(() => resolveLoss({ type, ...options }))).toBe(
+      `ERR_VALUE losses.${type}: ${message}`,
+    );
+  });
+
+  test('hinge takes no options', async () => {
+    expect(await refusal(() => losses.hinge({ delta: 1 }))).toBe(
+      "ERR_VALUE losses.hinge: unknown option 'delta'. It takes no options.",
     );
   });
 

@@ -65,7 +65,8 @@ function targetRow({ kind, parameter }: LossAttrs, target: Operand, r: number, y
 
 function smoothingSpread(kind: LossKind, C: number): number | undefined {
   if (kind === 'categoricalCrossentropy' || kind === 'sparseCategoricalCrossentropy') return C;
-  return kind === 'binaryCrossentropy' ? 2 : undefined;
+  if (kind === 'categoricalFocalCrossentropy') return C;
+  return kind === 'binaryCrossentropy' || kind === 'binaryFocalCrossentropy' ? 2 : undefined;
 }
 
 // From logits: ℓ = −Σ_c y_c log softmax(x)_c,    ∂ℓ/∂x_c = softmax(x)_c Σ_k y_k − y_c.
@@ -154,7 +155,110 @@ const losses: { readonly [K in LossKind]: RowLoss } = {
     }
     return l;
   },
+
+  // Lin et al. (2017): ℓ = w m^γ b with b the binary cross-entropy and m = y (1−q) + (1−y) q what is missed of the truth;
+  // w = y α + (1−y)(1−α), or 1.
+  binaryFocalCrossentropy: (p, y, dp, { fromLogits, gamma = 0, alpha }) =>
+    meanOver(p, dp, (c) => {
+      const q = fromLogits ? sigmoid(p[c]!) : clip(p[c]!, EPSILON, 1 - EPSILON);
+      const rest = fromLogits ? sigmoid(-p[c]!) : 1 - q;
+      const t = y[c]!;
+      const b = fromLogits
+        ? Math.max(p[c]!, 0) - p[c]! * t + Math.log1p(Math.exp(-Math.abs(p[c]!)))
+        : -t * Math.log(q) - (1 - t) * Math.log(rest);
+      const db = fromLogits ? q - t : (q - t) / (q * rest);
+      const miss = t * rest + (1 - t) * q;
+      const dMiss = (1 - 2 * t) * (fromLogits ? q * rest : 1);
+      const w = alpha === undefined ? 1 : t * alpha + (1 - t) * (1 - alpha);
+      const isClipped = !fromLogits && q !== p[c];
+      const slope = powerSlope(miss, gamma) * dMiss * b + miss ** gamma * db;
+      return [w * miss ** gamma * b, isClipped ? 0 : w * slope];
+    }),
+
+  // ℓ = −α Σ_c y_c (1 − q_c)^γ log q_c. With h_c = ∂ℓ/∂log q_c, from logits ∂ℓ/∂x_c = h_c − q_c Σ_k h_k;
+  // from probabilities the chain goes through q = clip(p / Σp), as in the cross-entropy.
+  categoricalFocalCrossentropy(p, y, dp, { fromLogits, gamma = 0, alpha = 1 }) {
+    const C = p.length;
+    const logQ = new Float64Array(C);
+    const total = p.reduce((a, b) => a + b, 0);
+    if (fromLogits) logSoftmax(p, logQ);
+    let l = 0;
+    let sum = 0;
+    for (let c = 0; c < C; c++) {
+      const share = p[c]! / total;
+      if (!fromLogits) logQ[c] = Math.log(clip(share, EPSILON, 1 - EPSILON));
+      const q = Math.exp(logQ[c]!);
+      const miss = -Math.expm1(logQ[c]!);
+      l -= alpha * y[c]! * miss ** gamma * logQ[c]!;
+      const isClipped = !fromLogits && clip(share, EPSILON, 1 - EPSILON) !== share;
+      dp[c] = isClipped ? 0 : alpha * y[c]! * (powerSlope(miss, gamma) * q * logQ[c]! - miss ** gamma);
+      sum += dp[c]!;
+    }
+    for (let c = 0; c < C; c++)
+      dp[c] = fromLogits
+        ? dp[c]! - Math.exp(logQ[c]!) * sum
+        : (dp[c] === 0 ? 0 : dp[c]! / p[c]!) - sum / total;
+    return l;
+  },
+
+  // −p̂ · ŷ with p̂ = p / max(‖p‖, 1e-7):  ∂ℓ/∂p = −(ŷ − p̂ (p̂ · ŷ)) / ‖p‖.
+  cosineSimilarity(p, y, dp) {
+    const size = (v: Float64Array) => Math.sqrt(v.reduce((sum, x) => sum + x * x, 0));
+    const [ofP, ofY] = [Math.max(size(p), EPSILON), Math.max(size(y), EPSILON)];
+    const cosine = p.reduce((sum, v, c) => sum + (v / ofP) * (y[c]! / ofY), 0);
+    const turns = size(p) > EPSILON ? cosine : 0;
+    for (let c = 0; c < p.length; c++) dp[c] = -(y[c]! / ofY - (p[c]! / ofP) * turns) / ofP;
+    return -cosine;
+  },
+
+  poisson: (p, y, dp) =>
+    meanOver(p, dp, (c) => [p[c]! - y[c]! * Math.log(p[c]! + EPSILON), 1 - y[c]! / (p[c]! + EPSILON)]),
+
+  hinge: (p, y, dp) =>
+    meanOver(p, dp, (c) => {
+      const t = y[c] === 0 ? -1 : y[c]!;
+      const gap = 1 - t * p[c]!;
+      return gap > 0 ? [gap, -t] : [0, 0];
+    }),
+
+  squaredHinge: (p, y, dp) =>
+    meanOver(p, dp, (c) => {
+      const t = y[c] === 0 ? -1 : y[c]!;
+      const gap = 1 - t * p[c]!;
+      return gap > 0 ? [gap * gap, -2 * t * gap] : [0, 0];
+    }),
+
+  // Crammer & Singer (2001): max(0, 1 + max_c (1−y_c) p_c − Σ_c y_c p_c); the first of equal maxima takes the gradient.
+  categoricalHinge(p, y, dp) {
+    const wrong = p.map((v, c) => (1 - y[c]!) * v);
+    const worst = wrong.indexOf(Math.max(...wrong));
+    const gap = 1 + wrong[worst]! - p.reduce((sum, v, c) => sum + v * y[c]!, 0);
+    for (let c = 0; c < p.length; c++) dp[c] = gap > 0 ? (c === worst ? 1 - y[c]! : 0) - y[c]! : 0;
+    return Math.max(gap, 0);
+  },
+
+  meanSquaredLogarithmicError: (p, y, dp) =>
+    meanOver(p, dp, (c) => {
+      const e = Math.log1p(Math.max(p[c]!, EPSILON)) - Math.log1p(Math.max(y[c]!, EPSILON));
+      return [e * e, p[c]! < EPSILON ? 0 : (2 * e) / (1 + p[c]!)];
+    }),
+
+  meanAbsolutePercentageError: (p, y, dp) =>
+    meanOver(p, dp, (c) => {
+      const [e, size] = [p[c]! - y[c]!, Math.max(Math.abs(y[c]!), EPSILON)];
+      return [(100 * Math.abs(e)) / size, (100 * Math.sign(e)) / size];
+    }),
 };
+
+function sigmoid(x: number): number {
+  const e = Math.exp(-Math.abs(x));
+  return x >= 0 ? 1 / (1 + e) : e / (1 + e);
+}
+
+/** The derivative of x^γ; at 0, where nothing is missed, that of the loss is 0 whatever γ. */
+function powerSlope(x: number, gamma: number): number {
+  return x > 0 ? gamma * x ** (gamma - 1) : 0;
+}
 
 /** The mean of [ℓ_c, ∂ℓ_c/∂p_c] over c. */
 function meanOver(
