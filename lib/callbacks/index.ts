@@ -2,6 +2,7 @@ import { csvLogger } from './csvLogger';
 import { earlyStopping } from './earlyStopping';
 import { gradientHealth } from './gradientHealth';
 import { learningRateScheduler, reduceLROnPlateau } from './learningRate';
+import { lrFinder } from './lrFinder';
 import { modelCheckpoint } from './modelCheckpoint';
 import { progress } from './progress';
 import { terminateOnNaN } from './terminateOnNaN';
@@ -14,6 +15,7 @@ export const callbacks = {
   csvLogger,
   reduceLROnPlateau,
   learningRateScheduler,
+  lrFinder,
   terminateOnNaN,
   gradientHealth,
 };
@@ -23,5 +25,6 @@ export type { EarlyStoppingOptions } from './earlyStopping';
 export type { Finding, GradientSummary } from './gradientDiagnosis';
 export type { GradientHealth, GradientHealthOptions } from './gradientHealth';
 export type { ReduceLROnPlateauOptions } from './learningRate';
+export type { LRFinder, LRFinderOptions, LRFinderResult } from './lrFinder';
 export type { ModelCheckpointOptions } from './modelCheckpoint';
 export type { ProgressOptions } from './progress';
