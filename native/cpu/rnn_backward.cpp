@@ -278,12 +278,7 @@ struct RnnStack::BackwardRows {
       float *dh = tmp.dh + n * H, *out = dG + n * width, *row = tmp.row;
       const float* z = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + H, row, H);
       const float* candidate = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + H, H);
-      const float* before = hPrev ? hPrev + n * H : nullptr;
-      for (size_t j = 0; j < H; ++j) {
-        out[H + j] = dh[j] * ((before ? before[j] : 0.0f) - candidate[j]);
-        out[2 * H + j] = dh[j] * (1.0f - z[j]);
-        dh[j] *= z[j];
-      }
+      k.gruMixGrad(z, candidate, hPrev ? hPrev + n * H : nullptr, dh, out + H, out + 2 * H, H);
       k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates + H, out + H, out + H, H);
       k.activateGrad(l.activation, l.alpha, gates + 2 * H, out + 2 * H, out + 2 * H, H);
       if (!l.resetAfter) continue;

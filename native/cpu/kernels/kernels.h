@@ -89,6 +89,9 @@ struct KernelTable {
   void (*lstmCell)(const float* i, const float* f, const float* g, const float* cPrev, float* c, size_t n);
   /** One row of a GRU: h = z·hPrev + (1−z)·n. */
   void (*gruMix)(const float* z, const float* candidate, const float* hPrev, float* h, size_t n);
+  /** Its gradient: dz = dh·(hPrev−n), dn = dh·(1−z), and dh becomes dh·z. `hPrev` null: zeros. */
+  void (*gruMixGrad)(const float* z, const float* candidate, const float* hPrev, float* dh, float* dz,
+                     float* dn, size_t n);
 
   void (*sgd)(const UpdateArgs&, size_t n);
   void (*rmsprop)(const UpdateArgs&, size_t n);

@@ -428,6 +428,22 @@ void gruMix(const float* z, const float* candidate, const float* hPrev, float* D
   for (size_t j = 0; j < n; ++j) h[j] = z[j] * hPrev[j] + (1.0f - z[j]) * candidate[j];
 }
 
+void gruMixGrad(const float* z, const float* candidate, const float* hPrev, float* dh, float* dz, float* dn,
+                size_t n) {
+  float* DEEPRNN_RESTRICT toZ = dz;
+  float* DEEPRNN_RESTRICT toN = dn;
+  float* DEEPRNN_RESTRICT own = dh;
+  if (hPrev) {
+    for (size_t i = 0; i < n; ++i) toZ[i] = own[i] * (hPrev[i] - candidate[i]);
+  } else {
+    for (size_t i = 0; i < n; ++i) toZ[i] = -own[i] * candidate[i];
+  }
+  for (size_t i = 0; i < n; ++i) {
+    toN[i] = own[i] * (1.0f - z[i]);
+    own[i] *= z[i];
+  }
+}
+
 // ── Optimizers (docs/plan.md, "Updating") ──
 
 DEEPRNN_INLINE float clipped(const UpdateArgs& u, size_t i) {
@@ -583,8 +599,8 @@ constexpr KernelTable tableOf(Precision precision) {
   return {
       kName,        precision, kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
       activateGrad, softmax,   softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
-      sumSquares,   lstmCell,  gruMix,      sgd,           rmsprop,  adam,          adagrad,
-      nadam,        adamax,    lion,        adadelta,
+      sumSquares,   lstmCell,  gruMix,      gruMixGrad,    sgd,      rmsprop,       adam,
+      adagrad,      nadam,     adamax,      lion,          adadelta,
   };
 }
 
