@@ -27,8 +27,10 @@ struct PackedTransposed {
 
 struct BackwardScratch {
   float *dh, *dc, *product, *inputMask, *recurrentMask, *row, *held;
+  size_t rowFloats;
 
-  BackwardScratch(Carver& carve, const StackSpec& spec, size_t block) {
+  /** `parts`: threads that share a task's rows. */
+  BackwardScratch(Carver& carve, const StackSpec& spec, size_t block, size_t parts) {
     size_t D = 0, H = 0;
     for (const StackLayer& l : spec.layers) {
       D = std::max(D, l.D);
@@ -39,7 +41,8 @@ struct BackwardScratch {
     product = carve.take(block * H);
     inputMask = carve.take(block * D);
     recurrentMask = carve.take(block * H);
-    row = carve.take(6 * H);
+    rowFloats = roundUp(6 * H, 16);
+    row = carve.take(rowFloats * parts);
     held = carve.take(block * H);
   }
 };
@@ -78,6 +81,9 @@ struct RnnStack::BackwardRows {
   const StackLayerIo& io;
   const PackedTransposed& packed;
   const KernelTable& k;
+  ThreadPool& pool;
+  /** Whether there is one task alone, in which the threads share the products and the rows. */
+  bool shared;
   const LayerMasks masks;
   const BackwardScratch& tmp;
   const ReserveView r;
@@ -114,13 +120,20 @@ struct RnnStack::BackwardRows {
       clear(rows, at, dG);
       switch (l.cell) {
         case Cell::simpleRnn:
-          simple(rows, at, dG);
+          forRows(pool, rows.live, H, shared,
+                  [&](size_t from, size_t to, size_t) { simple(rows, from, to, at, dG); });
           break;
         case Cell::lstm:
-          lstm(rows, at, s > 0 ? r.extra + (at - spec.N) * H : io.c0 ? io.c0 + first * H : nullptr, dG);
+          forRows(pool, rows.live, width, shared, [&](size_t from, size_t to, size_t part) {
+            const float* c0 = io.c0 ? io.c0 + first * H : nullptr;
+            lstm(rows, from, to, rowOf(part), at, s > 0 ? r.extra + (at - spec.N) * H : c0, dG);
+          });
           break;
         case Cell::gru:
-          gru(rows, at, hPrev, dG, dq + at * H);
+          forRows(pool, rows.live, width, shared, [&](size_t from, size_t to, size_t part) {
+            gru(rows, from, to, rowOf(part), at, hPrev, dG, dq + at * H);
+          });
+          if (!l.resetAfter) resetBefore(rows, at, hPrev, dG);
           break;
       }
       if (hPrev) {
@@ -133,6 +146,9 @@ struct RnnStack::BackwardRows {
     if (io.dh0) std::memcpy(io.dh0 + first * H, tmp.dh, size * sizeof(float));
     if (io.dc0) std::memcpy(io.dc0 + first * H, tmp.dc, size * sizeof(float));
   }
+
+  float* rowOf(size_t part) const { return tmp.row + part * tmp.rowFloats; }
+  void multiply(const Gemm& g) const { multiplyShared(pool, k, g, shared); }
 
   void start(float* to, const float* from, size_t size) const {
     if (from) {
@@ -190,7 +206,7 @@ struct RnnStack::BackwardRows {
       g.c = tmp.product;
       g.cRow = H;
       g.accumulate = candidatePart;
-      k.gemm(g, 0, panels(k, H));
+      multiply(g);
       if (masked) {
         if (gru) {
           k.multiplyAdd(tmp.product, tmp.recurrentMask, tmp.dh, live * H);
@@ -205,7 +221,7 @@ struct RnnStack::BackwardRows {
     g.c = tmp.dh;
     g.cRow = H;
     g.accumulate = gru;
-    k.gemm(g, 0, panels(k, H));
+    multiply(g);
   }
 
   /** dx_t = dGates·Wᵀ ⊙ m_in, where x_t lies. */
@@ -223,27 +239,28 @@ struct RnnStack::BackwardRows {
     g.b1 = packed.W;
     g.c = to;
     g.cRow = l.D;
-    k.gemm(g, 0, panels(k, l.D));
+    multiply(g);
     if (l.inputRate == 0) return;
     if (l.maskPerElement) masks.input.factors((t * spec.N + first) * l.D, count * l.D, tmp.inputMask);
     k.multiply(to, tmp.inputMask, to, count * l.D);
   }
 
-  void simple(const ValidRows& rows, size_t at, float* dG) const {
+  void simple(const ValidRows& rows, size_t from, size_t to, size_t at, float* dG) const {
     const size_t H = l.H;
     const float* gates = r.gates + at * H;
-    if (!rows.valid) return k.activateGrad(l.activation, l.alpha, gates, tmp.dh, dG, count * H);
-    for (size_t n = 0; n < rows.live; ++n) {
+    for (size_t n = from; n < to; ++n) {
       if (rows.counts(n)) k.activateGrad(l.activation, l.alpha, gates + n * H, tmp.dh + n * H, dG + n * H, H);
     }
   }
 
-  void lstm(const ValidRows& rows, size_t at, const float* cPrev, float* dG) const {
+  /** `row`: scratch. */
+  void lstm(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* cPrev,
+            float* dG) const {
     const size_t H = l.H;
-    for (size_t n = 0; n < rows.live; ++n) {
+    for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
       const float *gates = r.gates + (at + n) * 4 * H, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
-      float *dc = tmp.dc + n * H, *out = dG + n * 4 * H, *row = tmp.row;
+      float *dc = tmp.dc + n * H, *out = dG + n * 4 * H;
       const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, 2 * H);
       const float* f = i + H;
       const float* g = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + 2 * H, H);
@@ -270,12 +287,13 @@ struct RnnStack::BackwardRows {
   }
 
   /** Leaves in tmp.dh what the carried state keeps, dh ⊙ z. */
-  void gru(const ValidRows& rows, size_t at, const float* hPrev, float* dG, float* dqRows) const {
+  void gru(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* hPrev,
+           float* dG, float* dqRows) const {
     const size_t H = l.H, width = 3 * H;
-    for (size_t n = 0; n < rows.live; ++n) {
+    for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
       const float* gates = r.gates + (at + n) * width;
-      float *dh = tmp.dh + n * H, *out = dG + n * width, *row = tmp.row;
+      float *dh = tmp.dh + n * H, *out = dG + n * width;
       const float* z = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + H, row, H);
       const float* candidate = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + H, H);
       k.gruMixGrad(z, candidate, hPrev ? hPrev + n * H : nullptr, dh, out + H, out + 2 * H, H);
@@ -288,7 +306,6 @@ struct RnnStack::BackwardRows {
       k.multiply(out + 2 * H, r.extra + (at + n) * H, out, H);
       k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, H);
     }
-    if (!l.resetAfter) resetBefore(rows, at, hPrev, dG);
   }
 
   /** u_n = x W_n + q R_n + b_n, q = r ⊙ h̃: dq = du_n R_nᵀ, dr = dq ⊙ h̃, and dq ⊙ r goes on to h̃. */
@@ -304,9 +321,18 @@ struct RnnStack::BackwardRows {
       g.b1 = packed.Rn;
       g.c = tmp.product;
       g.cRow = H;
-      k.gemm(g, 0, panels(k, H));
+      multiply(g);
     }
-    for (size_t n = 0; n < rows.live; ++n) {
+    forRows(pool, rows.live, 3 * H, shared, [&](size_t from, size_t to, size_t part) {
+      resetGate(rows, from, to, rowOf(part), at, hPrev, dG);
+    });
+  }
+
+  /** dr from dq in tmp.product, which becomes dq ⊙ r. */
+  void resetGate(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* hPrev,
+                 float* dG) const {
+    const size_t H = l.H, width = 3 * H;
+    for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
       float *out = dG + n * width, *product = tmp.product + n * H;
       if (!hPrev) {
@@ -314,7 +340,7 @@ struct RnnStack::BackwardRows {
         continue;
       }
       const float* gates = r.gates + (at + n) * width;
-      const float* reset = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, tmp.row, H);
+      const float* reset = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, H);
       k.multiply(product, hPrev + n * H, out, H);
       if (l.recurrentRate > 0) k.multiply(out, tmp.recurrentMask + n * H, out, H);
       k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, H);
@@ -328,7 +354,8 @@ size_t RnnStack::backwardScratch() const {
   for (const StackLayer& l : spec_.layers) PackedTransposed(carve, k_, l);
   SharedScratch(carve, spec_, k_);
   const size_t tasks = (spec_.N + rowBlock() - 1) / rowBlock();
-  for (size_t i = 0; i < tasks; ++i) BackwardScratch(carve, spec_, rowBlock());
+  const size_t parts = tasks == 1 ? static_cast<size_t>(threads_) : 1;
+  for (size_t i = 0; i < tasks; ++i) BackwardScratch(carve, spec_, rowBlock(), parts);
   return carve.used();
 }
 
@@ -338,7 +365,9 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
   const size_t block = rowBlock(), tasks = (spec_.N + block - 1) / block, rows = spec_.T * spec_.N;
   float* own = carve.take(0);
   Carver count(nullptr);
-  BackwardScratch(count, spec_, block);
+  const bool alone = tasks == 1 && threads_ > 1;
+  const size_t parts = alone ? static_cast<size_t>(threads_) : 1;
+  BackwardScratch(count, spec_, block, parts);
   for (size_t i = 0; i < tasks; ++i) carve.take(count.used());
 
   size_t offset = 0;
@@ -351,28 +380,43 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
     const PackedTransposed packed(carve, k_, l);
     packed.fill(pool, k_, l, io.layers[i]);
     float* below = i > 0 ? shared.dInput[i % 2] : io.dx;
+    // Large kernels meet the rows of all steps at once: at every step they would come from far.
+    const bool reversed = i == 0 && spec_.goBackwards;
+    const bool atOnce = below && !reversed && l.inputRate == 0 && isLarge(l);
     pool.parallelFor(tasks, [&](size_t task) {
       Carver mine(own + task * count.used());
-      const BackwardScratch tmp(mine, spec_, block);
+      const BackwardScratch tmp(mine, spec_, block, parts);
       const size_t first = task * block;
       BackwardRows{spec_,
                    l,
                    io.layers[i],
                    packed,
                    k_,
+                   pool,
+                   alone,
                    LayerMasks(spec_, l, io.step),
                    tmp,
                    view,
                    shared.dGates,
                    shared.dq,
                    above,
-                   below,
+                   atOnce ? nullptr : below,
                    io.stepNorms ? shared.squares : nullptr,
                    io.valid,
                    first,
                    std::min(block, spec_.N - first)}
           .run();
     });
+    if (atOnce) {
+      Gemm g;
+      g.m = rows;
+      g.n = g.cRow = l.D;
+      g.a1 = shared.dGates;
+      g.a1Row = g.k1 = l.G * l.H;
+      g.b1 = packed.W;
+      g.c = below;
+      gemmAll(pool, k_, g);
+    }
     if (io.stepNorms) {
       for (size_t t = 0; t < spec_.T; ++t) {
         double sum = 0;

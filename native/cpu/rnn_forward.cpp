@@ -41,8 +41,8 @@ namespace {
 
 /** Rows of a product worth making at once, where the rows of one step are few. */
 constexpr size_t kRowsAtOnce = 32;
-/** Bytes of packed weights from which on all threads share the product of one step. */
-constexpr size_t kSharedWeights = size_t{96} << 10;
+/** Rows a thread of a product with the inputs of several steps: whole blocks of `gemmAll`. */
+constexpr size_t kRowsAhead = 192;
 
 }  // namespace
 
@@ -53,6 +53,8 @@ constexpr size_t kSharedWeights = size_t{96} << 10;
 struct RnnStack::ForwardCut {
   size_t block, tasks, steps;
   bool shared;
+  /** Threads that share a task's rows. */
+  size_t parts;
 
   ForwardCut(const RnnStack& stack) {
     const StackSpec& spec = stack.spec_;
@@ -62,13 +64,26 @@ struct RnnStack::ForwardCut {
     const bool together = tasks == 1 && spec.N < kRowsAtOnce && !spec.goBackwards;
     steps = together ? std::min(spec.T, (kRowsAtOnce + spec.N - 1) / spec.N) : 1;
     shared = tasks == 1 && stack.threads_ > 1;
+    parts = shared ? static_cast<size_t>(stack.threads_) : 1;
   }
 };
+
+/**
+ * Steps whose products with a layer's inputs all threads make together before their rows go through them, or
+ * 0 where each step makes them with those of the states, which spares the gates a way to memory and back.
+ * Kernels that a core's cache does not hold would come from far at every step.
+ */
+size_t RnnStack::stepsAhead(const StackLayer& l) const {
+  const bool reversed = spec_.goBackwards && &l == spec_.layers.data();
+  if (ForwardCut(*this).steps > 1 || reversed || l.inputRate > 0 || !isLarge(l)) return 0;
+  return std::min(spec_.T, (kRowsAhead * static_cast<size_t>(threads_) + spec_.N - 1) / spec_.N);
+}
 
 /** What one task needs beside the layer's arrays: masked inputs and states, masks, a row of values; gates and
  * c of the steps under way, where nothing keeps them. */
 struct RnnStack::RowScratch {
   float *x, *h, *inputMask, *recurrentMask, *row, *gates, *extra;
+  size_t rowFloats;
 
   RowScratch(Carver& carve, const StackSpec& spec, const ForwardCut& cut, bool keeps) {
     size_t D = 0, H = 0, G = 0;
@@ -81,7 +96,8 @@ struct RnnStack::RowScratch {
     h = carve.take(cut.block * H);
     inputMask = carve.take(cut.block * D);
     recurrentMask = carve.take(cut.block * H);
-    row = carve.take(2 * G);
+    rowFloats = roundUp(2 * G, 16);
+    row = carve.take(rowFloats * cut.parts);
     gates = keeps ? nullptr : carve.take(cut.steps * cut.block * G);
     extra = keeps ? nullptr : carve.take(2 * cut.block * H);
   }
@@ -100,11 +116,15 @@ struct RnnStack::ForwardRows {
   const ForwardCut& cut;
   /** Gates and c of all steps, or null where nothing keeps them; h [T, N, H]. */
   float *keptGates, *keptExtra, *h;
+  /** x̃W + b of steps begin … end − 1 [·, N, G·H] where they are made ahead, or null. */
+  float* projected;
+  size_t begin, end;
   core::ValidSteps valid;
   size_t first, count;
 
   float* gatesAt(size_t s) const {
     const size_t width = l.G * l.H;
+    if (projected) return projected + ((s - begin) * spec.N + first) * width;
     return keptGates ? keptGates + (s * spec.N + first) * width : tmp.gates + s % cut.steps * count * width;
   }
   /** LSTM: c. GRU: the recurrent factor of the candidate. */
@@ -112,11 +132,7 @@ struct RnnStack::ForwardRows {
     return keptExtra ? keptExtra + (s * spec.N + first) * l.H : tmp.extra + s % 2 * count * l.H;
   }
 
-  void multiply(const Gemm& g) const {
-    const size_t all = panels(k, g.n), parts = std::min(all, static_cast<size_t>(pool.threads()));
-    if (!cut.shared || (g.k1 + g.k2) * g.n * sizeof(float) < kSharedWeights) return k.gemm(g, 0, all);
-    pool.parallelFor(parts, [&](size_t p) { k.gemm(g, all * p / parts, all * (p + 1) / parts); });
-  }
+  void multiply(const Gemm& g) const { multiplyShared(pool, k, g, cut.shared); }
 
   /** Rows of x̃ from step t on, for `steps` steps: x itself, or its masked copy. */
   const float* maskedInput(const float* x, size_t t, size_t steps) const {
@@ -169,14 +185,14 @@ struct RnnStack::ForwardRows {
   void run(const float* x) const {
     const size_t H = l.H, width = l.G * H, joint = l.cell == Cell::gru ? 2 * H : width;
     drawShared();
-    for (size_t s = 0; s < spec.T; ++s) {
+    for (size_t s = begin; s < end; ++s) {
       const size_t t = spec.goBackwards && &l == spec.layers.data() ? spec.T - 1 - s : s;
       float* now = h + (s * spec.N + first) * H;
       const float* hPrev = s > 0 ? now - spec.N * H : io.h0 ? io.h0 + first * H : nullptr;
       const float* cPrev = s > 0 ? extraAt(s - 1) : io.c0 ? io.c0 + first * H : nullptr;
       if (cut.steps > 1 && s % cut.steps == 0) projectAhead(x, s);
       const ValidRows rows(valid, s, first, count);
-      // Rows after the last that counts cost nothing: sort a batch by length.
+      // Rows after the last that counts cost no product with R: sort a batch by length.
       if (rows.live == 0) {
         hold(rows, hPrev, cPrev, s, now);
         continue;
@@ -189,7 +205,7 @@ struct RnnStack::ForwardRows {
       float* gates = gatesAt(s);
       // Rows of one step only: both products in one, which spares the gates a way to memory and back.
       const float* xt = nullptr;
-      if (cut.steps == 1) {
+      if (cut.steps == 1 && !projected) {
         xt = maskedInput(x, t, 1);
         Gemm g = product(rows.live, xt, packed.W, hMasked, packed.R, joint, gates, width);
         g.bias = io.bias ? packed.bias : nullptr;
@@ -199,10 +215,14 @@ struct RnnStack::ForwardRows {
       }
       switch (l.cell) {
         case Cell::simpleRnn:
-          activateKeeping(k, l.activation, l.alpha, gates, now, rows.live * H);
+          forRows(pool, rows.live, H, cut.shared, [&](size_t from, size_t to, size_t) {
+            activateKeeping(k, l.activation, l.alpha, gates + from * H, now + from * H, (to - from) * H);
+          });
           break;
         case Cell::lstm:
-          lstm(rows.live, gates, cPrev, extraAt(s), now);
+          forRows(pool, rows.live, width, cut.shared, [&](size_t from, size_t to, size_t part) {
+            lstm(from, to, part, gates, cPrev, extraAt(s), now);
+          });
           break;
         case Cell::gru:
           gru(rows.live, xt, gates, hPrev, hMasked, extraAt(s), now);
@@ -210,7 +230,7 @@ struct RnnStack::ForwardRows {
       }
       hold(rows, hPrev, cPrev, s, now);
     }
-    finish();
+    if (end == spec.T) finish();
   }
 
   /** Rows that do not count keep their states. */
@@ -255,12 +275,13 @@ struct RnnStack::ForwardRows {
     multiply(g);
   }
 
-  void lstm(size_t rows, float* gates, const float* cPrev, float* c, float* out) const {
+  void lstm(size_t from, size_t to, size_t part, float* gates, const float* cPrev, float* c,
+            float* out) const {
     const size_t H = l.H;
-    float* value = tmp.row;
+    float* value = tmp.row + part * tmp.rowFloats;
     const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
     const bool inPlaceInput = !core::derivativeFromInput(l.activation);
-    for (size_t n = 0; n < rows; ++n) {
+    for (size_t n = from; n < to; ++n) {
       float* row = gates + n * 4 * H;
       float* i = inPlaceGates ? row : value;
       float* g = inPlaceInput ? row + 2 * H : value + 2 * H;
@@ -288,14 +309,25 @@ struct RnnStack::ForwardRows {
       input.bias = io.bias ? io.bias + 2 * H : nullptr;
       multiply(input);
     }
-    const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
     if (l.resetAfter) {
       Gemm g = product(rows, nullptr, nullptr, hMasked, packed.Rn, H, q, H);
       g.bias = io.bias ? io.bias + width + 2 * H : nullptr;
       multiply(g);
     }
-    float* value = tmp.row;
-    for (size_t n = 0; n < rows; ++n) {
+    forRows(pool, rows, width, cut.shared, [&](size_t from, size_t to, size_t part) {
+      gruGates(from, to, tmp.row + part * tmp.rowFloats, gates, hMasked, q);
+    });
+    if (!l.resetAfter && hMasked) addProduct(rows, q, packed.Rn, H, candidates, width);
+    forRows(pool, rows, width, cut.shared, [&](size_t from, size_t to, size_t part) {
+      gruCandidate(from, to, tmp.row + part * tmp.rowFloats, gates, hPrev, out);
+    });
+  }
+
+  /** Gates r and z, and what enters the candidate through r. `value`: a row of scratch. */
+  void gruGates(size_t from, size_t to, float* value, float* gates, const float* hMasked, float* q) const {
+    const size_t H = l.H, width = 3 * H;
+    const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
+    for (size_t n = from; n < to; ++n) {
       float* row = gates + n * width;
       float* r = keepGates ? value : row;
       k.activate(l.recurrentActivation, l.recurrentAlpha, row, r, 2 * H);
@@ -307,8 +339,13 @@ struct RnnStack::ForwardRows {
         std::memset(q + n * H, 0, H * sizeof(float));
       }
     }
-    if (!l.resetAfter && hMasked) addProduct(rows, q, packed.Rn, H, candidates, width);
-    for (size_t n = 0; n < rows; ++n) {
+  }
+
+  void gruCandidate(size_t from, size_t to, float* value, float* gates, const float* hPrev,
+                    float* out) const {
+    const size_t H = l.H, width = 3 * H;
+    const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
+    for (size_t n = from; n < to; ++n) {
       float* row = gates + n * width;
       const float* z = row + H;
       if (keepGates) {
@@ -343,11 +380,40 @@ size_t RnnStack::stateFloats() const {
   return spec_.T * spec_.N * H;
 }
 
+/** Gates of the steps under way that are made ahead, where no reserve keeps them. */
+size_t RnnStack::aheadFloats() const {
+  size_t most = 0;
+  for (const StackLayer& l : spec_.layers) most = std::max(most, stepsAhead(l) * spec_.N * l.G * l.H);
+  return most;
+}
+
 size_t RnnStack::forwardScratch(bool withReserve) const {
   const ForwardCut cut(*this);
   Carver task(nullptr);
   RowScratch(task, spec_, cut, withReserve);
-  return cut.tasks * task.used() + (withReserve ? 0 : 2 * roundUp(stateFloats(), 16));
+  const size_t shared = 2 * roundUp(stateFloats(), 16) + roundUp(aheadFloats(), 16);
+  return cut.tasks * task.used() + (withReserve ? 0 : shared);
+}
+
+void RnnStack::project(const StackLayer& l, const StackLayerIo& io, const Packed& packed, const float* x,
+                       size_t rows, float* gates, ThreadPool& pool) const {
+  const size_t width = l.G * l.H, joint = l.cell == Cell::gru ? 2 * l.H : width;
+  Gemm g;
+  g.m = rows;
+  g.n = joint;
+  g.a1 = x;
+  g.a1Row = g.k1 = l.D;
+  g.b1 = packed.W;
+  g.c = gates;
+  g.cRow = width;
+  g.bias = io.bias ? packed.bias : nullptr;
+  gemmAll(pool, k_, g);
+  if (l.cell != Cell::gru) return;
+  g.n = l.H;
+  g.b1 = packed.Wn;
+  g.c = gates + joint;
+  g.bias = io.bias ? io.bias + joint : nullptr;
+  gemmAll(pool, k_, g);
 }
 
 void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, ThreadPool& pool) const {
@@ -361,6 +427,7 @@ void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, 
   if (!keeps) {
     for (float*& h : states) h = carve.take(stateFloats());
   }
+  float* aheadGates = keeps ? nullptr : carve.take(aheadFloats());
   const float* x = io.x;
   float* reserve = io.reserve;
   for (size_t i = 0; i < spec_.layers.size(); ++i) {
@@ -371,27 +438,39 @@ void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, 
     // Where the caller wants all of h, it is made there.
     const bool whole = layer.y && (i + 1 < spec_.layers.size() || spec_.returnSequences);
     float* h = keeps ? view.h : whole ? layer.y : states[i % 2];
-    pool.parallelFor(cut.tasks, [&](size_t task) {
-      Carver mine(own + task * each);
-      const RowScratch tmp(mine, spec_, cut, keeps);
-      const size_t first = task * cut.block, count = std::min(cut.block, spec_.N - first);
-      ForwardRows{spec_,
-                  l,
-                  layer,
-                  packed,
-                  k_,
-                  pool,
-                  LayerMasks(spec_, l, io.step),
-                  tmp,
-                  cut,
-                  keeps ? view.gates : nullptr,
-                  keeps ? view.extra : nullptr,
-                  h,
-                  io.valid,
-                  first,
-                  count}
-          .run(x);
-    });
+    const size_t ahead = stepsAhead(l), span = ahead ? ahead : spec_.T;
+    for (size_t begin = 0; begin < spec_.T; begin += span) {
+      const size_t end = std::min(spec_.T, begin + span);
+      float* projected = nullptr;
+      if (ahead) {
+        projected = keeps ? view.gates + begin * spec_.N * l.G * l.H : aheadGates;
+        project(l, layer, packed, x + begin * spec_.N * l.D, (end - begin) * spec_.N, projected, pool);
+      }
+      pool.parallelFor(cut.tasks, [&](size_t task) {
+        Carver mine(own + task * each);
+        const RowScratch tmp(mine, spec_, cut, keeps);
+        const size_t first = task * cut.block, count = std::min(cut.block, spec_.N - first);
+        ForwardRows{spec_,
+                    l,
+                    layer,
+                    packed,
+                    k_,
+                    pool,
+                    LayerMasks(spec_, l, io.step),
+                    tmp,
+                    cut,
+                    keeps ? view.gates : nullptr,
+                    keeps ? view.extra : nullptr,
+                    h,
+                    projected,
+                    begin,
+                    end,
+                    io.valid,
+                    first,
+                    count}
+            .run(x);
+      });
+    }
     x = h;
     if (keeps) reserve += ReserveView::size(l, rows);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/gemm.h"
 #include "cpu/rnn_stack.h"
 
 namespace deeprnn::cpu {
@@ -27,6 +28,31 @@ class Carver {
   float* base_;
   size_t used_ = 0;
 };
+
+/** Whether a layer's weights are more than caches hold. */
+bool isLarge(const StackLayer& l);
+
+/** A product of one step: its panels on all threads where `shared` and there is enough to do, else by the
+ * caller. */
+inline void multiplyShared(ThreadPool& pool, const KernelTable& k, const Gemm& g, bool shared) {
+  /** Bytes of packed weights from which on threads are worth asking. */
+  constexpr size_t kSharedWeights = size_t{96} << 10;
+  const size_t all = panels(k, g.n), parts = std::min(all, static_cast<size_t>(pool.threads()));
+  if (!shared || (g.k1 + g.k2) * g.n * sizeof(float) < kSharedWeights) return k.gemm(g, 0, all);
+  pool.parallelFor(parts, [&](size_t p) { k.gemm(g, all * p / parts, all * (p + 1) / parts); });
+}
+
+/** body(first, last, part): rows of the cells of one step, on all threads where `shared` and there is enough
+ * to do. */
+template <class Body>
+void forRows(ThreadPool& pool, size_t rows, size_t gates, bool shared, const Body& body) {
+  /** Gates worth asking a thread for. */
+  constexpr size_t kSharedGates = 16384;
+  const size_t parts =
+      shared && rows * gates >= kSharedGates ? std::min(rows, static_cast<size_t>(pool.threads())) : 1;
+  if (parts == 1) return body(size_t{0}, rows, size_t{0});
+  pool.parallelFor(parts, [&](size_t p) { body(rows * p / parts, rows * (p + 1) / parts, p); });
+}
 
 /** Which rows of a task count in one step. */
 struct ValidRows {

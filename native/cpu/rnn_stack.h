@@ -45,7 +45,12 @@ class RnnStack {
   struct BackwardRows;
 
   size_t stateFloats() const;
+  size_t aheadFloats() const;
   size_t rowBlock() const;
+  size_t stepsAhead(const StackLayer& l) const;
+  /** x̃W + b of all gates for `rows` rows of the inputs. */
+  void project(const StackLayer& l, const StackLayerIo& io, const Packed& packed, const float* x, size_t rows,
+               float* gates, ThreadPool& pool) const;
   /** Gradients of one layer's weights, from its inputs, states and gate gradients over all steps. */
   void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
                        const float* dGates, const float* dq, float* const work[3], ThreadPool& pool) const;

@@ -7,12 +7,31 @@
 #include <utility>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "core/plan.h"
 #include "core/status.h"
 #include "cpu/dispatch.h"
 #include "cpu/thread_pool.h"
 
 namespace deeprnn::cpu {
+
+/** Products walk through weights of many megabytes at every step: pages of 4 KB would each be looked up anew.
+ */
+inline void askForLargePages(void* block, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kPage = 4096, kLarge = uintptr_t{2} << 20;
+  if (bytes < 2 * kLarge) return;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(block) + kPage - 1) / kPage * kPage;
+  // Advice alone: what comes of it does not matter.
+  (void)madvise(reinterpret_cast<void*>(begin), bytes / kPage * kPage - kPage, MADV_HUGEPAGE);
+#else
+  (void)block;
+  (void)bytes;
+#endif
+}
 
 /**
  * Memory aligned to 64 bytes, zero-filled; empty when there is none to be had. The system clears large blocks
@@ -26,6 +45,7 @@ class Buffer {
     if (bytes > SIZE_MAX - core::kAlignment) return;
     block_ = std::calloc(bytes + core::kAlignment, 1);
     if (!block_) return;
+    askForLargePages(block_, bytes);
     const auto at = reinterpret_cast<uintptr_t>(block_);
     data_ = static_cast<unsigned char*>(block_) + (core::kAlignment - at % core::kAlignment);
   }
