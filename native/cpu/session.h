@@ -18,20 +18,44 @@
 
 namespace deeprnn::cpu {
 
-/** Products walk through weights of many megabytes at every step: pages of 4 KB would each be looked up anew.
+#if defined(__linux__)
+/**
+ * A block of its own from the system, in large pages where it has them: products walk through weights of many
+ * megabytes at every step, and each page of 4 KB would be looked up anew. Blocks that an allocator gives
+ * again lie in the small pages of whoever had them before.
  */
-inline void askForLargePages(void* block, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kPage = 4096, kLarge = uintptr_t{2} << 20;
-  if (bytes < 2 * kLarge) return;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(block) + kPage - 1) / kPage * kPage;
-  // Advice alone: what comes of it does not matter.
-  (void)madvise(reinterpret_cast<void*>(begin), bytes / kPage * kPage - kPage, MADV_HUGEPAGE);
-#else
-  (void)block;
-  (void)bytes;
+class LargePages {
+ public:
+  /** Smaller blocks are the allocator's. */
+  static constexpr size_t kLeast = size_t{4} << 20;
+
+  static void* map(size_t bytes) {
+    if (bytes < kLeast || bytes > SIZE_MAX - kPage) return nullptr;
+    void* block = mmap(nullptr, bytes + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block == MAP_FAILED ? nullptr : block;
+  }
+  static unsigned char* aligned(void* block, size_t bytes) {
+    const auto at = reinterpret_cast<uintptr_t>(block);
+    auto* data = static_cast<unsigned char*>(block) + (kPage - at % kPage) % kPage;
+#if defined(MADV_HUGEPAGE)
+    // Advice alone: what comes of it does not matter.
+    static_cast<void>(madvise(data, bytes, MADV_HUGEPAGE));
 #endif
-}
+    return data;
+  }
+  static void unmap(void* block, size_t bytes) { munmap(block, bytes + kPage); }
+
+ private:
+  static constexpr size_t kPage = size_t{2} << 20;
+};
+#else
+class LargePages {
+ public:
+  static void* map(size_t) { return nullptr; }
+  static unsigned char* aligned(void*, size_t) { return nullptr; }
+  static void unmap(void*, size_t) {}
+};
+#endif
 
 /**
  * Memory aligned to 64 bytes, zero-filled; empty when there is none to be had. The system clears large blocks
@@ -43,9 +67,14 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t bytes) : bytes_(bytes) {
     if (bytes > SIZE_MAX - core::kAlignment) return;
+    block_ = LargePages::map(bytes);
+    if (block_) {
+      mapped_ = true;
+      data_ = LargePages::aligned(block_, bytes);
+      return;
+    }
     block_ = std::calloc(bytes + core::kAlignment, 1);
     if (!block_) return;
-    askForLargePages(block_, bytes);
     const auto at = reinterpret_cast<uintptr_t>(block_);
     data_ = static_cast<unsigned char*>(block_) + (core::kAlignment - at % core::kAlignment);
   }
@@ -54,9 +83,16 @@ class Buffer {
     std::swap(block_, other.block_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(mapped_, other.mapped_);
     return *this;
   }
-  ~Buffer() { std::free(block_); }
+  ~Buffer() {
+    if (mapped_) {
+      LargePages::unmap(block_, bytes_);
+    } else {
+      std::free(block_);
+    }
+  }
 
   explicit operator bool() const { return data_ != nullptr; }
   unsigned char* data() const { return data_; }
@@ -66,6 +102,7 @@ class Buffer {
   void* block_ = nullptr;
   unsigned char* data_ = nullptr;
   size_t bytes_ = 0;
+  bool mapped_ = false;
 };
 
 struct Variable {

@@ -2,6 +2,7 @@
 import { devices, tensor } from 'deeprnn';
 import { numbers } from '../data';
 import { dataOf, modelOf } from '../model';
+import { CLASSES } from '../workloads';
 import { serve } from './serve';
 
 let threads = 1;
@@ -13,9 +14,21 @@ serve({
     if (!cpu?.available) throw new Error(cpu?.reason ?? "no device 'cpu'");
     return `${require('deeprnn/package.json').version} (${cpu.instructionSet})`;
   },
-  make(workload, mode) {
+  async make(workload, mode) {
     const model = modelOf(workload, threads);
     const { x, y } = dataOf(workload);
+    if (mode === 'infer' && workload.T === 1) {
+      // One step of a live sequence has a way of its own.
+      const stream = await model.stream({ batchSize: workload.B });
+      const [step, out] = [x.data as Float32Array, new Float32Array(workload.B * CLASSES)];
+      return {
+        run: async () => stream.stepSync(step, out),
+        dispose: () => {
+          stream.dispose();
+          model.dispose();
+        },
+      };
+    }
     return {
       run: () => (mode === 'infer' ? model.predict(x, { batchSize: workload.B }) : model.trainOnBatch(x, y)),
       dispose: () => model.dispose(),
