@@ -18,7 +18,7 @@
 
 namespace deeprnn::cpu {
 
-#if defined(__linux__)
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 /**
  * A block of its own from the system, in large pages where it has them: products walk through weights of many
  * megabytes at every step, and each page of 4 KB would be looked up anew. Blocks that an allocator gives

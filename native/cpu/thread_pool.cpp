@@ -1,5 +1,7 @@
 #include "cpu/thread_pool.h"
 
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <system_error>
 
@@ -25,6 +27,31 @@ inline void relax() {
  * loops of a run. */
 constexpr int kSpins = 1500;
 
+#if defined(__linux__)
+/** Processors that a container may use at once (cgroup v2's cpu.max, v1's quota), 0 where nothing limits
+ * them. */
+int quotaOfContainer() {
+  double quota = 0, period = 0;
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    // "max 100000" without a limit.
+    if (std::fscanf(file, "%lf %lf", &quota, &period) != 2) quota = 0;
+    std::fclose(file);
+  } else {
+    const auto number = [](const char* path) {
+      double value = 0;
+      if (std::FILE* own = std::fopen(path, "r")) {
+        if (std::fscanf(own, "%lf", &value) != 1) value = 0;
+        std::fclose(own);
+      }
+      return value;
+    };
+    quota = number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+    period = number("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  }
+  return quota > 0 && period > 0 ? static_cast<int>(std::ceil(quota / period)) : 0;
+}
+#endif
+
 }  // namespace
 
 int defaultThreads() {
@@ -35,8 +62,8 @@ int defaultThreads() {
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
-    const int n = CPU_COUNT(&allowed);
-    if (n >= 1) return n;
+    const int n = CPU_COUNT(&allowed), quota = quotaOfContainer();
+    if (n >= 1) return quota >= 1 && quota < n ? quota : n;
   }
 #endif
   const unsigned n = std::thread::hardware_concurrency();

@@ -77,10 +77,10 @@ struct LossRows {
     const double slope = fromLogits ? q - y : (q - y) / (q * rest);
     const double miss = y * rest + (1 - y) * q, factor = pow(miss, gamma);
     const double missSlope = (1 - 2 * y) * (fromLogits ? q * rest : 1);
-    const double weight = alpha < 0 ? 1 : y * alpha + (1 - y) * (1 - alpha);
+    const double balance = alpha < 0 ? 1 : y * alpha + (1 - y) * (1 - alpha);
     const bool cut = !fromLogits && clipped != p;
-    return {weight * factor * entropy,
-            cut ? 0 : weight * (powerSlope(miss) * missSlope * entropy + factor * slope)};
+    return {balance * factor * entropy,
+            cut ? 0 : balance * (powerSlope(miss) * missSlope * entropy + factor * slope)};
   }
 
   /** One class of the categorical focal loss: its share of the loss, the derivative of that by log q, and q.
@@ -92,9 +92,9 @@ struct LossRows {
     const double share = p / norm, q = clip(share, kEpsilon, 1 - kEpsilon);
     const double logQ = fromLogits ? p - norm : log(q);
     const double probability = fromLogits ? exp(logQ) : q;
-    const double miss = -expm1(logQ), factor = pow(miss, gamma), weight = alpha < 0 ? y : alpha * y;
+    const double miss = -expm1(logQ), factor = pow(miss, gamma), balance = alpha < 0 ? y : alpha * y;
     const bool cut = !fromLogits && q != share;
-    return {-weight * factor * logQ, cut ? 0 : weight * (powerSlope(miss) * probability * logQ - factor),
+    return {-balance * factor * logQ, cut ? 0 : balance * (powerSlope(miss) * probability * logQ - factor),
             probability};
   }
 

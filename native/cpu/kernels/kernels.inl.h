@@ -63,8 +63,9 @@ DEEPRNN_INLINE float tanhf_(float x) {
   const Exponent e(bounded + bounded);
   const float scale = powerOfTwo(e.n);
   const float t = scale * e.expm1 + (scale - 1.0f);
-  const float y = t / (t + 2.0f);
-  return x < 0 ? -y : y;
+  // The sign by its bit: −0 keeps it.
+  const uint32_t sign = bitsOf(x) & 0x80000000u;
+  return asFloat(static_cast<int32_t>(bitsOf(t / (t + 2.0f)) | sign));
 }
 
 DEEPRNN_INLINE float sigmoidf_(float x) {
