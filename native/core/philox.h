@@ -91,9 +91,16 @@ DEEPRNN_HOST_DEVICE inline void normals(const Mask& source, uint64_t block, doub
   philox4x32(counter, source.seedLo, source.seedHi, words);
   for (int pair = 0; pair < 4; pair += 2) {
     const double radius = std::sqrt(-2 * std::log((words[pair] + 1.0) / 4294967296.0));
-    const double angle = 2 * 3.14159265358979323846 * words[pair + 1] / 4294967296.0;
+    const double turns = words[pair + 1] / 4294967296.0;
+#if defined(__CUDA_ARCH__)
+    // Without the reduction of large angles, which needs memory of its own.
+    out[pair] = radius * cospi(2 * turns);
+    out[pair + 1] = radius * sinpi(2 * turns);
+#else
+    const double angle = 2 * 3.14159265358979323846 * turns;
     out[pair] = radius * std::cos(angle);
     out[pair + 1] = radius * std::sin(angle);
+#endif
   }
 }
 

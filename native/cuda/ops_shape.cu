@@ -12,8 +12,9 @@ __global__ void copyAll(const float* x, float* y, size_t n) {
   forEach(n, [=](size_t i) { y[i] = x[i]; });
 }
 
-__global__ void transposeAll(const float* x, float* y, size_t n, Transposition axes) {
-  forEach(n, [=](size_t i) { y[i] = x[axes.source(i)]; });
+/** The axes are read where they lie: a copy that is indexed would lie in local memory. */
+__global__ void transposeAll(const float* x, float* y, size_t n, const __grid_constant__ Transposition axes) {
+  forEach(n, [&](size_t i) { y[i] = x[axes.source(i)]; });
 }
 
 }  // namespace

@@ -245,6 +245,7 @@ Step update(const Operands& o) {
             op.floats[0],
             {}};
   std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
+  rule.weightDecay = rule.k[core::weightDecayPlace(rule.kind)];
   std::vector<Parameter> parameters;
   std::vector<Chunk> chunks;
   size_t rowCount = 0, widest = 0;

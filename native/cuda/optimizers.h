@@ -32,6 +32,8 @@ struct Rule {
   bool accumulates;
   double limit;
   double k[6];
+  /** Of k the weight decay: an index that is not known beforehand would put all of it in local memory. */
+  double weightDecay;
 };
 
 /** The step of adafactor over all parameters, from the gradients' norms, `norms` [count + 1] where the rule
@@ -74,7 +76,7 @@ __device__ __forceinline__ bool updates(const Rule& rule, const double* hyper, c
 
 /** What weight decay leaves of a parameter. */
 __device__ __forceinline__ float keptShare(const Rule& rule, const Parameter& p, const double* hyper) {
-  return p.decays ? static_cast<float>(1.0 - hyper[0] * rule.k[core::weightDecayPlace(rule.kind)]) : 1.0f;
+  return p.decays ? static_cast<float>(1.0 - hyper[0] * rule.weightDecay) : 1.0f;
 }
 
 #endif

@@ -19,6 +19,7 @@ using std::max;
 using std::min;
 
 #define __global__
+#define __grid_constant__
 #define __device__
 #define __host__
 #define __forceinline__ inline
