@@ -243,7 +243,8 @@ Step update(const Operands& o) {
             op.ints[3] == 1,
             accumulates,
             op.floats[0],
-            {}};
+            {},
+            0};
   std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
   rule.weightDecay = rule.k[core::weightDecayPlace(rule.kind)];
   std::vector<Parameter> parameters;
