@@ -103,7 +103,7 @@ function declareStack(b: PlanBuilder, w: Workload): Stack {
 
 /** Emits the forward pass; gives the reserve for the backward pass and the outputs of the last layer. */
 function forward(b: PlanBuilder, w: Workload, { step, x, weights }: Stack): { reserve: ValueId; y: ValueId } {
-  const inputs = [step, x, ...weights.flatMap((own) => [...own, ABSENT, ABSENT])];
+  const inputs = [step, x, ABSENT, ...weights.flatMap((own) => [...own, ABSENT, ABSENT])];
   const outputs = b.emit('rnnStack', inputs, stackAttrs(w), w.name);
   return { reserve: outputs[0] as ValueId, y: outputs[1 + 3 * (w.H.length - 1)] as ValueId };
 }
@@ -125,7 +125,13 @@ function backward(b: PlanBuilder, w: Workload, stack: Stack, reserve: ValueId, y
     ABSENT,
   ]);
   const want = [false, false, ...w.H.flatMap(() => [true, true, true, false, false])];
-  const grads = b.emit('rnnStackGrad', [stack.step, stack.x, reserve, ...own], stackAttrs(w), w.name, want);
+  const grads = b.emit(
+    'rnnStackGrad',
+    [stack.step, stack.x, ABSENT, reserve, ...own],
+    stackAttrs(w),
+    w.name,
+    want,
+  );
   grads.forEach((id, i) => {
     if (id !== ABSENT) keep(b, `gradient ${i}`, id);
   });
@@ -149,7 +155,8 @@ function train(b: PlanBuilder, w: Workload, stack: Stack, y: ValueId, optimizer:
     const slots = optimizer.slots.map((slot) =>
       slot ? b.variable(`${name}:${slot.name}`, 'real', shape) : ABSENT,
     );
-    while (slots.length < 3) slots.push(ABSENT);
+    // Neither accumulated gradients nor an average of weights.
+    while (slots.length < 5) slots.push(ABSENT);
     inputs.push(id, found.of.get(id) as ValueId, ...slots);
   }
   b.emit('update', inputs, optimizer.updateAttrs(changed.map(() => true)), 'adam', [false]);
