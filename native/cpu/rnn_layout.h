@@ -29,9 +29,6 @@ class Carver {
   size_t used_ = 0;
 };
 
-/** Whether a layer's weights are more than caches hold. */
-bool isLarge(const StackLayer& l);
-
 /** A product of one step: its panels on all threads where `shared` and there is enough to do, else by the
  * caller. */
 inline void multiplyShared(ThreadPool& pool, const KernelTable& k, const Gemm& g, bool shared) {

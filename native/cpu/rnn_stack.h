@@ -23,7 +23,11 @@ using core::StackSpec;
  */
 class RnnStack {
  public:
-  RnnStack(StackSpec spec, const KernelTable& kernels, int threads);
+  /** Weights of a layer from which on a core's share of the caches does not hold them: 12 MB. */
+  static constexpr size_t kLargeLayer = size_t{3} << 20;
+
+  /** `largeLayer`: weights from which on a layer is taken for large; tests take small ones for such. */
+  RnnStack(StackSpec spec, const KernelTable& kernels, int threads, size_t largeLayer = kLargeLayer);
 
   /** Floats of scratch for a run; the caller hands in memory aligned to 64 bytes. */
   size_t forwardScratch(bool withReserve) const;
@@ -46,6 +50,7 @@ class RnnStack {
 
   size_t stateFloats() const;
   size_t aheadFloats() const;
+  bool isLarge(const StackLayer& l) const;
   size_t rowBlock() const;
   size_t stepsAhead(const StackLayer& l) const;
   /** x̃W + b of all gates for `rows` rows of the inputs. */
@@ -58,6 +63,7 @@ class RnnStack {
   StackSpec spec_;
   const KernelTable& k_;
   int threads_;
+  size_t largeLayer_;
 };
 
 }  // namespace deeprnn::cpu
