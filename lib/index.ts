@@ -19,7 +19,7 @@ export type { CompileOptions } from './models/compiled';
 export type { Bound } from './models/estimate/cost';
 export type { PlanEstimate, Rung, RungEstimate, StackEstimate } from './models/estimate/cudaEstimate';
 export type { GpuFigures, GpuOptions } from './models/estimate/figures';
-export type { EvaluateOptions, PredictOptions } from './models/evaluate';
+export type { EvaluateOptions, Prediction, PredictOptions, StatesOption } from './models/evaluate';
 export type { FitOptions } from './models/fitOptions';
 export { sequentialFromConfig } from './models/fromConfig';
 export { History } from './models/history';

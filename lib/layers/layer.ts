@@ -73,9 +73,12 @@ export interface CallContext {
   state(layer: Layer, name: string, shape: Shape): ValueId;
   /** An initial state that the caller hands in for this run, or undefined: `[N, units]`. */
   initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined;
-  /** Whether the plan is one step of a stream, which is handed every state and hands it on. */
-  readonly streaming: boolean;
-  /** Hands a state on to the next run: to a stream, or through the state variable, after everything else in the plan has read it. */
+  /** Whether the caller of the plan wants every state as it is after the last step. */
+  readonly givesStates: boolean;
+  /**
+   * Hands a state on: to the caller where the plan gives states, and of a stateful layer to the next run, through the state variable, after
+   * everything else in the plan has read it.
+   */
   carry(layer: Layer, name: string, from: ValueId): void;
   /** Adds a float64 `[1]` term (an activity penalty) to the loss. */
   addLoss(term: ValueId): void;

@@ -24,8 +24,8 @@ export class PartContext implements CallContext {
   get seed() {
     return this.outer.seed;
   }
-  get streaming() {
-    return this.outer.streaming;
+  get givesStates() {
+    return this.outer.givesStates;
   }
 
   step(): ValueId {

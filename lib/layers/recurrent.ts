@@ -334,7 +334,7 @@ export abstract class Recurrent extends Layer {
     const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
-    const carries = this.stateful || context.streaming;
+    const carries = this.stateful || context.givesStates;
     const want = [false, true, carries, carries && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',

@@ -1,6 +1,7 @@
 import type { Callback } from '../callbacks/callback';
 import { readConfig } from '../config';
 import { refuse } from '../errors';
+import { flagOption } from '../layers/options';
 import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -23,6 +24,7 @@ import {
 } from './callOptions';
 import { batchesFrom, type GeneratorOptions, refuseUnbatched } from './generated';
 import { ScoreKeeper, type Scores } from './scores';
+import { outputTensor } from './runner';
 import type { Sequential } from './sequential';
 
 export interface PredictOptions {
@@ -36,6 +38,19 @@ export interface PredictOptions {
   readonly signal?: AbortSignal;
   /** Taken as Keras takes it, and without effect: evaluate and predict show nothing. */
   readonly verbose?: Verbosity;
+}
+
+export interface StatesOption {
+  /** Also give the recurrent states after the last step of every example. */
+  readonly returnStates: true;
+}
+
+/** What `predict` gives where the states are wanted too. */
+export interface Prediction {
+  /** `[N, …output]`. */
+  readonly output: Tensor;
+  /** `[N, units]` by layer and state, as `initialStates` takes them: the next part of the sequences goes on from there. */
+  readonly states: Readonly<Record<string, Readonly<Record<string, Tensor>>>>;
 }
 
 export interface EvaluateOptions extends PredictOptions, ExampleOptions {
@@ -138,20 +153,31 @@ export async function evaluate(model: Sequential, data: Data, given: EvaluateOpt
 export async function predict(
   model: Sequential,
   x: TensorLike | BatchGenerator,
-  given: PredictOptions,
-): Promise<Tensor> {
-  const options = readOptions(given, [], 'predict');
+  given: PredictOptions & Partial<StatesOption>,
+): Promise<Tensor | Prediction> {
+  const options = readOptions(given, ['returnStates'], 'predict');
+  const wantsStates = flagOption(options.returnStates, false, 'predict: returnStates');
   const contract = model.contract('predict');
+  const stateNames = wantsStates ? [...contract.states.keys()] : [];
+  if (wantsStates && stateNames.length === 0)
+    refuse('ERR_VALUE', 'predict: returnStates', 'a model with recurrent layers', 'one without states');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const data: Data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: undefined };
   if ('generator' in data) refuseUnbatched('predict', options);
   const parts: Tensor[] = [];
+  const states = stateNames.map((name) => ({ name, parts: [] as Tensor[] }));
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {
     throwIfAborted('predict', options.signal);
     const part = await model.runner.run(
       batch,
-      { caller: 'predict', mode: 'predict' },
-      ({ executable, outputShape }) => new Tensor(executable.output('y').slice(), outputShape),
+      { caller: 'predict', mode: 'predict', states: wantsStates },
+      ({ executable, outputShape }) => {
+        for (const { name, parts } of states)
+          parts.push(
+            outputTensor(executable, name, [batch.indices.length, contract.states.get(name) as number]),
+          );
+        return outputTensor(executable, 'y', outputShape);
+      },
     );
     const first = parts[0];
     if (first && first.shape.slice(1).join() !== part.shape.slice(1).join()) {
@@ -164,7 +190,19 @@ export async function predict(
     }
     parts.push(part);
   }
-  return concatenate(parts);
+  const output = concatenate(parts);
+  return wantsStates ? { output, states: byLayer(states) } : output;
+}
+
+/** States called `layer/state`, by layer and then by state. */
+function byLayer(states: readonly { name: string; parts: readonly Tensor[] }[]): Prediction['states'] {
+  const found: Record<string, Record<string, Tensor>> = {};
+  for (const { name, parts } of states) {
+    const at = name.indexOf('/');
+    const layer = name.slice(0, at);
+    found[layer] = { ...found[layer], [name.slice(at + 1)]: concatenate(parts) };
+  }
+  return found;
 }
 
 /** Joins tensors along their first axis. */

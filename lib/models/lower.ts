@@ -35,6 +35,8 @@ export interface PlanRequest {
   readonly mask?: boolean;
   /** One step of a stream: `initialStates` names all states, and the plan's outputs of the same names hold what they are after it. */
   readonly streaming?: boolean;
+  /** Also give every state as it is after the last step, under the name of the initial state. */
+  readonly states?: boolean;
   /** Also give gradient norms; of mode `gradients`, those of the data's loss alone in place of the gradients. */
   readonly gradientNorms: boolean;
 }
@@ -86,7 +88,7 @@ export function stateName(layer: string, state: string): string {
 class Lowering implements CallContext {
   readonly builder: PlanBuilder;
   readonly training: boolean;
-  readonly streaming: boolean;
+  readonly givesStates: boolean;
   readonly batch: number;
   readonly losses: ValueId[] = [];
   /** The first mask of steps that any layer gives or gets. */
@@ -99,7 +101,7 @@ class Lowering implements CallContext {
   ) {
     this.builder = new PlanBuilder(`${request.mode} [${request.inputShape.join(', ')}]`);
     this.training = request.mode === 'train' || request.mode === 'gradients';
-    this.streaming = request.streaming ?? false;
+    this.givesStates = request.streaming || request.states || false;
     this.batch = request.inputShape[0] as number;
   }
 
@@ -126,8 +128,10 @@ class Lowering implements CallContext {
   }
 
   carry(layer: Layer, name: string, from: ValueId): void {
-    if (this.streaming) this.builder.output(`${layer.name}/${name}`, from);
-    else this.carried.push({ from, state: this.state(layer, name, this.builder.spec(from).shape) });
+    if (this.givesStates) this.builder.output(`${layer.name}/${name}`, from);
+    // A stream owns its states.
+    if (layer.carriesState && !this.request.streaming)
+      this.carried.push({ from, state: this.state(layer, name, this.builder.spec(from).shape) });
   }
 
   addLoss(term: ValueId): void {

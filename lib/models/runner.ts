@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly gradientNorms?: boolean;
   /** Give the mask of steps alone. */
   readonly mask?: boolean;
+  /** Also give the recurrent states after the last step. */
+  readonly states?: boolean;
   /** What `gradientNorms` will probably be for the next batch. Default: what it is for this one. */
   readonly nextGradientNorms?: boolean;
   /** A weight for every scored row in place of the batch's own, batch-major. */
@@ -212,6 +214,7 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
     initialStates: [...examples.initialStates.keys()],
     lengths: examples.lengths !== undefined,
     mask: options.mask ?? false,
+    states: options.states ?? false,
     gradientNorms: options.gradientNorms ?? false,
   };
 }

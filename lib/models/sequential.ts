@@ -25,8 +25,10 @@ import {
   dataAndOptions,
   type EvaluateOptions,
   evaluate,
+  type Prediction,
   type PredictOptions,
   predict,
+  type StatesOption,
 } from './evaluate';
 import { fit } from './fit';
 import type { FitOptions } from './fitOptions';
@@ -281,8 +283,16 @@ export class Sequential implements CallbackModel {
     );
   }
 
-  /** Outputs for inputs `x [N, …]`: a tensor `[N, …output]`. */
-  async predict(x: TensorLike | BatchGenerator, options: PredictOptions = {}): Promise<Tensor> {
+  /**
+   * Outputs for inputs `x [N, …]`: a tensor `[N, …output]`; with `returnStates` also the recurrent states after the last step.
+   * @throws ERR_VALUE for `returnStates` of a model without recurrent layers
+   */
+  predict(x: TensorLike | BatchGenerator, options: PredictOptions & StatesOption): Promise<Prediction>;
+  predict(x: TensorLike | BatchGenerator, options?: PredictOptions): Promise<Tensor>;
+  async predict(
+    x: TensorLike | BatchGenerator,
+    options: PredictOptions & Partial<StatesOption> = {},
+  ): Promise<Tensor | Prediction> {
     const turn = isGenerator(x) ? 'begins' : 'reads';
     return this.during('predict', () =>
       this.order[turn](async () => predict(this, await readInSlices(x, this.inputType), options)),

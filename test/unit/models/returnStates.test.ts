@@ -1,0 +1,134 @@
+import { layers, type Prediction, sequential, type Tensor, tensor } from '../../../lib';
+import { randomSequences } from './data';
+
+const near = (a: Tensor, b: Tensor) => {
+  expect(a.shape).toEqual(b.shape);
+  for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
+};
+
+/** Steps `begin` … `end` of sequences `[N, T, D]`. */
+function cut(x: Tensor, begin: number, end: number): Tensor {
+  const [count, steps, width] = x.shape as [number, number, number];
+  const rows = Array.from({ length: count }, (_, n) =>
+    Array.from({ length: end - begin }, (_, t) => [
+      ...x.data.subarray((n * steps + begin + t) * width, (n * steps + begin + t + 1) * width),
+    ]),
+  );
+  return tensor(rows);
+}
+
+const stack = (shape: object, options: object = {}) =>
+  sequential(
+    [
+      layers.lstm({ units: 5, returnSequences: true, ...options, ...shape }),
+      layers.dropout({ rate: 0.3 }),
+      layers.simpleRNN({ units: 4, returnSequences: true, ...options }),
+      layers.gru({ units: 3, returnSequences: true, ...options }),
+      layers.dense({ units: 2 }),
+    ],
+    { seed: 3 },
+  );
+
+describe.each(['cpu', 'reference'])('on %s', (device) => {
+  const compiled = (model: ReturnType<typeof stack>) => model.compile({ loss: 'mse', device });
+
+  test('states carry a sequence over to the next call', async () => {
+    const x = randomSequences(7, 11, 4, 1);
+    const model = compiled(stack({ inputShape: [null, 4] }));
+    const whole = await model.predict(x, { returnStates: true });
+    near(whole.output, await model.predict(x));
+    expect(Object.entries(whole.states).map(([name, s]) => [name, Object.keys(s)])).toEqual([
+      ['lstm', ['h', 'c']],
+      ['simpleRNN', ['h']],
+      ['gru', ['h']],
+    ]);
+    // Over several batches, the last of which is smaller.
+    const first = await model.predict(cut(x, 0, 6), { returnStates: true, batchSize: 3 });
+    near(first.output, cut(whole.output, 0, 6));
+    const rest = await model.predict(cut(x, 6, 11), {
+      returnStates: true,
+      initialStates: first.states,
+      batchSize: 4,
+    });
+    near(rest.output, cut(whole.output, 6, 11));
+    near(rest.states['lstm']?.['c'] as Tensor, whole.states['lstm']?.['c'] as Tensor);
+    near(rest.states['gru']?.['h'] as Tensor, whole.states['gru']?.['h'] as Tensor);
+    expect((rest.states['simpleRNN']?.['h'] as Tensor).shape).toEqual([7, 4]);
+  });
+
+  test('with lengths, states are those after the last step that counts', async () => {
+    const x = randomSequences(3, 9, 4, 2);
+    const model = compiled(stack({ inputShape: [null, 4] }));
+    const { states } = await model.predict(x, { returnStates: true, lengths: [9, 4, 1] });
+    for (const [n, steps] of [9, 4, 1].entries()) {
+      const one = cut(tensor(x.data.slice(n * 36, (n + 1) * 36), [1, 9, 4]), 0, steps);
+      const alone = await model.predict(one, { returnStates: true });
+      for (const [layer, name, units] of [
+        ['lstm', 'c', 5],
+        ['simpleRNN', 'h', 4],
+        ['gru', 'h', 3],
+      ] as const)
+        near(
+          tensor((states[layer]?.[name] as Tensor).data.slice(n * units, (n + 1) * units), [1, units]),
+          alone.states[layer]?.[name] as Tensor,
+        );
+    }
+  });
+
+  test('a stateful model gives its states and goes on from them', async () => {
+    const x = randomSequences(2, 10, 4, 3);
+    const plain = await compiled(stack({ inputShape: [null, 4] })).predict(x, { returnStates: true });
+    const model = compiled(stack({ batchInputShape: [2, null, 4] }, { stateful: true }));
+    await model.predict(cut(x, 0, 3), { returnStates: true });
+    await model.predict(cut(x, 3, 7));
+    const last = await model.predict(cut(x, 7, 10), { returnStates: true });
+    near(last.output, cut(plain.output, 7, 10));
+    near(last.states['lstm']?.['h'] as Tensor, plain.states['lstm']?.['h'] as Tensor);
+  });
+
+  test('both directions give theirs', async () => {
+    const x = randomSequences(4, 6, 3, 4);
+    const lstm = { units: 4 };
+    const model = sequential(
+      [layers.bidirectional({ layer: layers.lstm(lstm), inputShape: [null, 3] }), layers.dense({ units: 1 })],
+      { seed: 1 },
+    ).compile({ loss: 'mse', device });
+    const { states } = (await model.predict(x, { returnStates: true })) as Prediction;
+    expect(Object.keys(states['bidirectional'] ?? {})).toEqual([
+      'forward/h',
+      'forward/c',
+      'backward/h',
+      'backward/c',
+    ]);
+    // Without returnSequences the output of a direction is its last state.
+    const top = sequential([layers.bidirectional({ layer: layers.lstm(lstm), inputShape: [null, 3] })], {
+      seed: 1,
+    }).compile({ loss: 'mse', device });
+    const { output, states: own } = await top.predict(x, { returnStates: true });
+    for (const [i, direction] of ['forward', 'backward'].entries()) {
+      const h = own['bidirectional']?.[`${direction}/h`] as Tensor;
+      const half = [0, 1, 2, 3].flatMap((n) => [...output.data.subarray(n * 8 + i * 4, n * 8 + i * 4 + 4)]);
+      near(tensor(half, [4, 4]), h);
+    }
+  });
+});
+
+test('batches of a generator, and what is refused', async () => {
+  const x = randomSequences(5, 4, 4, 5);
+  const model = stack({ inputShape: [null, 4] });
+  const whole = await model.predict(x, { returnStates: true });
+  function* batches() {
+    yield { x: tensor(x.data.slice(0, 48), [3, 4, 4]) };
+    yield { x: tensor(x.data.slice(48), [2, 4, 4]) };
+  }
+  const parts = await model.predict(batches, { returnStates: true });
+  near(parts.output, whole.output);
+  near(parts.states['gru']?.['h'] as Tensor, whole.states['gru']?.['h'] as Tensor);
+  await expect(model.predict(x, { returnStates: 1 as unknown as true })).rejects.toThrow(
+    'predict: returnStates: expected true or false, got 1.',
+  );
+  const flat = sequential([layers.dense({ units: 2, inputShape: [3] })]);
+  await expect(flat.predict(tensor(new Float32Array(6), [2, 3]), { returnStates: true })).rejects.toThrow(
+    'predict: returnStates: expected a model with recurrent layers, got one without states.',
+  );
+});
