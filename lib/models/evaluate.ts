@@ -23,8 +23,8 @@ import {
   type Verbosity,
 } from './callOptions';
 import { batchesFrom, type GeneratorOptions, refuseUnbatched } from './generated';
-import { ScoreKeeper, type Scores } from './scores';
 import { outputTensor } from './runner';
+import { ScoreKeeper, type Scores } from './scores';
 import type { Sequential } from './sequential';
 
 export interface PredictOptions {

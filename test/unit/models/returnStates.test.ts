@@ -6,6 +6,12 @@ const near = (a: Tensor, b: Tensor) => {
   for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
 };
 
+function stateOf({ states }: Pick<Prediction, 'states'>, layer: string, name: string): Tensor {
+  const state = states[layer]?.[name];
+  if (!state) throw new Error(`no ${layer}/${name}`);
+  return state;
+}
+
 /** Steps `begin` … `end` of sequences `[N, T, D]`. */
 function cut(x: Tensor, begin: number, end: number): Tensor {
   const [count, steps, width] = x.shape as [number, number, number];
@@ -51,9 +57,9 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
       batchSize: 4,
     });
     near(rest.output, cut(whole.output, 6, 11));
-    near(rest.states['lstm']?.['c'] as Tensor, whole.states['lstm']?.['c'] as Tensor);
-    near(rest.states['gru']?.['h'] as Tensor, whole.states['gru']?.['h'] as Tensor);
-    expect((rest.states['simpleRNN']?.['h'] as Tensor).shape).toEqual([7, 4]);
+    near(stateOf(rest, 'lstm', 'c'), stateOf(whole, 'lstm', 'c'));
+    near(stateOf(rest, 'gru', 'h'), stateOf(whole, 'gru', 'h'));
+    expect(stateOf(rest, 'simpleRNN', 'h').shape).toEqual([7, 4]);
   });
 
   test('with lengths, states are those after the last step that counts', async () => {
@@ -69,8 +75,8 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
         ['gru', 'h', 3],
       ] as const)
         near(
-          tensor((states[layer]?.[name] as Tensor).data.slice(n * units, (n + 1) * units), [1, units]),
-          alone.states[layer]?.[name] as Tensor,
+          tensor(stateOf({ states }, layer, name).data.slice(n * units, (n + 1) * units), [1, units]),
+          stateOf(alone, layer, name),
         );
     }
   });
@@ -83,7 +89,7 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
     await model.predict(cut(x, 3, 7));
     const last = await model.predict(cut(x, 7, 10), { returnStates: true });
     near(last.output, cut(plain.output, 7, 10));
-    near(last.states['lstm']?.['h'] as Tensor, plain.states['lstm']?.['h'] as Tensor);
+    near(stateOf(last, 'lstm', 'h'), stateOf(plain, 'lstm', 'h'));
   });
 
   test('both directions give theirs', async () => {
@@ -106,7 +112,7 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
     }).compile({ loss: 'mse', device });
     const { output, states: own } = await top.predict(x, { returnStates: true });
     for (const [i, direction] of ['forward', 'backward'].entries()) {
-      const h = own['bidirectional']?.[`${direction}/h`] as Tensor;
+      const h = stateOf({ states: own }, 'bidirectional', `${direction}/h`);
       const half = [0, 1, 2, 3].flatMap((n) => [...output.data.subarray(n * 8 + i * 4, n * 8 + i * 4 + 4)]);
       near(tensor(half, [4, 4]), h);
     }
@@ -123,7 +129,7 @@ test('batches of a generator, and what is refused', async () => {
   }
   const parts = await model.predict(batches, { returnStates: true });
   near(parts.output, whole.output);
-  near(parts.states['gru']?.['h'] as Tensor, whole.states['gru']?.['h'] as Tensor);
+  near(stateOf(parts, 'gru', 'h'), stateOf(whole, 'gru', 'h'));
   await expect(model.predict(x, { returnStates: 1 as unknown as true })).rejects.toThrow(
     'predict: returnStates: expected true or false, got 1.',
   );
