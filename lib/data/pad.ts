@@ -15,7 +15,8 @@ export interface PadOptions {
   dtype?: 'int32' | 'float32';
 }
 
-type Sequence = ArrayLike<number> | readonly ArrayLike<number>[];
+/** Numbers `[T]`, or feature vectors `[T, D]`. */
+export type Sequence = ArrayLike<number> | readonly ArrayLike<number>[];
 
 const sides = ['pre', 'post'];
 
@@ -51,7 +52,7 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
     refuse('ERR_VALUE', 'padSequences: maxLen', 'a positive integer', quoted(maxLen));
 
   const steps = maxLen as number;
-  const width = featureWidth(sequences);
+  const width = featureWidth('padSequences', sequences);
   const size = width ?? 1;
   const data = new Float64Array(sequences.length * steps * size).fill(value);
   sequences.forEach((sequence, n) => {
@@ -85,7 +86,7 @@ export function padSequences(sequences: readonly Sequence[], options: PadOptions
 }
 
 /** The number of features of a step, or nothing for sequences of plain numbers. */
-function featureWidth(sequences: readonly Sequence[]): number | undefined {
+export function featureWidth(subject: string, sequences: readonly Sequence[]): number | undefined {
   let width: number | undefined;
   let seen = false;
   sequences.forEach((sequence, n) => {
@@ -96,7 +97,7 @@ function featureWidth(sequences: readonly Sequence[]): number | undefined {
         const wanted = width === undefined ? 'a number' : `${width} features`;
         refuse(
           'ERR_SHAPE',
-          'padSequences',
+          subject,
           `${wanted} at [${n}][${t}], as before`,
           own === undefined ? quoted(step) : `${own} features`,
         );

@@ -2,7 +2,8 @@ import { randomInt } from 'node:crypto';
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { Philox } from '../tensors/random';
-import { asTyped, Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
+import { type Tensor, type TensorData, type TensorLike, tensor } from '../tensors/tensor';
+import { gatherRows } from './rows';
 
 export interface SplitOptions {
   /** A share below 1, or a number of examples. Default 0.25. */
@@ -81,7 +82,7 @@ export function trainTestSplit<A extends Arrays>(
         : stratified(order, tests, tensor(o.stratify).data);
   }
   const take = (indices: ArrayLike<number>) =>
-    Object.fromEntries(entries.map(([name, t]) => [name, gather(t, indices)]));
+    Object.fromEntries(entries.map(([name, t]) => [name, gatherRows(t, indices)]));
   return { train: take(train), test: take(test) } as {
     train: { [K in keyof A]: Tensor };
     test: { [K in keyof A]: Tensor };
@@ -109,14 +110,4 @@ function stratified(order: Uint32Array, tests: number, labels: TensorData): [num
   for (const quota of [...quotas].sort((a, b) => b.rest - a.rest)) if (missing-- > 0) quota.taken++;
   const inTest = new Set(quotas.flatMap(({ members, taken }) => members.slice(0, taken)));
   return [[...order].filter((row) => !inTest.has(row)), [...order].filter((row) => inTest.has(row))];
-}
-
-function gather(t: Tensor, indices: ArrayLike<number>): Tensor {
-  const width = t.size / (t.shape[0] as number);
-  const data = asTyped(new Float64Array(indices.length * width), t.dtype);
-  for (let i = 0; i < indices.length; i++) {
-    const from = (indices[i] as number) * width;
-    data.set(t.data.subarray(from, from + width), i * width);
-  }
-  return new Tensor(data, [indices.length, ...t.shape.slice(1)]);
 }
