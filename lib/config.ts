@@ -43,6 +43,13 @@ export function readConfig<K extends string>(
   return read;
 }
 
+/** Reads a switch. @throws ERR_VALUE unless it is true or false */
+export function flagOption(value: unknown, fallback: boolean, subject: string): boolean {
+  const flag = value ?? fallback;
+  if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', quoted(flag));
+  return flag as boolean;
+}
+
 /** Accepted with every value. */
 export const ANY = 'any value';
 

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { splitSeed } from '../tensors/random';
 import type { TensorLike } from '../tensors/tensor';
@@ -63,12 +63,6 @@ export function wholeOption(name: string, value: unknown, fallback: number, leas
   return v as number;
 }
 
-function flag(name: string, value: unknown, fallback: boolean): boolean {
-  const v = value ?? fallback;
-  if (typeof v !== 'boolean') refuseOption(name, 'true or false', quoted(v));
-  return v as boolean;
-}
-
 function ascending(boundaries: unknown): readonly number[] | undefined {
   if (boundaries === undefined) return undefined;
   const name = 'bucketBoundaries';
@@ -100,21 +94,22 @@ export function readPaddedBatchesOptions(options: unknown) {
   if (!Number.isFinite(value)) refuseOption('value', 'a finite number', quoted(value));
   if (o.dtype !== undefined && o.dtype !== 'int32' && o.dtype !== 'float32')
     refuseOption('dtype', "'int32' or 'float32'", quoted(o.dtype));
-  const shuffle = flag('shuffle', o.shuffle, true);
+  const flag = (name: 'shuffle' | 'dropRemainder' | 'targetSequences', fallback: boolean) =>
+    flagOption(o[name], fallback, `paddedBatches: ${name}`);
   const seed = (o.seed ?? randomInt(2 ** 47)) as number;
   splitSeed(seed, 'paddedBatches: seed');
   return {
     batchSize: wholeOption('batchSize', o.batchSize, 32),
     bucketBoundaries,
     buckets,
-    shuffle,
+    shuffle: flag('shuffle', true),
     seed,
     shortFirstEpochs: wholeOption('curriculumEpochs', o.curriculumEpochs, allEpochs, 0),
-    dropRemainder: flag('dropRemainder', o.dropRemainder, false),
+    dropRemainder: flag('dropRemainder', false),
     value: value as number,
     dtype: o.dtype as 'int32' | 'float32' | undefined,
     padToMultipleOf: wholeOption('padToMultipleOf', o.padToMultipleOf, 8),
-    targetSequences: flag('targetSequences', o.targetSequences, false),
+    targetSequences: flag('targetSequences', false),
     sampleWeight: o.sampleWeight as TensorLike | undefined,
     firstEpoch: wholeOption('firstEpoch', o.firstEpoch, 0, 0),
   };

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
@@ -13,7 +13,7 @@ import {
   shownInput,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, flagOption, MOST, subjectOf } from './options';
+import { commonOptions, countOption, MOST, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 import {

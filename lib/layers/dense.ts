@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
@@ -12,7 +12,7 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, flagOption, subjectOf } from './options';
+import { commonOptions, countOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 

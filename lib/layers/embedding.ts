@@ -1,10 +1,10 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import type { ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
-import { commonOptions, countOption, flagOption, subjectOf } from './options';
+import { commonOptions, countOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 

@@ -1,5 +1,6 @@
+import { flagOption } from '../config';
 import { activationConfig } from './activations';
-import { flagOption, subjectOf } from './options';
+import { subjectOf } from './options';
 import { type GatedConfig, Recurrent } from './recurrent';
 
 export interface GruConfig extends GatedConfig {

@@ -1,10 +1,11 @@
+import { flagOption } from '../config';
 import { quoted, refuse } from '../errors';
 import type { PlanBuilder } from '../plan/builder';
 import type { ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
 import type { Constraint } from './constraints';
 import type { Initializer } from './initializers';
-import { flagOption, subjectOf } from './options';
+import { subjectOf } from './options';
 import type { Regularizer } from './regularizers';
 
 /**

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { ABSENT, type ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
@@ -11,7 +11,7 @@ import {
   type SymbolicShape,
   shownInput,
 } from './layer';
-import { commonOptions, flagOption, subjectOf } from './options';
+import { commonOptions, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 

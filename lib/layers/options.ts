@@ -19,13 +19,6 @@ export function rateOption(value: unknown, subject: string): number {
   return rate as number;
 }
 
-/** Reads a switch. @throws ERR_VALUE unless it is true or false */
-export function flagOption(value: unknown, fallback: boolean, subject: string): boolean {
-  const flag = value ?? fallback;
-  if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', quoted(flag));
-  return flag as boolean;
-}
-
 /**
  * Reads a seed; null, which Keras writes, stands for none.
  * @throws ERR_VALUE unless it is an integer in 0 … 2^53−1

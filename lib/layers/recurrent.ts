@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { type CellKind, gateCounts } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
@@ -14,7 +14,7 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, flagOption, rateOption, seedOption, subjectOf } from './options';
+import { commonOptions, countOption, rateOption, seedOption, subjectOf } from './options';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface RecurrentConfig extends LayerConfig {

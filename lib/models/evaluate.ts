@@ -1,7 +1,6 @@
 import type { Callback } from '../callbacks/callback';
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
-import { flagOption } from '../layers/options';
 import { Tensor, type TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -158,24 +157,25 @@ export async function predict(
   const options = readOptions(given, ['returnStates'], 'predict');
   const wantsStates = flagOption(options.returnStates, false, 'predict: returnStates');
   const contract = model.contract('predict');
-  const stateNames = wantsStates ? [...contract.states.keys()] : [];
-  if (wantsStates && stateNames.length === 0)
+  if (wantsStates && contract.states.size === 0)
     refuse('ERR_VALUE', 'predict: returnStates', 'a model with recurrent layers', 'one without states');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const data: Data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: undefined };
   if ('generator' in data) refuseUnbatched('predict', options);
   const parts: Tensor[] = [];
-  const states = stateNames.map((name) => ({ name, parts: [] as Tensor[] }));
+  const states = Array.from(wantsStates ? contract.states : [], ([name, units]) => ({
+    name,
+    units,
+    parts: [] as Tensor[],
+  }));
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {
     throwIfAborted('predict', options.signal);
     const part = await model.runner.run(
       batch,
       { caller: 'predict', mode: 'predict', states: wantsStates },
       ({ executable, outputShape }) => {
-        for (const { name, parts } of states)
-          parts.push(
-            outputTensor(executable, name, [batch.indices.length, contract.states.get(name) as number]),
-          );
+        for (const state of states)
+          state.parts.push(outputTensor(executable, state.name, [batch.indices.length, state.units]));
         return outputTensor(executable, 'y', outputShape);
       },
     );

@@ -1,7 +1,7 @@
 import type { Callback } from '../callbacks/callback';
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { flagOption, seedOption } from '../layers/options';
+import { seedOption } from '../layers/options';
 import type { TensorLike } from '../tensors/tensor';
 import type { BatchGenerator, ExampleOptions } from './batches';
 import { checkSignal, positiveInteger, readCallbacks, readVerbosity, type Verbosity } from './callOptions';

@@ -1,7 +1,6 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
-import { flagOption } from '../layers/options';
 import type { CompileOptions } from './compiled';
 import { modelFromConfig } from './fromConfig';
 import { readModel, restoreArrays } from './modelFile';

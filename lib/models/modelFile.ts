@@ -1,9 +1,8 @@
 import type { Callback, WeightValues } from '../callbacks/callback';
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
-import { flagOption } from '../layers/options';
 import { sameShape, Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';

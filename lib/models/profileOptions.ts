@@ -1,7 +1,6 @@
-import { readConfig } from '../config';
+import { flagOption, readConfig } from '../config';
 import { gpuPrecisions, type Precision, precisions } from '../engines/engine';
 import { oneOf, quoted, refuse } from '../errors';
-import { flagOption } from '../layers/options';
 import { positiveInteger } from './callOptions';
 import type { GpuOptions } from './estimate/figures';
 

@@ -10,6 +10,24 @@ export function randomSequences(count: number, steps: number, features: number, 
   );
 }
 
+/** Steps `begin` … `end` of sequences. */
+export function cut(x: Tensor, begin: number, end: number): Tensor {
+  const [count, steps, width] = x.shape as [number, number, number];
+  const out = new Float32Array(count * (end - begin) * width);
+  for (let n = 0; n < count; n++)
+    out.set(
+      x.data.subarray((n * steps + begin) * width, (n * steps + end) * width),
+      n * (end - begin) * width,
+    );
+  return tensor(out, [count, end - begin, width]);
+}
+
+/** Proves that two tensors are the same but for rounding. */
+export function near(a: Tensor, b: Tensor): void {
+  expect(a.shape).toEqual(b.shape);
+  for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
+}
+
 /** A task that a small stack can learn: which third of the steps has the largest first feature on average. */
 export function whichThird(x: Tensor): Tensor {
   const [count, steps, features] = x.shape as [number, number, number];

@@ -1,26 +1,10 @@
 import { layers, type Prediction, sequential, type Tensor, tensor } from '../../../lib';
-import { randomSequences } from './data';
-
-const near = (a: Tensor, b: Tensor) => {
-  expect(a.shape).toEqual(b.shape);
-  for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
-};
+import { cut, near, randomSequences } from './data';
 
 function stateOf({ states }: Pick<Prediction, 'states'>, layer: string, name: string): Tensor {
   const state = states[layer]?.[name];
   if (!state) throw new Error(`no ${layer}/${name}`);
   return state;
-}
-
-/** Steps `begin` … `end` of sequences `[N, T, D]`. */
-function cut(x: Tensor, begin: number, end: number): Tensor {
-  const [count, steps, width] = x.shape as [number, number, number];
-  const rows = Array.from({ length: count }, (_, n) =>
-    Array.from({ length: end - begin }, (_, t) => [
-      ...x.data.subarray((n * steps + begin + t) * width, (n * steps + begin + t + 1) * width),
-    ]),
-  );
-  return tensor(rows);
 }
 
 const stack = (shape: object, options: object = {}) =>

@@ -8,29 +8,12 @@ import {
   type Tensor,
   tensor,
 } from '../../../lib';
-import { randomSequences } from './data';
+import { cut, near, randomSequences } from './data';
 
 const stack = (options: object, shape: object) => [
   layers.lstm({ units: 5, returnSequences: true, ...options, ...shape }),
   layers.gru({ units: 3, returnSequences: true, ...options }),
 ];
-const near = (a: Tensor, b: Tensor) => {
-  expect(a.shape).toEqual(b.shape);
-  for (const [i, v] of a.data.entries()) expect(Math.abs(v - (b.data[i] as number))).toBeLessThan(1e-6);
-};
-
-/** Steps `begin` … `end` of sequences. */
-function cut(x: Tensor, begin: number, end: number): Tensor {
-  const [count, steps, width] = x.shape as [number, number, number];
-  const out = new Float32Array(count * (end - begin) * width);
-  for (let n = 0; n < count; n++)
-    out.set(
-      x.data.subarray((n * steps + begin) * width, (n * steps + end) * width),
-      n * (end - begin) * width,
-    );
-  return tensor(out, [count, end - begin, width]);
-}
-
 describe.each(['cpu', 'reference'])('on %s', (device) => {
   test('a stateful model goes on where the last batch ended; resetStates starts anew', async () => {
     const x = randomSequences(2, 12, 4, 1);
