@@ -82,7 +82,7 @@ describe.each(['reference', 'cpu'])('averages of weights on the %s device', (dev
     await plain.trainOnBatch(...rows(4, 8));
     const second = flat(await plain.getWeights());
     const wanted = first.map((v, i) => 0.75 * v + 0.25 * (second[i] as number));
-    expectNear(flat(await model.getWeights()), wanted, device === 'cpu' ? 1e-7 : 1e-12);
+    expectNear(flat(await model.getWeights()), wanted, device === 'cpu' ? 1e-6 : 1e-12);
   });
 
   test('of a layer that is trained later begin with its weights', async () => {
@@ -103,7 +103,7 @@ describe.each(['reference', 'cpu'])('averages of weights on the %s device', (dev
       ],
       [[3], [4]],
     );
-    expectNear(flat(await model.getWeights()), before, 1e-7);
+    expectNear(flat(await model.getWeights()), before, device === 'cpu' ? 1e-6 : 1e-12);
   });
 });
 
