@@ -5,6 +5,7 @@ import {
   namedTensor,
   placeOf,
   type Shape,
+  sameShape,
   sizeOf,
   type Tensor,
   type TensorData,
@@ -116,7 +117,7 @@ export function readExamples(
   }
   refuseEmpty(caller, inputs);
   const count = inputs.shape[0] as number;
-  const initialStates = readInitialStates(caller, contract.states, count, options.initialStates);
+  const initialStates = readInitialStates(caller, contract, count, options.initialStates);
   const lengths = readLengths(contract, inputs.shape, options.lengths ?? undefined);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
@@ -158,14 +159,15 @@ export function refuseEmpty(caller: string, inputs: Tensor): void {
   refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', got);
 }
 
-/** States by layer and name, proven, as states `[count, units]` by `layer/state`. `known`: `layer/state` → units. */
+/** States by layer and name, proven, as states `[count, units]` by `layer/state`. `states`: `layer/state` → units. */
 export function readInitialStates(
   caller: string,
-  known: DataContract['states'],
+  known: Pick<DataContract, 'states'>,
   count: number,
-  given: InitialStates = {},
+  given: InitialStates | undefined,
 ): Map<string, Tensor> {
   const states = new Map<string, Tensor>();
+  if (given === undefined) return states;
   const subject = `${caller}: initialStates`;
   const checked = (value: unknown, where: string): object => {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -175,7 +177,7 @@ export function readInitialStates(
   for (const [layer, byName] of Object.entries(checked(given, subject))) {
     for (const [name, values] of Object.entries(checked(byName, `${subject}: ${layer}`))) {
       const key = `${layer}/${name}`;
-      states.set(key, readState(subject, known, count, key, values));
+      states.set(key, readState(subject, known.states, count, key, values));
     }
   }
   return states;
@@ -212,8 +214,7 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
   const wanted = loss.sparse ? output.slice(0, -1) : output;
   const trimmed = (shape: Shape) =>
     shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape;
-  const same = trimmed(targets.shape).join() === trimmed(wanted).join();
-  if (!same) {
+  if (!sameShape(trimmed(targets.shape), trimmed(wanted))) {
     const hint =
       !loss.sparse && targets.shape.join() === output.slice(0, -1).join()
         ? 'For class indices use sparseCategoricalCrossentropy, or toCategorical(y).'
@@ -240,7 +241,7 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
         `${targets.data[at]} at ${placeOf(at, targets.shape)}`,
       );
   }
-  return targets.reshape(wanted);
+  return sameShape(targets.shape, wanted) ? targets : targets.reshape(wanted);
 }
 
 /** Weights per scored row: sampleWeight times the class weight of the row's target. */
@@ -321,9 +322,16 @@ function applyClassWeight(
   }
 }
 
+/** 0, 1, … A loop: `Uint32Array.from` asks an iterator for every number. */
+function inOrder(count: number): Uint32Array {
+  const indices = new Uint32Array(count);
+  for (let i = 0; i < count; i++) indices[i] = i;
+  return indices;
+}
+
 /** All examples as one batch. */
 export function wholeBatch(examples: Examples): Batch {
-  return { examples, indices: Uint32Array.from({ length: examples.x.shape[0] as number }, (_, i) => i) };
+  return { examples, indices: inOrder(examples.x.shape[0] as number) };
 }
 
 /** @throws ERR_SHAPE when the model carries states for another number of sequences. */
@@ -383,13 +391,13 @@ export function* batchesOf(
   const count = examples.x.shape[0] as number;
   const order = shuffle
     ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count)
-    : Uint32Array.from({ length: count }, (_, i) => i);
+    : inOrder(count);
   if (firstBatch * batchSize >= count) return;
   let batch: Batch | undefined = new OrderedBatch(examples, order, firstBatch * batchSize, batchSize);
   for (; batch; batch = batch.next) yield batch;
 }
 
-/** Copies rows of an array into a plan input. */
+/** Copies rows of an array into a plan input; rows that follow each other in both go in one piece. */
 export function copyRows(source: Tensor, indices: Uint32Array, target: TensorData): void {
   const { data } = source;
   if (data.length !== sizeOf(source.shape)) {
@@ -397,9 +405,11 @@ export function copyRows(source: Tensor, indices: Uint32Array, target: TensorDat
     refuse('ERR_STATE', `a tensor of shape [${source.shape.join(', ')}]`, 'its values', got);
   }
   const width = source.size / (source.shape[0] as number);
-  for (let i = 0; i < indices.length; i++) {
-    const from = (indices[i] as number) * width;
-    target.set(data.subarray(from, from + width), i * width);
+  for (let begin = 0, end = 0; begin < indices.length; begin = end) {
+    const from = indices[begin] as number;
+    do end++;
+    while (end < indices.length && indices[end] === from + end - begin);
+    target.set(data.subarray(from * width, (from + end - begin) * width), begin * width);
   }
 }
 

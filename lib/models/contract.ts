@@ -30,7 +30,10 @@ export function dataContract(
       layers.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape })
         .shape as Shape,
     loss,
-    states: stateSizes(layers),
+    // On demand: most calls bring no states, and every training step asks for a contract.
+    get states() {
+      return stateSizes(layers);
+    },
   };
 }
 

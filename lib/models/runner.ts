@@ -140,13 +140,15 @@ export class Runner {
 
   private plan(request: PlanRequest): LoadedPlan {
     const key = JSON.stringify(request);
-    let loaded = this.plans.get(key);
-    if (loaded) {
-      this.plans.delete(key);
-    } else {
-      loaded = this.loadRequest(request);
-    }
+    const known = this.plans.get(key);
+    const loaded = known ?? this.loadRequest(request);
+    this.plans.delete(key);
     this.plans.set(key, loaded);
+    if (!known) this.makeRoom();
+    return loaded;
+  }
+
+  private makeRoom(): void {
     let bytes = [...this.plans.values()].reduce((sum, { executable }) => sum + executable.bytes, 0);
     for (const [oldest, { executable }] of this.plans) {
       if (this.plans.size <= KEPT_PLANS) break;
@@ -155,7 +157,6 @@ export class Runner {
       bytes -= executable.bytes;
       executable.dispose();
     }
-    return loaded;
   }
 
   private loadRequest(request: PlanRequest): LoadedPlan {

@@ -267,7 +267,7 @@ export async function openStream(model: Sequential, options: StreamOptions): Pro
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
   const { input } = model.requireBuilt('stream');
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
-  const given = readInitialStates('stream', stateSizes(model.layers), batchSize, o.initialStates);
+  const given = readInitialStates('stream', { states: stateSizes(model.layers) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {
     requireStreamable(model, input);
     const plan = StepPlan.take(model, batchSize);

@@ -2,6 +2,7 @@
 
 #include <node_api.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -61,6 +62,8 @@ class RunThread {
   std::condition_variable wake_;
   Job* next_ = nullptr;
   bool stopping_ = false;
+  /** There is a job, or the end: looked at without the lock. */
+  std::atomic<bool> news_{false};
 };
 
 }  // namespace deeprnn::napi
