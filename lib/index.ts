@@ -12,6 +12,7 @@ export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { Layer } from './layers/layer';
+export { SymbolicTensor } from './layers/symbolic';
 export { losses } from './losses';
 export { metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
@@ -21,10 +22,18 @@ export type { PlanEstimate, Rung, RungEstimate, StackEstimate } from './models/e
 export type { GpuFigures, GpuOptions } from './models/estimate/figures';
 export type { EvaluateOptions, Prediction, PredictOptions, StatesOption } from './models/evaluate';
 export type { FitOptions } from './models/fitOptions';
-export { sequentialFromConfig } from './models/fromConfig';
+export { modelFromConfig, sequentialFromConfig } from './models/fromConfig';
+export {
+  Functional,
+  type FunctionalConfig,
+  type FunctionalOptions,
+  input,
+  model,
+} from './models/functional';
 export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';
 export type { Measurement, OpNote } from './models/measure';
+export { Model, type ModelOptions } from './models/model';
 export { loadWeights, type SaveOptions } from './models/modelFile';
 export type { CudaEstimate, EstimatedProfile, MeasuredProfile } from './models/profile';
 export type { EstimateOptions, ProfileOptions } from './models/profileOptions';

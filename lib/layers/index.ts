@@ -15,6 +15,7 @@ import type { Layer, LayerConfig } from './layer';
 import { LayerNormalization, type LayerNormalizationConfig } from './layerNormalization';
 import { Lstm, type LstmConfig } from './lstm';
 import { Masking, type MaskingConfig } from './masking';
+import { Concatenate, type ConcatenateConfig, ElementwiseMerge } from './merge';
 import { Permute, type PermuteConfig } from './permute';
 import { Pooling1D, type Pooling1DConfig } from './pooling1D';
 import { RepeatVector, type RepeatVectorConfig } from './repeatVector';
@@ -57,6 +58,14 @@ export const layers = {
     new GaussianNoise(fromKeras('gaussianNoise', config)),
   spatialDropout1D: (config: SpatialDropout1DConfig): Layer =>
     new SpatialDropout1D(fromKeras('spatialDropout1D', config)),
+  add: (config?: LayerConfig): Layer => new ElementwiseMerge('add', fromKeras('add', config ?? {})),
+  subtract: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('subtract', fromKeras('subtract', config ?? {})),
+  multiply: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('multiply', fromKeras('multiply', config ?? {})),
+  average: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('average', fromKeras('average', config ?? {})),
+  concatenate: (config?: ConcatenateConfig): Layer => new Concatenate(fromKeras('concatenate', config ?? {})),
 };
 
 /** Keras's other name. */
@@ -75,6 +84,7 @@ export { regularizers } from './regularizers';
 export type {
   ActivationConfig,
   BidirectionalConfig,
+  ConcatenateConfig,
   Conv1DConfig,
   DenseConfig,
   DropoutConfig,

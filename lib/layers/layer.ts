@@ -7,6 +7,7 @@ import type { Constraint } from './constraints';
 import type { Initializer } from './initializers';
 import { subjectOf } from './options';
 import type { Regularizer } from './regularizers';
+import { SymbolicTensor, symbolicList } from './symbolic';
 
 /**
  * What flows between layers while shapes are worked out. `shape` leaves the batch axis out; `null` is a length that is
@@ -204,6 +205,44 @@ export abstract class Layer {
 
   /** Emits this layer's ops. */
   abstract call(context: CallContext, input: LayerValue): LayerValue;
+
+  /** Why the layer cannot read so many values, where it cannot. Most read one. */
+  protected arityObstacle(inputs: number): string | undefined {
+    return inputs === 1 ? undefined : 'one input';
+  }
+
+  /** Of layers that read several values or give several: what `outputShape` is of those that read one and give one. */
+  outputShapes(inputs: readonly SymbolicShape[]): readonly SymbolicShape[] {
+    return [this.outputShape(this.only(inputs))];
+  }
+
+  /** `build` of a layer that may read several values. */
+  buildOn(inputs: readonly SymbolicShape[]): void {
+    this.build(this.only(inputs));
+  }
+
+  /** `call` of a layer that may read or give several values. */
+  callOn(context: CallContext, inputs: readonly LayerValue[]): readonly LayerValue[] {
+    return [this.call(context, this.only(inputs))];
+  }
+
+  private only<V>(inputs: readonly V[]): V {
+    const wanted = this.arityObstacle(inputs.length);
+    if (wanted !== undefined) refuse('ERR_VALUE', this.subject, wanted, `${inputs.length}`);
+    return inputs[0] as V;
+  }
+
+  /**
+   * Uses the layer on symbolic inputs, in a model that `model({ inputs, outputs })` makes of them. A layer that is applied several times
+   * has one set of weights, which all its uses share.
+   * @returns its output
+   * @throws ERR_SHAPE, naming the layer, when the inputs do not fit
+   */
+  apply(inputs: SymbolicTensor | readonly SymbolicTensor[]): SymbolicTensor {
+    const read = symbolicList(inputs, `${this.subject}: apply`);
+    const shapes = this.outputShapes(read.map(({ symbol }) => symbol));
+    return new SymbolicTensor(shapes[0] as SymbolicShape, { layer: this, inputs: read });
+  }
 
   /** The configuration from which `layers.<type>` makes the same layer again; JSON values only. */
   getConfig(): Record<string, unknown> {

@@ -56,8 +56,8 @@ export interface DataContract {
   /** Batch-free input shape; null matches any length. */
   readonly inputShape: readonly (number | null)[];
   readonly inputDType: 'real' | 'int32';
-  /** The layer that reads the input, for messages. */
-  readonly inputLayer: string;
+  /** How messages call the input. */
+  readonly inputSubject: string;
   /** Batch-free output shape for a batch-free input shape. */
   outputShape(inputShape: Shape): Shape;
   readonly loss: Loss | undefined;
@@ -111,7 +111,7 @@ export function readExamples(
     refuse(
       'ERR_SHAPE',
       `${caller}: x`,
-      `shape [${wanted.join(', ')}] (input of ${contract.inputLayer})`,
+      `shape [${wanted.join(', ')}] (${contract.inputSubject})`,
       `[${inputs.shape.join(', ')}]`,
     );
   }

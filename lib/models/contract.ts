@@ -1,8 +1,9 @@
 import { refuse } from '../errors';
-import type { Layer, SymbolicShape } from '../layers/layer';
+import type { Layer } from '../layers/layer';
 import type { Loss } from '../losses/loss';
 import type { Shape } from '../tensors/tensor';
 import type { DataContract } from './batches';
+import { type Graph, type GraphInput, inputOf, outputShapes } from './graph';
 
 /**
  * What data must look like for a model of these layers.
@@ -10,11 +11,12 @@ import type { DataContract } from './batches';
  */
 export function dataContract(
   caller: string,
+  graph: Graph,
   layers: readonly Layer[],
-  input: SymbolicShape,
   loss: Loss | undefined,
 ): DataContract {
-  const fixedBatch = layers.find((layer) => layer.batchSize !== undefined)?.batchSize;
+  const input = inputOf(graph);
+  const fixedBatch = graph.inputs.find(({ batchSize }) => batchSize !== undefined)?.batchSize;
   const stateful = layers.find((layer) => layer.carriesState);
   if (stateful && fixedBatch === undefined) {
     const wanted = 'a batchInputShape on the first layer, because it is stateful';
@@ -24,11 +26,9 @@ export function dataContract(
     caller,
     inputShape: input.shape,
     inputDType: input.dtype,
-    inputLayer: layers[0]?.subject as string,
+    inputSubject: (graph.inputs[0] as GraphInput).subject,
     fixedBatch: stateful ? fixedBatch : undefined,
-    outputShape: (shape) =>
-      layers.reduce<SymbolicShape>((from, layer) => layer.outputShape(from), { ...input, shape })
-        .shape as Shape,
+    outputShape: (shape) => outputShapes(graph, [{ ...input, shape }])[0]?.shape as Shape,
     loss,
     // On demand: most calls bring no states, and every training step asks for a contract.
     get states() {

@@ -22,9 +22,9 @@ import {
   type Verbosity,
 } from './callOptions';
 import { batchesFrom, type GeneratorOptions, refuseUnbatched } from './generated';
+import type { Model } from './model';
 import { outputTensor } from './runner';
 import { ScoreKeeper, type Scores } from './scores';
-import type { Sequential } from './sequential';
 
 export interface PredictOptions {
   /** Examples run at once. Default 32. */
@@ -120,7 +120,7 @@ function readOptions<O extends PredictOptions>(given: O, own: readonly string[],
   return o;
 }
 
-export async function evaluate(model: Sequential, data: Data, given: EvaluateOptions): Promise<Scores> {
+export async function evaluate(model: Model, data: Data, given: EvaluateOptions): Promise<Scores> {
   const options = readOptions(given, ['sampleWeight', 'classWeight', 'callbacks'], 'evaluate');
   if ('generator' in data) refuseUnbatched('evaluate', options);
   const contract = model.contract('evaluate');
@@ -150,7 +150,7 @@ export async function evaluate(model: Sequential, data: Data, given: EvaluateOpt
 }
 
 export async function predict(
-  model: Sequential,
+  model: Model,
   x: TensorLike | BatchGenerator,
   given: PredictOptions & Partial<StatesOption>,
 ): Promise<Tensor | Prediction> {

@@ -22,6 +22,7 @@ import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs, refuseUnbatched } from './generated';
 import { carriedNorms, countedSteps, gradientReport } from './gradientReport';
 import { History } from './history';
+import type { Model } from './model';
 import {
   arraysForFile,
   arraysOfCallback,
@@ -30,7 +31,6 @@ import {
   type TrainingState,
 } from './modelFile';
 import { ScoreKeeper, type ScoreState } from './scores';
-import type { Sequential } from './sequential';
 import { trainStep, useAverages } from './trainStep';
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
@@ -54,7 +54,7 @@ interface BatchOrder {
   readonly seed: number;
 }
 
-export async function fit(model: Sequential, data: Data, options: FitOptions): Promise<History> {
+export async function fit(model: Model, data: Data, options: FitOptions): Promise<History> {
   const o = readFitOptions(options);
   if ('x' in data) return new Fit(model, data, o, data.x).run();
   if (model.built) return new Fit(model, data, o).run();
@@ -92,7 +92,7 @@ class Fit {
   private validating: AsyncIterator<Batch> | undefined;
 
   constructor(
-    private readonly model: Sequential,
+    private readonly model: Model,
     private readonly data: Data,
     private readonly options: FitOptions,
     /** What a model that has no weights yet is built from. */

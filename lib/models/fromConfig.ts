@@ -1,6 +1,9 @@
 import { readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
+import { type FunctionalConfig, functionalFromConfig } from './functional';
+import type { Model } from './model';
+import type { ModelStructure } from './modelStructure';
 import { Sequential, type SequentialConfig } from './sequential';
 
 /** A sequential model as Keras writes it: `model.to_json()`, parsed, or `model.get_config()`. */
@@ -8,16 +11,30 @@ export type KerasSequentialConfig =
   | { readonly class_name: string; readonly config: object }
   | { readonly layers: readonly { readonly class_name: string; readonly config: object }[] };
 
-/** A new model, with new weights, from a configuration: what `getConfig` gives, or Keras's. */
-export function sequentialFromConfig(config: SequentialConfig | KerasSequentialConfig): Sequential {
-  return modelFromConfig(config, { draw: true });
+/** A new model, with new weights, from what `getConfig` gives. */
+export function modelFromConfig(config: ModelStructure): Model {
+  return structureToModel(config, true);
 }
 
-/** @param options draw: false where weights from a file come next, which makes drawing new ones a waste of time */
-export function modelFromConfig(
-  given: SequentialConfig | KerasSequentialConfig,
-  options: { readonly draw: boolean },
-): Sequential {
+/** @param draw false where weights from a file come next, which makes drawing new ones a waste of time */
+export function structureToModel(config: ModelStructure, draw: boolean): Model {
+  if (!('calls' in Object(config))) return sequentialOf(config as SequentialConfig, draw);
+  const { layers } = config as FunctionalConfig;
+  const subject = 'modelFromConfig: layers';
+  if (!Array.isArray(layers)) refuse('ERR_VALUE', subject, 'an array of layers', quoted(layers));
+  const made = layers.map((entry, i) => {
+    const { type, config: own } = readEntry(entry, `${subject}[${i}]`);
+    return layerFromConfig(type, own);
+  });
+  return functionalFromConfig(config as FunctionalConfig, made, draw);
+}
+
+/** A new model of layers in a row, with new weights, from a configuration: what `getConfig` gives, or Keras's. */
+export function sequentialFromConfig(config: SequentialConfig | KerasSequentialConfig): Sequential {
+  return sequentialOf(config, true);
+}
+
+function sequentialOf(given: SequentialConfig | KerasSequentialConfig, draw: boolean): Sequential {
   const subject = 'sequentialFromConfig';
   if (typeof given !== 'object' || given === null)
     refuse('ERR_VALUE', subject, 'the configuration of a model', quoted(given));
@@ -39,7 +56,7 @@ export function modelFromConfig(
     return layerFromConfig(own, readsIds ? { ...layer, dtype: 'int32' } : layer);
   });
   const named = { ...(name ? { name } : {}), ...(seed === undefined ? {} : { seed }) };
-  const model = new Sequential(made, named, options.draw);
+  const model = new Sequential(made, named, draw);
   // Keras's shape has the batch size in front.
   const shape = buildInputShape ?? withBatch?.slice(1);
   if (shape) model.build(shape);

@@ -1,8 +1,8 @@
 import type { GradientReport } from '../callbacks/callback';
 import type { Layer } from '../layers/layer';
 import type { Batch } from './batches';
+import type { Model } from './model';
 import { type LoadedPlan, setInput } from './runner';
-import type { Sequential } from './sequential';
 
 type NormsByLayer = Record<string, readonly number[]>;
 
@@ -16,7 +16,7 @@ interface CountedSteps {
 
 /** Undefined where every step counts. */
 export async function countedSteps(
-  { layers, runner }: Sequential,
+  { layers, runner }: Model,
   batch: Batch,
 ): Promise<CountedSteps | undefined> {
   if (!batch.examples.lengths && !layers.some(({ masks }) => masks)) return undefined;
@@ -34,7 +34,7 @@ export async function countedSteps(
 
 /** Step norms of the run that has just ended, by layer: of steps first … end − 1 of the input, in the order of processing. */
 function normsByLayer(
-  model: Sequential,
+  model: Model,
   { executable, plan, stepNorms }: LoadedPlan,
   range: { readonly T: number; readonly first: number; readonly end: number } | undefined,
 ): NormsByLayer {
@@ -53,7 +53,7 @@ function normsByLayer(
 }
 
 /** Whether a recurrence meets the steps of the input from their end. */
-function isReversed({ layers }: Sequential, name: string): boolean {
+function isReversed({ layers }: Model, name: string): boolean {
   const owner = layers.findIndex((layer) => layer.name === name.split('/')[0]);
   const turns = turnsAmong(layers.slice(0, owner + 1));
   const own = layers[owner];
@@ -67,7 +67,7 @@ function turnsAmong(layers: readonly Layer[]): number {
 
 /** The gradient norms of the training step that has just run. `carried`: what {@link carriedNorms} gave before it. */
 export function gradientReport(
-  model: Sequential,
+  model: Model,
   loaded: LoadedPlan,
   carried: NormsByLayer | undefined,
   counted: CountedSteps | undefined,
@@ -90,7 +90,7 @@ export function gradientReport(
  * trained by it. Undefined where the loss reads the last step only: the training step says it all.
  */
 export async function carriedNorms(
-  model: Sequential,
+  model: Model,
   batch: Batch,
   counted: CountedSteps | undefined,
 ): Promise<NormsByLayer | undefined> {
@@ -135,7 +135,7 @@ export async function carriedNorms(
  * Without the layers below one that reads backwards: what reaches their first step need not come through their last. And without
  * the direction of a bidirectional layer that begins at the last step.
  */
-function readAgainstTime(model: Sequential, norms: NormsByLayer): NormsByLayer {
+function readAgainstTime(model: Model, norms: NormsByLayer): NormsByLayer {
   const { layers } = model;
   const first = layers.findLastIndex(({ name, backwards }) => backwards.includes(name));
   const kept = ([name]: [string, unknown]) => {

@@ -3,6 +3,7 @@ import { proveConstraint } from '../layers/constraints';
 import type { Layer, SymbolicShape, WeightSpec } from '../layers/layer';
 import { Philox } from '../tensors/random';
 import { type Shape, sizeOf } from '../tensors/tensor';
+import { type Graph, layersOf, walk } from './graph';
 import { weightName } from './lower';
 
 /** No weight may have more: 8 GiB in float32, and what plans can address. */
@@ -57,29 +58,29 @@ export interface WeightSource {
   readonly draw: boolean;
 }
 
-export interface Grown {
-  readonly output: SymbolicShape;
-  readonly weights: readonly {
-    readonly name: string;
-    readonly shape: Shape;
-    readonly values: Float32Array;
-  }[];
+export interface FirstWeight {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly values: Float32Array;
 }
 
 /**
- * Builds layers upon an input and makes their weights. All of them or none: layers that refuse an input (a wrong rank in the first
- * data) must be able to take another one.
+ * Builds layers upon the inputs of their graph and makes their weights. All of them or none: layers that refuse an input (a wrong rank in
+ * the first data) must be able to take another one.
  */
-export function growLayers(added: readonly Layer[], input: SymbolicShape, source: WeightSource): Grown {
-  let output = input;
-  const weights: { name: string; shape: Shape; values: Float32Array }[] = [];
+export function growGraph(graph: Graph, source: WeightSource): FirstWeight[] {
+  const added = layersOf(graph);
+  const weights: FirstWeight[] = [];
   try {
-    for (const layer of added) {
-      checkOwnShape(layer, output);
-      const above = layer.outputShape(output);
-      layer.build(output);
-      output = above;
-    }
+    const built = new Set<Layer>();
+    const inputs = graph.inputs.map(({ symbol }) => symbol);
+    walk(graph, inputs, ({ layer }, read) => {
+      checkOwnShape(layer, read[0] as SymbolicShape);
+      const above = layer.outputShapes(read);
+      if (!built.has(layer)) layer.buildOn(read);
+      built.add(layer);
+      return above;
+    });
     for (const layer of added) for (const spec of layer.weights) proveWeight(layer, spec);
     for (const layer of added) {
       for (const spec of layer.weights) {
@@ -94,7 +95,7 @@ export function growLayers(added: readonly Layer[], input: SymbolicShape, source
     for (const layer of added) layer.unbuild();
     throw error;
   }
-  return { output, weights };
+  return weights;
 }
 
 /** @throws ERR_SHAPE when a layer that says what it reads would read something else */

@@ -2,9 +2,9 @@ import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import type { CompileOptions } from './compiled';
-import { modelFromConfig } from './fromConfig';
+import { structureToModel } from './fromConfig';
+import type { Model } from './model';
 import { readModel, restoreArrays } from './modelFile';
-import type { Sequential } from './sequential';
 
 export interface LoadOptions {
   /** Compile as the file says. Default true. */
@@ -18,13 +18,13 @@ export interface LoadOptions {
  * A model from a file that `save` wrote: built, with its weights and preprocessing, and compiled where the file says how.
  * @throws ERR_FILE for a missing, truncated, altered or foreign file
  */
-export async function loadModel(path: string, options: LoadOptions = {}): Promise<Sequential> {
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
   if (typeof path !== 'string' || path === '')
     refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
   const compiles = flagOption(o.compile, true, 'loadModel: compile');
   const { config, tensors } = await readModel(path);
-  const model = inFile(path, () => modelFromConfig(config.model, { draw: false }));
+  const model = inFile(path, () => structureToModel(config.model, false));
   inFile(path, () => {
     for (const [name, json] of Object.entries(config.preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;

@@ -5,7 +5,6 @@ import {
   type LayerValue,
   type MaskPurpose,
   maskPurposes,
-  type SymbolicShape,
   type WeightSpec,
 } from '../layers/layer';
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
@@ -17,6 +16,7 @@ import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
+import { type Graph, type GraphInput, walk } from './graph';
 
 /** What a plan is for. */
 export type PlanMode = 'predict' | 'evaluate' | 'train' | 'gradients';
@@ -44,7 +44,7 @@ export interface PlanRequest {
 /** The compiled parts that a plan is made from. */
 export interface Recipe {
   readonly layers: readonly Layer[];
-  readonly input: SymbolicShape;
+  readonly graph: Graph;
   readonly seed: number;
   readonly loss?: Loss | undefined;
   readonly metrics?: readonly Metric[] | undefined;
@@ -93,6 +93,8 @@ class Lowering implements CallContext {
   readonly losses: ValueId[] = [];
   /** The first mask of steps that any layer gives or gets. */
   private mask: ValueId | undefined;
+  /** The place of the node in the graph that emits. */
+  private node = 0;
   private readonly carried: { from: ValueId; state: ValueId }[] = [];
 
   constructor(
@@ -138,19 +140,18 @@ class Lowering implements CallContext {
     this.losses.push(term);
   }
 
-  /** 16 numbers a layer, by its position in the model. */
-  stream(layer: Layer, purpose: MaskPurpose): number {
-    return 16 * this.recipe.layers.indexOf(layer) + maskPurposes.indexOf(purpose);
+  /** 16 numbers a use of a layer, by its position in the model: a layer that is used twice draws twice. */
+  stream(_: Layer, purpose: MaskPurpose): number {
+    return 16 * this.node + maskPurposes.indexOf(purpose);
   }
 
-  /** The model's input as the first layer sees it: proven, and time-major for sequences. */
+  /** The model's input as its layers see it: proven, and time-major for sequences. */
   readInput(): LayerValue {
-    const { input, layers } = this.recipe;
+    const { symbol: input, subject } = this.recipe.graph.inputs[0] as GraphInput;
     const { builder, request } = this;
     const raw = builder.input('x', input.dtype, request.inputShape);
     // Token ids are proven by the embedding's own range below; everything else must be finite.
-    if (input.dtype === 'real')
-      builder.emit('check', [raw], { mode: 'finite' }, `input of ${layers[0]?.subject}`);
+    if (input.dtype === 'real') builder.emit('check', [raw], { mode: 'finite' }, subject);
     else this.checkIds(raw);
     const id = input.sequence ? (builder.emit('batchToTime', [raw], {}, 'input')[0] as ValueId) : raw;
     const mask = request.lengths ? this.lengthMask() : undefined;
@@ -175,14 +176,16 @@ class Lowering implements CallContext {
   }
 
   forward(): LayerValue {
-    let value = this.readInput();
-    this.mask = value.mask;
-    for (const layer of this.recipe.layers) {
-      value = layer.call(this, value);
-      this.mask ??= value.mask;
-    }
+    const input = this.readInput();
+    this.mask = input.mask;
+    const outputs = walk(this.recipe.graph, [input], ({ layer }, read, index) => {
+      this.node = index;
+      const values = layer.callOn(this, read);
+      this.mask ??= values[0]?.mask;
+      return values;
+    });
     fuseStacks(this.builder);
-    return value;
+    return outputs[0] as LayerValue;
   }
 
   readMask(): void {

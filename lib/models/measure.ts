@@ -8,9 +8,9 @@ import { sizeOf, Tensor, tensor } from '../tensors/tensor';
 import type { Batch } from './batches';
 import { throwIfAborted } from './callOptions';
 import type { PlanMode } from './lower';
+import type { Model } from './model';
 import type { ProfileSettings } from './profileOptions';
 import { type LoadedPlan, Runner, setInput } from './runner';
-import type { Sequential } from './sequential';
 import { Variables } from './variables';
 
 /** How an op runs, in the engine's words. */
@@ -46,7 +46,7 @@ const WARM_UP = 3;
 
 /** Times predicting and, of a compiled model, training, in a session of its own with copies of the model's variables. */
 export async function measure(
-  model: Sequential,
+  model: Model,
   settings: ProfileSettings,
 ): Promise<{
   engine: EngineName;
@@ -76,7 +76,7 @@ export async function measure(
 }
 
 async function timePlan(
-  model: Sequential,
+  model: Model,
   runner: Runner,
   batch: Batch,
   mode: PlanMode,
@@ -130,7 +130,7 @@ function layersOf(op: AnyPlanOp): string[] {
 }
 
 /** Inputs and targets that the model takes: always the same. */
-function randomBatch(model: Sequential, inputShape: readonly number[]): Batch {
+function randomBatch(model: Model, inputShape: readonly number[]): Batch {
   const random = new Philox(1);
   const contract = model.contract('profile');
   const x =

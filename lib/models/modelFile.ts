@@ -6,7 +6,8 @@ import { readModelFile, writeModelFile } from '../io/modelFile';
 import { sameShape, Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
-import type { Sequential, SequentialConfig } from './sequential';
+import type { Model } from './model';
+import type { ModelStructure } from './modelStructure';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
@@ -18,7 +19,7 @@ export interface SaveOptions {
 
 /** What a file says of a model, as JSON. */
 export interface ModelConfig {
-  readonly model: SequentialConfig;
+  readonly model: ModelStructure;
   readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics' | 'weightedMetrics'>;
   readonly step?: number;
   readonly training?: unknown;
@@ -64,7 +65,7 @@ export function arraysOfCallback(arrays: ReadonlyMap<string, Tensor>, stateKey: 
   );
 }
 
-export async function saveModel(model: Sequential, path: string, given: SaveOptions): Promise<void> {
+export async function saveModel(model: Model, path: string, given: SaveOptions): Promise<void> {
   const o = readConfig(given, ['includeOptimizer', 'checkpoint'], 'save');
   const checkpoint = flagOption(o.checkpoint, false, 'save: checkpoint');
   const withOptimizer = flagOption(o.includeOptimizer, checkpoint, 'save: includeOptimizer');
@@ -92,8 +93,8 @@ export async function saveModel(model: Sequential, path: string, given: SaveOpti
 }
 
 function configOf(
-  model: Sequential,
-  structure: SequentialConfig,
+  model: Model,
+  structure: ModelStructure,
   withOptimizer: boolean,
   training: unknown,
 ): ModelConfig {
@@ -118,7 +119,7 @@ function configOf(
   };
 }
 
-function metricConfigs(model: Sequential, weighted: boolean): NonNullable<CompileOptions['metrics']> {
+function metricConfigs(model: Model, weighted: boolean): NonNullable<CompileOptions['metrics']> {
   const configs = model.metrics.filter((m) => m.weighted === weighted).map((m) => m.getConfig());
   return configs as unknown as NonNullable<CompileOptions['metrics']>;
 }
@@ -140,7 +141,7 @@ function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<st
 }
 
 /** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
-export async function loadWeights(model: Sequential, path: string): Promise<void> {
+export async function loadWeights(model: Model, path: string): Promise<void> {
   const { tensors } = await readModel(path);
   const specs = model.weightSpecs('loadWeights');
   matchWeights(
@@ -159,7 +160,7 @@ export async function loadWeights(model: Sequential, path: string): Promise<void
  * @param check refuses, by throwing, what the fit cannot go on with; a model whose checkpoint is refused stays as it is
  */
 export async function restoreCheckpoint(
-  model: Sequential,
+  model: Model,
   path: string,
   check: (config: ModelConfig) => void,
 ): Promise<TrainingState> {
@@ -184,7 +185,7 @@ export async function restoreCheckpoint(
 }
 
 /** @throws ERR_VALUE where the model is compiled with other metrics than those of a checkpoint */
-export function requireSameMetrics(model: Sequential, { compile }: ModelConfig): void {
+export function requireSameMetrics(model: Model, { compile }: ModelConfig): void {
   for (const [part, weighted] of [
     ['metrics', false],
     ['weightedMetrics', true],
@@ -209,7 +210,7 @@ function withoutRate(config: unknown): string {
 
 /** Weights, and whatever else the file has of optimizer and states, into a model of the same structure. */
 export async function restoreArrays(
-  model: Sequential,
+  model: Model,
   path: string,
   config: ModelConfig,
   tensors: ReadonlyMap<string, Tensor>,

@@ -5,8 +5,8 @@ import { estimatePlan, type PlanEstimate } from './estimate/cudaEstimate';
 import { BASIS, type GpuFigures, h100, readGpu } from './estimate/figures';
 import { lower, type PlanMode } from './lower';
 import { type Measurement, measure } from './measure';
+import type { Model } from './model';
 import { type EstimateOptions, type ProfileOptions, readProfileOptions } from './profileOptions';
-import type { Sequential } from './sequential';
 
 /** Times on a GPU, predicted from figures. */
 export interface CudaEstimate {
@@ -42,7 +42,7 @@ export interface EstimatedProfile extends ProfileHead {
 
 /** Times or estimates of predicting and training. The model is only read. */
 export async function profile(
-  model: Sequential,
+  model: Model,
   options: ProfileOptions | EstimateOptions | undefined,
 ): Promise<MeasuredProfile | EstimatedProfile> {
   const settings = readProfileOptions(model, options);

@@ -4,7 +4,8 @@ import { oneOf, quoted, refuse } from '../errors';
 import { positiveInteger } from './callOptions';
 import type { GpuOptions } from './estimate/figures';
 
-import type { Sequential } from './sequential';
+import { inputOf } from './graph';
+import type { Model } from './model';
 
 interface CommonProfileOptions {
   /** Examples in a batch. Default 32, or what stateful layers are made for. */
@@ -53,7 +54,7 @@ const names = ['batchSize', 'steps', 'repeats', 'precision', 'device', 'estimate
 
 /** @throws ERR_VALUE, naming the option, for one that cannot be taken */
 export function readProfileOptions(
-  model: Sequential,
+  model: Model,
   options: ProfileOptions | EstimateOptions | undefined,
 ): ProfileSettings {
   const given = readConfig(options, names, 'profile');
@@ -104,7 +105,7 @@ export function readProfileOptions(
   };
 }
 
-function readDevice(model: Sequential, given: unknown, estimate: boolean): string {
+function readDevice(model: Model, given: unknown, estimate: boolean): string {
   if (given === undefined)
     return estimate ? 'cuda' : (model.compiled?.device ?? (process.env['DEEPRNN_DEVICE'] || 'cpu'));
   if (typeof given !== 'string')
@@ -112,9 +113,9 @@ function readDevice(model: Sequential, given: unknown, estimate: boolean): strin
   return given;
 }
 
-function readSteps(model: Sequential, inputShape: readonly (number | null)[], given: unknown): number | null {
+function readSteps(model: Model, inputShape: readonly (number | null)[], given: unknown): number | null {
   const subject = 'profile: steps';
-  if (!model.recipe().input.sequence) {
+  if (!inputOf(model.recipe().graph).sequence) {
     if (given !== undefined)
       refuse('ERR_VALUE', subject, 'none, as the model reads no sequences', quoted(given));
     return null;

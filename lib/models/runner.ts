@@ -4,6 +4,7 @@ import { type Plan, PlanCheckError } from '../plan/types';
 import { type Shape, sizeOf, Tensor } from '../tensors/tensor';
 import type { Batch } from './batches';
 import { dataError } from './dataError';
+import { inputOf } from './graph';
 import { InputSets } from './inputSets';
 import { largestBatch } from './largestBatch';
 import {
@@ -113,10 +114,10 @@ export class Runner {
 
   /** Loads the plan of one step of `batchSize` live sequences, until it is unloaded. No run may be in flight. */
   loadStep(batchSize: number): LoadedPlan {
-    const { input, layers } = this.recipe;
+    const { graph, layers } = this.recipe;
     const loaded = this.loadRequest({
       mode: 'predict',
-      inputShape: [batchSize, 1, ...(input.shape.slice(1) as number[])],
+      inputShape: [batchSize, 1, ...(inputOf(graph).shape.slice(1) as number[])],
       weighted: false,
       initialStates: layers.flatMap(({ name, states }) => states.map((state) => `${name}/${state.name}`)),
       streaming: true,

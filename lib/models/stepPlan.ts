@@ -3,8 +3,8 @@ import { PlanCheckError } from '../plan/types';
 import type { TensorData } from '../tensors/tensor';
 import { stateSizes } from './contract';
 import { dataError } from './dataError';
+import type { Model } from './model';
 import type { LoadedPlan, Runner } from './runner';
-import type { Sequential } from './sequential';
 
 /** One state in a loaded plan: before the step, and after it. */
 export interface StateArrays {
@@ -29,12 +29,12 @@ export class StepPlan {
   private step: LoadedStep | undefined;
 
   private constructor(
-    readonly model: Sequential,
+    readonly model: Model,
     readonly batchSize: number,
   ) {}
 
   /** The plan for one more stream, which must release it. */
-  static take(model: Sequential, batchSize: number): StepPlan {
+  static take(model: Model, batchSize: number): StepPlan {
     const plan = model.stepPlans.get(batchSize) ?? new StepPlan(model, batchSize);
     model.stepPlans.set(batchSize, plan);
     plan.users++;

@@ -5,8 +5,9 @@ import { namedTensor, type Shape, sizeOf, Tensor, type TensorData, type TensorLi
 import { type InitialStates, readInitialStates, readState } from './batches';
 import { positiveInteger } from './callOptions';
 import { stateSizes } from './contract';
+import { inputOf } from './graph';
 import { weightName } from './lower';
-import type { Sequential } from './sequential';
+import type { Model } from './model';
 import { type LoadedStep, type StateArrays, StepPlan } from './stepPlan';
 
 export interface StreamOptions {
@@ -39,7 +40,7 @@ const abandoned = new FinalizationRegistry<StepPlan>((plan) => plan.release());
  */
 export class ModelStream {
   readonly batchSize: number;
-  private readonly model: Sequential;
+  private readonly model: Model;
   /** Of x at one step. */
   private readonly inputShape: Shape;
   private readonly inputSize: number;
@@ -58,7 +59,7 @@ export class ModelStream {
   ) {
     this.batchSize = plan.batchSize;
     this.model = plan.model;
-    const { input } = this.model.requireBuilt('stream');
+    const input = inputOf(this.model.requireBuilt('stream'));
     this.inputShape = [this.batchSize, ...(input.shape.slice(1) as number[])];
     this.inputSize = sizeOf(this.inputShape);
     this.inputType = input.dtype === 'int32' ? 'int32' : 'float32';
@@ -212,7 +213,7 @@ export class ModelStream {
     const { data, shape } = namedTensor(`${caller}: x`, x, undefined, inputType);
     const fits = data.length === inputSize && (shape.length <= 1 || shape.join() === inputShape.join());
     if (!fits) {
-      const reader = `input of ${this.model.layers[0]?.subject}`;
+      const reader = this.model.graph?.inputs[0]?.subject;
       const flat = inputShape.length > 1 ? `, or ${inputSize} numbers,` : '';
       const wanted = `one time step of shape [${inputShape.join(', ')}]${flat} (${reader})`;
       refuse('ERR_SHAPE', `${caller}: x`, wanted, `[${shape.join(', ')}]`);
@@ -250,7 +251,7 @@ function target(
 }
 
 /** @throws ERR_VALUE for a model that cannot go on step by step, naming the layer */
-function requireStreamable(model: Sequential, { sequence, shape }: SymbolicShape): void {
+function requireStreamable(model: Model, { sequence, shape }: SymbolicShape): void {
   const shown = `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
   if (!sequence || shape.slice(1).includes(null)) {
     const wanted = 'a model of sequences [N, T, features] or of ids [N, T]';
@@ -263,9 +264,9 @@ function requireStreamable(model: Sequential, { sequence, shape }: SymbolicShape
 }
 
 /** Opens a stream and loads its plan. */
-export async function openStream(model: Sequential, options: StreamOptions): Promise<ModelStream> {
+export async function openStream(model: Model, options: StreamOptions): Promise<ModelStream> {
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
-  const { input } = model.requireBuilt('stream');
+  const input = inputOf(model.requireBuilt('stream'));
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
   const given = readInitialStates('stream', { states: stateSizes(model.layers) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {
@@ -282,7 +283,7 @@ export async function openStream(model: Sequential, options: StreamOptions): Pro
 }
 
 function firstStates(
-  model: Sequential,
+  model: Model,
   batchSize: number,
   given: ReadonlyMap<string, Tensor>,
 ): Map<string, State> {

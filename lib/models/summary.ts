@@ -1,15 +1,25 @@
+import type { Layer, SymbolicShape } from '../layers/layer';
 import { sizeOf } from '../tensors/tensor';
-import type { Sequential } from './sequential';
+import { walk } from './graph';
+import type { Model } from './model';
 
 /** A table with one row per layer: name (type), output shape, number of parameters. */
-export function summarize(model: Sequential): string {
+export function summarize(model: Model): string {
   const rows = [['layer (type)', 'output shape', 'parameters']];
-  let shape = { dtype: model.layers[0]?.inputDType ?? 'real', shape: model.inputShape, sequence: false };
-  shape = { ...shape, sequence: shape.dtype === 'int32' ? shape.shape.length >= 1 : shape.shape.length >= 2 };
+  const graph = model.requireBuilt('summary');
   let trainable = 0;
   let frozen = 0;
-  for (const layer of model.layers) {
-    shape = layer.outputShape(shape);
+  const shapes = new Map<Layer, SymbolicShape>();
+  walk(
+    graph,
+    graph.inputs.map(({ symbol }) => symbol),
+    ({ layer }, read) => {
+      const outputs = layer.outputShapes(read);
+      if (!shapes.has(layer)) shapes.set(layer, outputs[0] as SymbolicShape);
+      return outputs;
+    },
+  );
+  for (const [layer, { shape }] of shapes) {
     const size = layer.weights.reduce((sum, weight) => sum + sizeOf(weight.shape), 0);
     const learns = layer.trainable
       ? layer.weights.filter((w) => w.trainable !== false).reduce((sum, w) => sum + sizeOf(w.shape), 0)
@@ -18,7 +28,7 @@ export function summarize(model: Sequential): string {
     frozen += size - learns;
     rows.push([
       `${layer.name} (${layer.type})`,
-      `[N, ${shape.shape.map((n) => n ?? 'any').join(', ')}]`,
+      `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`,
       String(size),
     ]);
   }

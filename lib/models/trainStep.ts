@@ -3,9 +3,9 @@ import { refuse } from '../errors';
 import type { Tensor, TensorLike } from '../tensors/tensor';
 import { type Batch, checkFixedBatch, type ExampleOptions, readExamples, wholeBatch } from './batches';
 import { AVERAGE, gradientOutput, slotName } from './lower';
+import type { Model } from './model';
 import { type LoadedPlan, outputTensor, type RunOptions, setInput } from './runner';
 import { ScoreKeeper, type Scores } from './scores';
-import type { Sequential } from './sequential';
 
 export interface TrainOnBatchOptions extends ExampleOptions {}
 
@@ -18,7 +18,7 @@ export function readExampleOptions(given: ExampleOptions, caller: string): Examp
 
 /** One optimizer step; `read` sees the plan's outputs before anything else runs. */
 export function trainStep<R>(
-  model: Sequential,
+  model: Model,
   batch: Batch,
   options: Pick<RunOptions, 'caller' | 'gradientNorms' | 'nextGradientNorms'>,
   read: (loaded: LoadedPlan) => R,
@@ -34,7 +34,7 @@ export function trainStep<R>(
 }
 
 /** Puts the moving averages that the optimizer keeps in the place of their weights. */
-export function useAverages(model: Sequential): Promise<void> {
+export function useAverages(model: Model): Promise<void> {
   return model.exclusive('changes', async () => {
     const { variables } = model;
     const averages = variables.names().filter((name) => name.endsWith(slotName('', AVERAGE)));
@@ -44,7 +44,7 @@ export function useAverages(model: Sequential): Promise<void> {
 }
 
 export async function trainOnBatch(
-  model: Sequential,
+  model: Model,
   x: TensorLike,
   y: TensorLike,
   given: TrainOnBatchOptions,
@@ -63,7 +63,7 @@ export async function trainOnBatch(
 
 /** Loss and the gradient of every trainable weight on one batch; the model stays as it is. */
 export async function computeGradients(
-  model: Sequential,
+  model: Model,
   x: TensorLike,
   y: TensorLike,
   given: ExampleOptions,

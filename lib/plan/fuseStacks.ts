@@ -37,8 +37,23 @@ function fuseWithProducer(builder: PlanBuilder, upper: StackOp): boolean {
   if (lower.inputs[2] !== (read?.kind === 'reverseTime' ? read.inputs[0] : mask)) return false;
   const joined = between ? (between.inputs[0] as ValueId) : x;
   if (joined !== lower.outputs[stackLayout.forwardOutput(lower.attrs.layers.length - 1)]) return false;
+  if (takesDetour(builder, lower, upper)) return false;
   replace(builder, lower, between, upper);
   return true;
+}
+
+/** Whether something other than its x, e.g. an initial state, is made from the stack below by other ops: it must have run before. */
+function takesDetour(builder: PlanBuilder, lower: StackOp, upper: StackOp): boolean {
+  const made = new Set(lower.outputs.filter((id) => id !== ABSENT));
+  const [, , ...others] = upper.inputs;
+  if (others.some((id) => made.has(id))) return true;
+  // Ops stand in an order in which they can run.
+  for (const op of builder.ops) {
+    if (op === upper) break;
+    if (op !== lower && op.inputs.some((id) => made.has(id)))
+      for (const id of op.outputs) if (id !== ABSENT) made.add(id);
+  }
+  return others.some((id) => made.has(id));
 }
 
 function replace(

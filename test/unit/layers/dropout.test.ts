@@ -1,4 +1,5 @@
 import { type Layer, layers, losses, type Sequential, sequential, type Tensor, tensor } from '../../../lib';
+import { chain } from '../../../lib/models/graph';
 import { lower } from '../../../lib/models/lower';
 import { randomSequences } from '../models/data';
 
@@ -92,7 +93,7 @@ test('every mask of a model has a random stream of its own', () => {
     lower(
       {
         layers: model.layers,
-        input: { dtype: 'real', shape: [T, D], sequence: true },
+        graph: chain({ dtype: 'real', shape: [T, D], sequence: true }, model.layers),
         seed: 1,
         loss: losses.meanSquaredError(),
       },

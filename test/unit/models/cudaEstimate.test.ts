@@ -2,6 +2,7 @@ import { layers, losses, optimizers } from '../../../lib';
 import type { Layer, SymbolicShape } from '../../../lib/layers/layer';
 import { estimatePlan, type PlanEstimate, rungs } from '../../../lib/models/estimate/cudaEstimate';
 import { h100 } from '../../../lib/models/estimate/figures';
+import { chain } from '../../../lib/models/graph';
 import { lower } from '../../../lib/models/lower';
 import type { Plan } from '../../../lib/plan/types';
 
@@ -28,7 +29,7 @@ function planOf({ cell = 'lstm', H, D = 16, T, N, ...own }: Net, mode: 'predict'
   return lower(
     {
       layers: stack,
-      input,
+      graph: chain(input, stack),
       seed: 1,
       loss: losses.categoricalCrossentropy(),
       optimizer: optimizers.adam({ globalClipNorm: 1 }),

@@ -1,0 +1,141 @@
+import { readConfig } from '../config';
+import { quoted, refuse } from '../errors';
+import { Input, type InputConfig } from '../layers/input';
+import type { Layer } from '../layers/layer';
+import { SymbolicTensor, symbolicList } from '../layers/symbolic';
+import { type Graph, graphBetween, layersOf, type ValueRef } from './graph';
+import { growGraph, releaseLayer, takeLayer } from './growth';
+import { Model, type ModelOptions } from './model';
+
+export interface FunctionalOptions extends ModelOptions {
+  /** What the model reads: what `input({ shape })` gave. */
+  readonly inputs: SymbolicTensor | readonly SymbolicTensor[];
+  /** What it gives: outputs of layers that were applied to the inputs, and so on. */
+  readonly outputs: SymbolicTensor | readonly SymbolicTensor[];
+}
+
+/** A model whose layers are connected in any way without loops: side branches, residual connections, layers used several times. */
+export class Functional extends Model {
+  readonly graph: Graph;
+  override readonly layers: readonly Layer[];
+
+  /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
+  constructor(options: FunctionalOptions, /** @internal */ draw = true) {
+    const o = readConfig(options, ['inputs', 'outputs', 'name', 'seed'], 'model');
+    super('model', {
+      ...(o.name === undefined ? {} : { name: o.name as string }),
+      ...(o.seed === undefined ? {} : { seed: o.seed as number }),
+    });
+    const inputs = symbolicList(o.inputs, 'model: inputs');
+    const outputs = symbolicList(o.outputs, 'model: outputs');
+    for (const [what, list] of [
+      ['inputs', inputs],
+      ['outputs', outputs],
+    ] as const)
+      if (list.length > 1) refuse('ERR_VALUE', `model: ${what}`, 'one', list.length);
+    this.graph = graphBetween('model', inputs, outputs);
+    this.layers = Object.freeze(layersOf(this.graph));
+    if (this.layers.length === 0)
+      refuse('ERR_VALUE', 'model', 'at least one layer between inputs and outputs', 'none');
+    const taken: Layer[] = [];
+    try {
+      for (const layer of this.layers) {
+        takeLayer(layer, taken);
+        taken.push(layer);
+      }
+      for (const { name, shape, values } of growGraph(this.graph, { seed: this.seed, firstStream: 0, draw }))
+        this.variables.declare(name, shape, () => values);
+    } catch (error) {
+      // Nobody gets this model, so its layers are free again.
+      for (const layer of taken) releaseLayer(layer);
+      throw error;
+    }
+  }
+
+  /** Does nothing: a model of symbolic tensors is built from the start. */
+  override build(): this {
+    this.requireAlive();
+    return this;
+  }
+
+  override getConfig(): FunctionalConfig {
+    this.requireAlive();
+    const { inputs, nodes, outputs } = this.graph;
+    const places = new Map(this.layers.map((layer, i) => [layer, i]));
+    return {
+      type: 'functional',
+      name: this.name,
+      seed: this.seed,
+      inputs: inputs.map(({ name, symbol, batchSize }) => ({
+        name,
+        shape: [...symbol.shape],
+        dtype: symbol.dtype === 'int32' ? 'int32' : 'float32',
+        ...(batchSize === undefined ? {} : { batchSize }),
+      })),
+      layers: this.layers.map((layer) => ({ type: layer.type, config: layer.getConfig() })),
+      calls: nodes.map((node) => ({
+        layer: places.get(node.layer) as number,
+        inputs: node.inputs.map(pair),
+      })),
+      outputs: outputs.map(pair),
+    };
+  }
+}
+
+type Pair = readonly [from: number, output: number];
+const pair = ({ from, output }: ValueRef): Pair => [from, output];
+
+/** What `getConfig` of a functional model gives. Values are numbered: inputs first, then calls; `[value, output]`. */
+export interface FunctionalConfig {
+  readonly type: 'functional';
+  readonly name: string;
+  readonly seed: number;
+  readonly inputs: readonly InputConfig[];
+  readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
+  readonly calls: readonly { readonly layer: number; readonly inputs: readonly Pair[] }[];
+  readonly outputs: readonly Pair[];
+}
+
+/** The same model again, of layers made anew. @throws ERR_VALUE for a configuration that points at what is not there */
+export function functionalFromConfig(
+  config: FunctionalConfig,
+  made: readonly Layer[],
+  draw: boolean,
+): Functional {
+  const subject = 'modelFromConfig';
+  const list = (value: unknown, what: string): readonly unknown[] =>
+    Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
+  const inputs = list(config.inputs, 'inputs').map((own) => input(own as InputConfig));
+  const values = inputs.map((value) => [value]);
+  const value = (at: unknown, what: string): SymbolicTensor => {
+    const [from, output] = list(at, what) as [number, number];
+    return (
+      values[from]?.[output] ??
+      refuse('ERR_VALUE', `${subject}: ${what}`, '[value, output] of one before it', at)
+    );
+  };
+  for (const [i, call] of list(config.calls, 'calls').entries()) {
+    const what = `calls[${i}]`;
+    const { layer, inputs: read } = Object(call) as FunctionalConfig['calls'][number];
+    const own =
+      made[layer] ?? refuse('ERR_VALUE', `${subject}: ${what}: layer`, 'the place of a layer', layer);
+    values.push([own.apply(list(read, what).map((at) => value(at, what)))]);
+  }
+  const outputs = list(config.outputs, 'outputs').map((at) => value(at, 'outputs'));
+  const { name, seed } = config;
+  return new Functional({ inputs, outputs, name, seed }, draw);
+}
+
+/** A symbolic input, from which the layers of a `model({ inputs, outputs })` are applied. */
+export function input(config: InputConfig): SymbolicTensor {
+  const layer = new Input(config);
+  const shape = layer.inputShape as readonly (number | null)[];
+  const dtype = layer.inputDType;
+  const sequence = dtype === 'int32' ? shape.length >= 1 : shape.length >= 2;
+  return new SymbolicTensor({ dtype, shape, sequence }, { name: layer.name, batchSize: layer.batchSize });
+}
+
+/** Makes a model of what lies between symbolic inputs and outputs. */
+export function model(options: FunctionalOptions): Functional {
+  return new Functional(options);
+}
