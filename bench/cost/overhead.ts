@@ -32,7 +32,7 @@ export async function measureOverhead(threads: number, rounds: number): Promise<
     const recipe = model.recipe() as unknown as Parameters<typeof lower>[0];
     const { plan } = lower(recipe, {
       mode: 'train',
-      inputShape: x.shape,
+      inputShapes: [x.shape],
       weighted: false,
       initialStates: [],
       gradientNorms: false,

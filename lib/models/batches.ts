@@ -1,4 +1,4 @@
-import { quoted, refuse, show } from '../errors';
+import { oneOf, quoted, refuse, show } from '../errors';
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import { Philox } from '../tensors/random';
 import {
@@ -7,7 +7,7 @@ import {
   type Shape,
   sameShape,
   sizeOf,
-  type Tensor,
+  Tensor,
   type TensorData,
   type TensorLike,
   tensor,
@@ -22,12 +22,16 @@ export type ClassWeight = Readonly<Record<number, number>> | ReadonlyMap<number,
 /** Initial states by layer, then by state: `{ lstm: { h: [N, units], c: [N, units] } }`. */
 export type InitialStates = Readonly<Record<string, Readonly<Record<string, TensorLike>>>>;
 
+/** What a model reads: one array `[N, …]`; of a model with several inputs an array of them in order, or an object of them by name. */
+export type Inputs = TensorLike | readonly TensorLike[] | Readonly<Record<string, TensorLike>>;
+
 /**
- * Examples with what they are to be scored against: `x [N, …]`, `y [N, …]`, `weights [N]` or `[N, T]`, initial states
+ * Examples with what they are to be scored against: inputs `[N, …]` by the name of the plan's input, `y [N, …]`, `weights [N]` or `[N, T]`, initial states
  * `[N, units]` by `layer/state`, and lengths `[N]`.
  */
 export interface Examples {
-  readonly x: Tensor;
+  readonly count: number;
+  readonly inputs: ReadonlyMap<string, Tensor>;
   readonly y: Tensor | undefined;
   readonly weights: Tensor | undefined;
   readonly initialStates: ReadonlyMap<string, Tensor>;
@@ -37,9 +41,9 @@ export interface Examples {
 
 /** A batch of a generator. */
 export type GeneratedBatch =
-  | readonly [x: TensorLike, y?: TensorLike, sampleWeight?: TensorLike]
+  | readonly [x: Inputs, y?: TensorLike, sampleWeight?: TensorLike]
   | {
-      readonly x: TensorLike;
+      readonly x: Inputs;
       readonly y?: TensorLike;
       readonly sampleWeight?: TensorLike;
       readonly lengths?: TensorLike;
@@ -49,17 +53,26 @@ export type BatchIterable = Iterable<GeneratedBatch> | AsyncIterable<GeneratedBa
 /** Batches: an (async) iterable, or a function that starts a new one (or promises one) for every epoch. */
 export type BatchGenerator = BatchIterable | (() => BatchIterable | Promise<BatchIterable>);
 
+/** What one input must look like. */
+export interface InputContract {
+  /** Its name in the model, and that of the plan's input. */
+  readonly name: string;
+  readonly key: string;
+  /** How messages call it. */
+  readonly subject: string;
+  /** Batch-free; null matches any length. */
+  readonly shape: readonly (number | null)[];
+  readonly dtype: 'real' | 'int32';
+  readonly sequence: boolean;
+}
+
 /** What the data must look like. */
 export interface DataContract {
   /** How messages call the reader, e.g. `fit`. */
   readonly caller: string;
-  /** Batch-free input shape; null matches any length. */
-  readonly inputShape: readonly (number | null)[];
-  readonly inputDType: 'real' | 'int32';
-  /** How messages call the input. */
-  readonly inputSubject: string;
-  /** Batch-free output shape for a batch-free input shape. */
-  outputShape(inputShape: Shape): Shape;
+  readonly inputs: readonly InputContract[];
+  /** Batch-free output shape for batch-free input shapes. */
+  outputShape(inputShapes: readonly Shape[]): Shape;
   readonly loss: Loss | undefined;
   /** The only batch size that stateful layers take. */
   readonly fixedBatch: number | undefined;
@@ -96,38 +109,34 @@ export function isGenerator(data: unknown): data is BatchGenerator {
 /** Proves that data fit the model, and gives them as tensors. */
 export function readExamples(
   contract: DataContract,
-  x: TensorLike,
+  x: Inputs,
   y: TensorLike | undefined,
   options: ExampleOptions = {},
 ): Examples {
   const { caller } = contract;
-  const dtype = contract.inputDType === 'int32' ? 'int32' : undefined;
-  const inputs = namedTensor(`${caller}: x`, x, undefined, dtype);
-  const wanted = ['N', ...contract.inputShape.map((n) => n ?? 'any')];
-  const fits =
-    inputs.rank === wanted.length &&
-    contract.inputShape.every((n, i) => n === null || n === inputs.shape[i + 1]);
-  if (!fits) {
-    refuse(
-      'ERR_SHAPE',
-      `${caller}: x`,
-      `shape [${wanted.join(', ')}] (${contract.inputSubject})`,
-      `[${inputs.shape.join(', ')}]`,
-    );
+  const subjects = inputSubjects(contract);
+  const tensors = inputList(contract, x).map((values, i) =>
+    readInput(subjects[i] as string, contract.inputs[i] as InputContract, values),
+  );
+  const count = tensors[0]?.shape[0] as number;
+  const odd = tensors.findIndex(({ shape }) => shape[0] !== count);
+  if (odd >= 0) {
+    const wanted = `${count} examples, as many as of ${subjects[0]}`;
+    refuse('ERR_SHAPE', subjects[odd] as string, wanted, tensors[odd]?.shape[0]);
   }
-  refuseEmpty(caller, inputs);
-  const count = inputs.shape[0] as number;
+  const inputs = new Map(contract.inputs.map(({ key }, i) => [key, tensors[i] as Tensor]));
   const initialStates = readInitialStates(caller, contract, count, options.initialStates);
-  const lengths = readLengths(contract, inputs.shape, options.lengths ?? undefined);
+  const lengths = readLengths(contract, tensors, options.lengths ?? undefined);
   if (y === undefined) {
     if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
-    return { x: inputs, y: undefined, weights: undefined, initialStates, lengths };
+    return { count, inputs, y: undefined, weights: undefined, initialStates, lengths };
   }
   const loss = contract.loss as Loss;
-  const output = [inputs.shape[0] as number, ...contract.outputShape(inputs.shape.slice(1))];
+  const output = [count, ...contract.outputShape(tensors.map(({ shape }) => shape.slice(1)))];
   const targets = readTargets(contract, loss, y, output);
   return {
-    x: inputs,
+    count,
+    inputs,
     y: targets,
     weights: readWeights(contract, loss, targets, output, options),
     initialStates,
@@ -135,15 +144,76 @@ export function readExamples(
   };
 }
 
+/** How messages call the arrays of the inputs: `fit: x`, or `fit: x.left` where there are several. */
+export function inputSubjects({ caller, inputs }: DataContract): string[] {
+  return inputs.map(({ name }) => (inputs.length > 1 ? `${caller}: x.${name}` : `${caller}: x`));
+}
+
+/** What is given for each input, in their order. @throws ERR_VALUE for another number of inputs or other names */
+export function inputList(
+  { caller, inputs }: Pick<DataContract, 'caller' | 'inputs'>,
+  x: Inputs,
+): TensorLike[] {
+  const names = inputs.map(({ name }) => name);
+  const subject = `${caller}: x`;
+  const [only] = names;
+  if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) return [x as TensorLike];
+  if (isByName(x)) {
+    const stranger = Object.keys(x).find((name) => !names.includes(name));
+    if (stranger !== undefined)
+      refuse('ERR_VALUE', subject, `inputs called ${oneOf(names)}`, quoted(stranger));
+    return names.map((name) => x[name] ?? refuse('ERR_VALUE', subject, `an input '${name}'`, 'none'));
+  }
+  if (!Array.isArray(x) || x.length !== inputs.length) {
+    const wanted = `an array of ${inputs.length} inputs, or an object with ${oneOf(names).replace(' or ', ' and ')}`;
+    refuse('ERR_VALUE', subject, wanted, Array.isArray(x) ? `an array of ${x.length}` : quoted(x));
+  }
+  return x as TensorLike[];
+}
+
+/** Whether inputs are given by name: by an object that is no data itself. */
+function isByName(x: unknown): x is Readonly<Record<string, TensorLike>> {
+  if (typeof x !== 'object' || x === null || Array.isArray(x) || ArrayBuffer.isView(x)) return false;
+  if (x instanceof Tensor) return false;
+  const prototype: unknown = Object.getPrototypeOf(x);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function readInput(subject: string, contract: InputContract, values: TensorLike): Tensor {
+  const read = namedTensor(subject, values, undefined, contract.dtype === 'int32' ? 'int32' : undefined);
+  const wanted = ['N', ...contract.shape.map((n) => n ?? 'any')];
+  const fits =
+    read.rank === wanted.length && contract.shape.every((n, i) => n === null || n === read.shape[i + 1]);
+  if (!fits) {
+    const shape = `shape [${wanted.join(', ')}] (${contract.subject})`;
+    refuse('ERR_SHAPE', subject, shape, `[${read.shape.join(', ')}]`);
+  }
+  refuseEmpty(subject, read);
+  return read;
+}
+
+/** Lengths of the sequences of all inputs, which must have equally many steps. */
 function readLengths(
-  { caller, inputShape, inputDType }: DataContract,
-  [count, steps]: Shape,
+  { caller, inputs }: DataContract,
+  tensors: readonly Tensor[],
   given: TensorLike | undefined,
 ): Tensor | undefined {
   if (given === undefined) return undefined;
   const subject = `${caller}: lengths`;
-  if (inputShape.length < (inputDType === 'int32' ? 1 : 2))
-    refuse('ERR_VALUE', subject, 'a model that reads sequences', `inputs [N, ${inputShape.join(', ')}]`);
+  const [first, ...rest] = tensors.filter((_, i) => inputs[i]?.sequence);
+  if (!first) {
+    const shapes = inputs.map(({ shape }) => `inputs [N, ${shape.join(', ')}]`);
+    refuse('ERR_VALUE', subject, 'a model that reads sequences', shapes.join(', '));
+  }
+  const [count, steps] = first.shape as [number, number];
+  const other = rest.find(({ shape }) => shape[1] !== steps);
+  if (other)
+    refuse(
+      'ERR_SHAPE',
+      subject,
+      'sequences of equally many steps in all inputs',
+      `${steps} and ${other.shape[1]}`,
+    );
   const lengths = namedTensor(subject, given, undefined, 'int32');
   if (lengths.shape.join() !== String(count))
     refuse('ERR_SHAPE', subject, `shape [${count}]`, `[${lengths.shape.join(', ')}]`);
@@ -153,10 +223,10 @@ function readLengths(
   return lengths;
 }
 
-export function refuseEmpty(caller: string, inputs: Tensor): void {
+export function refuseEmpty(subject: string, inputs: Tensor): void {
   if (inputs.size > 0) return;
   const got = `shape [${inputs.shape.join(', ')}]`;
-  refuse('ERR_SHAPE', `${caller}: x`, 'at least one example and no empty axis', got);
+  refuse('ERR_SHAPE', subject, 'at least one example and no empty axis', got);
 }
 
 /** States by layer and name, proven, as states `[count, units]` by `layer/state`. `states`: `layer/state` → units. */
@@ -331,7 +401,7 @@ function inOrder(count: number): Uint32Array {
 
 /** All examples as one batch. */
 export function wholeBatch(examples: Examples): Batch {
-  return { examples, indices: inOrder(examples.x.shape[0] as number) };
+  return { examples, indices: inOrder(examples.count) };
 }
 
 /** @throws ERR_SHAPE when the model carries states for another number of sequences. */
@@ -354,7 +424,7 @@ export function checkFixedBatches(
   batchSize: number,
   steps: number | null = null,
 ): void {
-  const count = examples.x.shape[0] as number;
+  const { count } = examples;
   checkFixedBatch(contract, Math.min(count, batchSize));
   const rest = count % batchSize;
   if (rest > 0 && (steps === null || steps * batchSize > count)) checkFixedBatch(contract, rest);
@@ -388,7 +458,7 @@ export function* batchesOf(
   shuffle?: { readonly seed: number; readonly epoch: number },
   firstBatch = 0,
 ): Generator<Batch> {
-  const count = examples.x.shape[0] as number;
+  const { count } = examples;
   const order = shuffle
     ? new Philox(shuffle.seed, SHUFFLE_STREAM + shuffle.epoch).permutation(count)
     : inOrder(count);
@@ -418,7 +488,7 @@ export function splitValidation(
   examples: Examples,
   fraction: number,
 ): [train: Examples, validation: Examples] {
-  const count = examples.x.shape[0] as number;
+  const { count } = examples;
   const kept = Math.floor(count * (1 - fraction));
   if (!(fraction > 0 && fraction < 1))
     refuse('ERR_VALUE', 'fit: validationSplit', 'a number above 0 and below 1', quoted(fraction));
@@ -431,7 +501,8 @@ export function splitValidation(
     );
   }
   const part = (begin: number, end: number): Examples => ({
-    x: examples.x.rows(begin, end),
+    count: end - begin,
+    inputs: new Map([...examples.inputs].map(([key, x]) => [key, x.rows(begin, end)])),
     y: examples.y?.rows(begin, end),
     weights: examples.weights?.rows(begin, end),
     initialStates: new Map([...examples.initialStates].map(([key, state]) => [key, state.rows(begin, end)])),

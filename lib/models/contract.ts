@@ -3,7 +3,7 @@ import type { Layer } from '../layers/layer';
 import type { Loss } from '../losses/loss';
 import type { Shape } from '../tensors/tensor';
 import type { DataContract } from './batches';
-import { type Graph, type GraphInput, inputOf, outputShapes } from './graph';
+import { type Graph, inputKey, outputShapes } from './graph';
 
 /**
  * What data must look like for a model of these layers.
@@ -15,7 +15,6 @@ export function dataContract(
   layers: readonly Layer[],
   loss: Loss | undefined,
 ): DataContract {
-  const input = inputOf(graph);
   const fixedBatch = graph.inputs.find(({ batchSize }) => batchSize !== undefined)?.batchSize;
   const stateful = layers.find((layer) => layer.carriesState);
   if (stateful && fixedBatch === undefined) {
@@ -24,11 +23,20 @@ export function dataContract(
   }
   return {
     caller,
-    inputShape: input.shape,
-    inputDType: input.dtype,
-    inputSubject: (graph.inputs[0] as GraphInput).subject,
+    inputs: graph.inputs.map(({ name, subject, symbol }, i) => ({
+      name,
+      key: inputKey(graph, i),
+      subject,
+      shape: symbol.shape,
+      dtype: symbol.dtype,
+      sequence: symbol.sequence,
+    })),
     fixedBatch: stateful ? fixedBatch : undefined,
-    outputShape: (shape) => outputShapes(graph, [{ ...input, shape }])[0]?.shape as Shape,
+    outputShape: (shapes) =>
+      outputShapes(
+        graph,
+        graph.inputs.map(({ symbol }, i) => ({ ...symbol, shape: shapes[i] as Shape })),
+      )[0]?.shape as Shape,
     loss,
     // On demand: most calls bring no states, and every training step asks for a contract.
     get states() {

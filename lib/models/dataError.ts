@@ -17,12 +17,13 @@ export function dataError(
   if (op?.kind !== 'check' || !value)
     return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
   const place = inCallersData(coordinates(failure.element, value.shape));
-  const name = value.name === 'x' ? 'x' : 'y';
-  const reader = value.name === 'x' ? ` (${op.label})` : '';
+  const isInput = value.name === 'x' || value.name.startsWith('x.');
+  const name = isInput ? value.name : 'y';
+  const reader = isInput ? ` (${op.label})` : '';
   const wanted =
     op.attrs.mode === 'finite'
       ? 'finite numbers'
-      : `${name === 'x' ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
+      : `${isInput ? 'ids' : 'class indices'} from 0 to ${op.attrs.size - 1}`;
   return new DeepRnnError(
     'ERR_VALUE',
     `${caller}: ${name}: expected ${wanted}${reader}, got ${failure.value} at [${place.join(', ')}].`,

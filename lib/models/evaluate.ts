@@ -10,6 +10,7 @@ import {
   checkFixedBatches,
   type DataContract,
   type ExampleOptions,
+  type Inputs,
   isGenerator,
   readExamples,
 } from './batches';
@@ -59,12 +60,12 @@ export interface EvaluateOptions extends PredictOptions, ExampleOptions {
 /** Examples in memory, or a generator of batches. */
 export type Data =
   | { readonly generator: BatchGenerator }
-  | { readonly x: TensorLike; readonly y: TensorLike | undefined };
+  | { readonly x: Inputs; readonly y: TensorLike | undefined };
 
 /** The two ways to call `fit` and `evaluate`: (x, y, options), or (generator, options) with or without Keras's empty y between. */
 export function dataAndOptions<Options extends object>(
   caller: string,
-  x: TensorLike | BatchGenerator,
+  x: Inputs | BatchGenerator,
   y: TensorLike | Options | undefined,
   options: Options | undefined,
 ): [data: Data, options: Options] {
@@ -151,7 +152,7 @@ export async function evaluate(model: Model, data: Data, given: EvaluateOptions)
 
 export async function predict(
   model: Model,
-  x: TensorLike | BatchGenerator,
+  x: Inputs | BatchGenerator,
   given: PredictOptions & Partial<StatesOption>,
 ): Promise<Tensor | Prediction> {
   const options = readOptions(given, ['returnStates'], 'predict');
@@ -160,7 +161,7 @@ export async function predict(
   if (wantsStates && contract.states.size === 0)
     refuse('ERR_VALUE', 'predict: returnStates', 'a model with recurrent layers', 'one without states');
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
-  const data: Data = isGenerator(x) ? { generator: x } : { x: x as TensorLike, y: undefined };
+  const data: Data = isGenerator(x) ? { generator: x } : { x: x as Inputs, y: undefined };
   if ('generator' in data) refuseUnbatched('predict', options);
   const parts: Tensor[] = [];
   const states = Array.from(wantsStates ? contract.states : [], ([name, units]) => ({

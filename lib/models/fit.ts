@@ -12,6 +12,7 @@ import {
   checkFixedBatches,
   type DataContract,
   type Examples,
+  type Inputs,
   isGenerator,
   readExamples,
   splitValidation,
@@ -96,7 +97,7 @@ class Fit {
     private readonly data: Data,
     private readonly options: FitOptions,
     /** What a model that has no weights yet is built from. */
-    x?: TensorLike,
+    x?: Inputs,
   ) {
     this.contract = model.contract('fit', x);
     this.batchSize = positiveInteger('fit: batchSize', options.batchSize, this.contract.fixedBatch ?? 32);
@@ -135,7 +136,7 @@ class Fit {
         'Or pass a function that starts a new iterable.',
       );
     }
-    const all = examples ? Math.ceil((examples.x.shape[0] as number) / this.batchSize) : null;
+    const all = examples ? Math.ceil(examples.count / this.batchSize) : null;
     this.stepsPerEpoch = limit === undefined ? all : all === null ? limit : Math.min(all, limit);
     if (examples) checkFixedBatches(this.contract, examples, this.batchSize, this.stepsPerEpoch);
     if (this.validation && !('generator' in this.validation))
@@ -183,7 +184,7 @@ class Fit {
       validationData,
       ['x', 'y', 'sampleWeight', 'lengths'],
       'fit: validationData',
-    ) as { x: TensorLike; y: TensorLike; sampleWeight?: TensorLike; lengths?: TensorLike };
+    ) as { x: Inputs; y: TensorLike; sampleWeight?: TensorLike; lengths?: TensorLike };
     return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, options);
   }
 
@@ -356,7 +357,7 @@ class Fit {
     const keeper = new ScoreKeeper(model.metrics);
     const limit = options.validationSteps ?? Number.POSITIVE_INFINITY;
     const steps = expectedSteps(
-      'generator' in data ? undefined : (data as Examples).x.shape[0],
+      'generator' in data ? undefined : (data as Examples).count,
       size,
       options.validationSteps,
     );
@@ -382,7 +383,7 @@ class Fit {
     const { examples, options } = this;
     return {
       batchSize: examples ? this.batchSize : null,
-      examples: (examples?.x.shape[0] as number | undefined) ?? null,
+      examples: examples?.count ?? null,
       stepsPerEpoch: this.stepsPerEpoch,
       shuffle: options.shuffle ?? true,
       seed: options.seed ?? modelSeed,

@@ -3,7 +3,7 @@ import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { seedOption } from '../layers/options';
 import type { TensorLike } from '../tensors/tensor';
-import type { BatchGenerator, ExampleOptions } from './batches';
+import type { BatchGenerator, ExampleOptions, Inputs } from './batches';
 import { checkSignal, positiveInteger, readCallbacks, readVerbosity, type Verbosity } from './callOptions';
 
 export interface FitOptions extends ExampleOptions {
@@ -16,9 +16,9 @@ export interface FitOptions extends ExampleOptions {
   /** The last part of the data, before shuffling, is kept for validation. Default 0: none. */
   readonly validationSplit?: number;
   readonly validationData?:
-    | readonly [x: TensorLike, y: TensorLike, sampleWeight?: TensorLike]
+    | readonly [x: Inputs, y: TensorLike, sampleWeight?: TensorLike]
     | {
-        readonly x: TensorLike;
+        readonly x: Inputs;
         readonly y: TensorLike;
         readonly sampleWeight?: TensorLike;
         readonly lengths?: TensorLike;

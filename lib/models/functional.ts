@@ -28,11 +28,7 @@ export class Functional extends Model {
     });
     const inputs = symbolicList(o.inputs, 'model: inputs');
     const outputs = symbolicList(o.outputs, 'model: outputs');
-    for (const [what, list] of [
-      ['inputs', inputs],
-      ['outputs', outputs],
-    ] as const)
-      if (list.length > 1) refuse('ERR_VALUE', `model: ${what}`, 'one', list.length);
+    if (outputs.length > 1) refuse('ERR_VALUE', 'model: outputs', 'one', outputs.length);
     this.graph = graphBetween('model', inputs, outputs);
     this.layers = Object.freeze(layersOf(this.graph));
     if (this.layers.length === 0)

@@ -7,6 +7,7 @@ import {
   type DataContract,
   type ExampleOptions,
   type GeneratedBatch,
+  type Inputs,
   readExamples,
   wholeBatch,
 } from './batches';
@@ -79,7 +80,7 @@ function iteratorOf(caller: string, source: unknown): AsyncIterator<unknown> | I
 }
 
 interface Item {
-  readonly x: TensorLike;
+  readonly x: Inputs;
   readonly y?: TensorLike;
   readonly sampleWeight?: TensorLike;
   readonly lengths?: TensorLike;
@@ -91,7 +92,7 @@ function readItem(caller: string, item: unknown): Item {
   if (!isPair && (typeof item !== 'object' || item === null || !('x' in item)))
     refuse('ERR_VALUE', subject, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', quoted(item));
   if (isPair) {
-    const [x, y, sampleWeight] = item as unknown as [TensorLike, TensorLike, TensorLike];
+    const [x, y, sampleWeight] = item as unknown as [Inputs, TensorLike, TensorLike];
     return { x, y, sampleWeight };
   }
   return readConfig(item, ['x', 'y', 'sampleWeight', 'lengths'], subject) as unknown as Item;
@@ -100,7 +101,7 @@ function readItem(caller: string, item: unknown): Item {
 /** A generator of which the first batch has been looked at. */
 export interface PeekedGenerator {
   /** The inputs of the first batch. */
-  readonly x: TensorLike;
+  readonly x: Inputs;
   /** Still gives the first batch. */
   readonly generator: BatchGenerator;
   /** Closes the source if nobody has begun to read `generator`, which would do so itself. */
@@ -118,7 +119,7 @@ export async function firstInputs(
   const items = iteratorOf(caller, source);
   let waiting = true;
   let first: GeneratedBatch;
-  let x: TensorLike;
+  let x: Inputs;
   try {
     const { value, done } = await unlessAborted(caller, signal, items.next());
     first = (await unlessAborted(caller, signal, value)) as GeneratedBatch;

@@ -95,7 +95,9 @@ export async function carriedNorms(
   counted: CountedSteps | undefined,
 ): Promise<NormsByLayer | undefined> {
   const { examples, indices } = batch;
-  const outputs = model.contract('fit').outputShape(examples.x.shape.slice(1));
+  const outputs = model
+    .contract('fit')
+    .outputShape([...examples.inputs.values()].map(({ shape }) => shape.slice(1)));
   const penalized = model.layers.some((layer) => 'activityRegularizer' in layer.getConfig());
   if (outputs.length === 1 && !penalized) return undefined;
   const steps = outputs.length === 1 ? 1 : (outputs[0] as number);

@@ -47,6 +47,11 @@ export function outputShapes(graph: Graph, inputs: readonly SymbolicShape[]): Sy
   return walk(graph, inputs, ({ layer }, read) => layer.outputShapes(read));
 }
 
+/** The name of the plan's input for input `i`. */
+export function inputKey({ inputs }: Graph, i: number): string {
+  return inputs.length > 1 ? `x.${inputs[i]?.name}` : 'x';
+}
+
 /** The one input of a graph that has one. */
 export function inputOf({ inputs }: Graph): SymbolicShape {
   return (inputs[0] as GraphInput).symbol;

@@ -34,7 +34,7 @@ export class InputSets {
 }
 
 function gather({ examples, indices }: Batch, mode: PlanMode, executable: Executable, set: InputSet): void {
-  copyRows(examples.x, indices, executable.input('x', set));
+  for (const [key, x] of examples.inputs) copyRows(x, indices, executable.input(key, set));
   if (mode !== 'predict') {
     if (examples.y) copyRows(examples.y, indices, executable.input('targets', set));
     if (examples.weights) copyRows(examples.weights, indices, executable.input('weights', set));

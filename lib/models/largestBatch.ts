@@ -9,9 +9,11 @@ const MARGIN = 0.98;
 
 /** The largest batch whose plan would have fitted where that of `request` did not; 0 when even one example is too many. */
 export function largestBatch(recipe: Recipe, request: PlanRequest, shortage: OutOfMemory): number {
-  const [asked, ...rest] = request.inputShape as [number, ...number[]];
-  const sizeFor = (batch: number) =>
-    sizeOfPlan(lower(recipe, { ...request, inputShape: [batch, ...rest] }).plan);
+  const asked = request.inputShapes[0]?.[0] as number;
+  const sizeFor = (batch: number) => {
+    const inputShapes = request.inputShapes.map(([, ...rest]) => [batch, ...rest]);
+    return sizeOfPlan(lower(recipe, { ...request, inputShapes }).plan);
+  };
   // What the device needs beside the buffers (scratch memory, copies of the inputs) is taken to grow as they do.
   const limit = (MARGIN * shortage.available * sizeFor(asked)) / shortage.needed;
   let [fits, tooMany] = [0, asked];

@@ -16,15 +16,15 @@ import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
-import { type Graph, type GraphInput, walk } from './graph';
+import { type Graph, type GraphInput, inputKey, walk } from './graph';
 
 /** What a plan is for. */
 export type PlanMode = 'predict' | 'evaluate' | 'train' | 'gradients';
 
 export interface PlanRequest {
   readonly mode: PlanMode;
-  /** Whole input shape, batch first. */
-  readonly inputShape: Shape;
+  /** Whole shapes of the inputs, batch first. */
+  readonly inputShapes: readonly Shape[];
   /** Whether the loss takes a weight per sample or per step. */
   readonly weighted: boolean;
   /** `layer/h` or `layer/c` of every initial state that is handed in. */
@@ -95,16 +95,19 @@ class Lowering implements CallContext {
   private mask: ValueId | undefined;
   /** The place of the node in the graph that emits. */
   private node = 0;
+  /** The mask that the lengths make. */
+  private countedSteps: ValueId | undefined;
   private readonly carried: { from: ValueId; state: ValueId }[] = [];
 
   constructor(
     private readonly recipe: Recipe,
     private readonly request: PlanRequest,
   ) {
-    this.builder = new PlanBuilder(`${request.mode} [${request.inputShape.join(', ')}]`);
+    const shapes = request.inputShapes.map((shape) => `[${shape.join(', ')}]`);
+    this.builder = new PlanBuilder(`${request.mode} ${shapes.join(' ')}`);
     this.training = request.mode === 'train' || request.mode === 'gradients';
     this.givesStates = request.streaming || request.states || false;
-    this.batch = request.inputShape[0] as number;
+    this.batch = request.inputShapes[0]?.[0] as number;
   }
 
   get seed(): number {
@@ -145,27 +148,37 @@ class Lowering implements CallContext {
     return 16 * this.node + maskPurposes.indexOf(purpose);
   }
 
-  /** The model's input as its layers see it: proven, and time-major for sequences. */
-  readInput(): LayerValue {
-    const { symbol: input, subject } = this.recipe.graph.inputs[0] as GraphInput;
+  /** An input of the model as its layers see it: proven, and time-major for sequences. */
+  private readInput({ symbol: input, subject }: GraphInput, i: number): LayerValue {
     const { builder, request } = this;
-    const raw = builder.input('x', input.dtype, request.inputShape);
+    const whole = request.inputShapes[i] as Shape;
+    const raw = builder.input(inputKey(this.recipe.graph, i), input.dtype, whole);
     // Token ids are proven by the embedding's own range below; everything else must be finite.
     if (input.dtype === 'real') builder.emit('check', [raw], { mode: 'finite' }, subject);
-    else this.checkIds(raw);
+    else this.checkIds(raw, i);
     const id = input.sequence ? (builder.emit('batchToTime', [raw], {}, 'input')[0] as ValueId) : raw;
-    const mask = request.lengths ? this.lengthMask() : undefined;
-    return { id, dtype: input.dtype, shape: request.inputShape.slice(1), sequence: input.sequence, mask };
+    const mask = request.lengths && input.sequence ? this.lengthMask(whole[1] as number) : undefined;
+    return { id, dtype: input.dtype, shape: whole.slice(1), sequence: input.sequence, mask };
   }
 
-  private lengthMask(): ValueId {
-    const [count, steps] = this.request.inputShape as [number, number];
+  /** One for all inputs, which have equally many steps. */
+  private lengthMask(steps: number): ValueId {
+    this.countedSteps ??= this.readLengths(steps);
+    return this.countedSteps;
+  }
+
+  private readLengths(steps: number): ValueId {
+    const { batch: count } = this;
     const lengths = this.builder.input('lengths', 'int32', [count]);
     return this.builder.emit('lengthMask', [lengths], { steps }, 'lengths')[0] as ValueId;
   }
 
-  private checkIds(raw: ValueId): void {
-    const reader = this.recipe.layers.find((layer) => layer.idLimit !== undefined);
+  /** Ids must be below the limit of whatever looks them up: of several layers, the smallest. */
+  private checkIds(raw: ValueId, i: number): void {
+    const { nodes, inputs } = this.recipe.graph;
+    const readers = nodes.filter((node) => inputs.length === 1 || node.inputs.some(({ from }) => from === i));
+    const limits = readers.map(({ layer }) => layer).filter(({ idLimit }) => idLimit !== undefined);
+    const [reader] = limits.sort((a, b) => (a.idLimit as number) - (b.idLimit as number));
     if (reader)
       this.builder.emit(
         'check',
@@ -176,9 +189,10 @@ class Lowering implements CallContext {
   }
 
   forward(): LayerValue {
-    const input = this.readInput();
-    this.mask = input.mask;
-    const outputs = walk(this.recipe.graph, [input], ({ layer }, read, index) => {
+    const { graph } = this.recipe;
+    const inputs = graph.inputs.map((input, i) => this.readInput(input, i));
+    this.mask = inputs.find(({ mask }) => mask !== undefined)?.mask;
+    const outputs = walk(graph, inputs, ({ layer }, read, index) => {
       this.node = index;
       const values = layer.callOn(this, read);
       this.mask ??= values[0]?.mask;

@@ -64,7 +64,7 @@ export async function measure(
   const runner = new Runner(model.recipe(), copies, () => copies.attach(engine, session));
   try {
     for (const [name, { shape, data }] of values) await copies.take(name, shape, data);
-    const batch = randomBatch(model, settings.inputShape);
+    const batch = randomBatch(model, settings.inputShapes);
     const predict = await timePlan(model, runner, batch, 'predict', settings);
     const trains = model.compiled && precision !== 'int8';
     const train = trains ? await timePlan(model, runner, batch, 'train', settings) : undefined;
@@ -130,18 +130,27 @@ function layersOf(op: AnyPlanOp): string[] {
 }
 
 /** Inputs and targets that the model takes: always the same. */
-function randomBatch(model: Model, inputShape: readonly number[]): Batch {
+function randomBatch(model: Model, inputShapes: readonly (readonly number[])[]): Batch {
   const random = new Philox(1);
   const contract = model.contract('profile');
-  const x =
-    contract.inputDType === 'int32'
-      ? ids(random, inputShape, model.layers.find(({ idLimit }) => idLimit !== undefined)?.idLimit ?? 1)
-      : numbers(random, inputShape);
-  const [count, ...shape] = inputShape as [number, ...number[]];
+  // An id below every limit is one that any embedding takes.
+  const limits = model.layers.flatMap(({ idLimit }) => (idLimit === undefined ? [] : [idLimit]));
+  const limit = Math.min(...limits, 2 ** 31 - 1);
+  const inputs = new Map(
+    contract.inputs.map(({ key, dtype }, i) => {
+      const shape = inputShapes[i] as readonly number[];
+      return [
+        key,
+        dtype === 'int32' ? ids(random, shape, limits.length > 0 ? limit : 1) : numbers(random, shape),
+      ];
+    }),
+  );
+  const count = inputShapes[0]?.[0] as number;
   const loss = model.compiled?.loss;
-  const y = loss && targets(random, loss, [count, ...contract.outputShape(shape)]);
+  const y =
+    loss && targets(random, loss, [count, ...contract.outputShape(inputShapes.map((s) => s.slice(1)))]);
   return {
-    examples: { x, y, weights: undefined, initialStates: new Map(), lengths: undefined },
+    examples: { count, inputs, y, weights: undefined, initialStates: new Map(), lengths: undefined },
     indices: Uint32Array.from({ length: count }, (_, i) => i),
   };
 }

@@ -14,6 +14,7 @@ import {
   type BatchGenerator,
   type DataContract,
   type ExampleOptions,
+  type Inputs,
   isGenerator,
   refuseEmpty,
 } from './batches';
@@ -125,7 +126,7 @@ export abstract class Model implements CallbackModel {
     return this.graph !== undefined;
   }
 
-  /** Batch-free shape of the input; null stands for a length that varies. */
+  /** Batch-free shape of the (first) input; null stands for a length that varies. */
   get inputShape(): readonly (number | null)[] {
     return inputOf(this.requireBuilt('inputShape')).shape;
   }
@@ -188,9 +189,9 @@ export abstract class Model implements CallbackModel {
    * Arrays must stay as they are until it is done: the next batch is gathered from them while one runs.
    * @throws ERR_ABORTED when the signal fires; the model keeps what it has learned and stays usable.
    */
-  fit(x: TensorLike, y: TensorLike, options?: FitOptions): Promise<History>;
+  fit(x: Inputs, y: TensorLike, options?: FitOptions): Promise<History>;
   fit(generator: BatchGenerator, options?: FitOptions): Promise<History>;
-  fit(x: TensorLike | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
+  fit(x: Inputs | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
     return this.whileBusy('fit', async () => {
       const [data, read] = dataAndOptions('fit', x, y, options);
       // What was asked for before sees the weights before training. Later calls go between the steps: a service may predict.
@@ -200,15 +201,15 @@ export abstract class Model implements CallbackModel {
   }
 
   /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
-  trainOnBatch(x: TensorLike, y: TensorLike, options: TrainOnBatchOptions = {}): Promise<Scores> {
+  trainOnBatch(x: Inputs, y: TensorLike, options: TrainOnBatchOptions = {}): Promise<Scores> {
     return this.whileBusy('trainOnBatch', () => this.order.changes(() => trainOnBatch(this, x, y, options)));
   }
 
   /** Loss and metrics over data, without training. */
-  async evaluate(x: TensorLike, y: TensorLike, options?: EvaluateOptions): Promise<Scores>;
+  async evaluate(x: Inputs, y: TensorLike, options?: EvaluateOptions): Promise<Scores>;
   async evaluate(generator: BatchGenerator, options?: EvaluateOptions): Promise<Scores>;
   async evaluate(
-    x: TensorLike | BatchGenerator,
+    x: Inputs | BatchGenerator,
     y?: TensorLike | EvaluateOptions,
     options?: EvaluateOptions,
   ): Promise<Scores> {
@@ -223,26 +224,34 @@ export abstract class Model implements CallbackModel {
    * Outputs for inputs `x [N, …]`: a tensor `[N, …output]`; with `returnStates` also the recurrent states after the last step.
    * @throws ERR_VALUE for `returnStates` of a model without recurrent layers
    */
-  predict(x: TensorLike | BatchGenerator, options: PredictOptions & StatesOption): Promise<Prediction>;
-  predict(x: TensorLike | BatchGenerator, options?: PredictOptions): Promise<Tensor>;
+  predict(x: Inputs | BatchGenerator, options: PredictOptions & StatesOption): Promise<Prediction>;
+  predict(x: Inputs | BatchGenerator, options?: PredictOptions): Promise<Tensor>;
   async predict(
-    x: TensorLike | BatchGenerator,
+    x: Inputs | BatchGenerator,
     options: PredictOptions & Partial<StatesOption> = {},
   ): Promise<Tensor | Prediction> {
     const turn = isGenerator(x) ? 'begins' : 'reads';
     return this.during('predict', () =>
-      this.order[turn](async () => predict(this, await readInSlices(x, this.inputType), options)),
+      this.order[turn](async () => predict(this, await this.inputsInSlices(x), options)),
     );
   }
 
-  private get inputType(): 'float32' | 'int32' {
-    return this.layers[0]?.inputDType === 'int32' ? 'int32' : 'float32';
+  /** Large nested arrays of inputs as tensors, read while the event loop runs; all else as it is. */
+  private async inputsInSlices<X extends Inputs | BatchGenerator>(x: X): Promise<X | Inputs> {
+    const { graph } = this;
+    if (!graph || graph.inputs.length === 1) {
+      const ids = (graph ? inputOf(graph).dtype : this.layers[0]?.inputDType) === 'int32';
+      return readInSlices(x, ids ? 'int32' : 'float32');
+    }
+    const types = graph.inputs.map(({ symbol }) => (symbol.dtype === 'int32' ? 'int32' : 'float32'));
+    if (!Array.isArray(x)) return x;
+    return Promise.all(x.map((values, i) => readInSlices(values as TensorLike, types[i] ?? 'float32')));
   }
 
   /** Reads large nested arrays while the event loop runs. */
   private async inSlices(data: Data): Promise<Data> {
     if ('generator' in data) return data;
-    const x = await readInSlices(data.x, this.inputType);
+    const x = await this.inputsInSlices(data.x);
     return { x, y: await readInSlices(data.y, this.compiled?.loss.sparse ? 'int32' : 'float32') };
   }
 
@@ -251,7 +260,7 @@ export abstract class Model implements CallbackModel {
    * as in training.
    */
   async computeGradients(
-    x: TensorLike,
+    x: Inputs,
     y: TensorLike,
     options: ExampleOptions = {},
   ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
@@ -342,11 +351,11 @@ export abstract class Model implements CallbackModel {
   }
 
   /** @internal What data must look like; builds the model from the data where that is possible. */
-  contract(caller: string, x?: TensorLike): DataContract {
+  contract(caller: string, x?: Inputs): DataContract {
     this.requireAlive();
     if (!this.built && x !== undefined && caller !== 'predict') {
-      const inputs = namedTensor(`${caller}: x`, x);
-      refuseEmpty(caller, inputs);
+      const inputs = namedTensor(`${caller}: x`, x as TensorLike);
+      refuseEmpty(`${caller}: x`, inputs);
       this.build(inputs.shape.slice(1));
     }
     const graph = this.requireBuilt(caller);

@@ -51,7 +51,7 @@ export async function profile(
     const plan = (mode: PlanMode) =>
       lower(model.recipe(), {
         mode,
-        inputShape: settings.inputShape,
+        inputShapes: settings.inputShapes,
         weighted: false,
         initialStates: [],
         lengths: false,

@@ -1,10 +1,9 @@
 import { flagOption, readConfig } from '../config';
 import { gpuPrecisions, type Precision, precisions } from '../engines/engine';
 import { oneOf, quoted, refuse } from '../errors';
+import type { InputContract } from './batches';
 import { positiveInteger } from './callOptions';
 import type { GpuOptions } from './estimate/figures';
-
-import { inputOf } from './graph';
 import type { Model } from './model';
 
 interface CommonProfileOptions {
@@ -46,8 +45,8 @@ export interface ProfileSettings {
   readonly estimate: boolean;
   readonly gpu: unknown;
   readonly signal: AbortSignal | undefined;
-  /** Whole shape of the input, batch first. */
-  readonly inputShape: readonly number[];
+  /** Whole shapes of the inputs, batch first. */
+  readonly inputShapes: readonly (readonly number[])[];
 }
 
 const names = ['batchSize', 'steps', 'repeats', 'precision', 'device', 'estimate', 'gpu', 'signal'] as const;
@@ -58,7 +57,7 @@ export function readProfileOptions(
   options: ProfileOptions | EstimateOptions | undefined,
 ): ProfileSettings {
   const given = readConfig(options, names, 'profile');
-  const { inputShape, fixedBatch } = model.contract('profile');
+  const { inputs, fixedBatch } = model.contract('profile');
   const batchSize = positiveInteger('profile: batchSize', given.batchSize, fixedBatch ?? 32);
   if (fixedBatch !== undefined && batchSize !== fixedBatch)
     refuse(
@@ -86,12 +85,16 @@ export function readProfileOptions(
   // No `instanceof`: a signal may come from another realm.
   if (signal !== undefined && typeof signal?.aborted !== 'boolean')
     refuse('ERR_VALUE', 'profile: signal', 'an AbortSignal', quoted(signal));
-  const steps = readSteps(model, inputShape, given.steps);
-  const [, ...features] = inputShape;
-  if ((steps === null ? inputShape : features).includes(null)) {
-    const shown = `[N, ${inputShape.map((n) => n ?? 'any').join(', ')}]`;
-    refuse('ERR_SHAPE', 'profile', 'an input of which only the number of steps is open', shown);
-  }
+  const steps = readSteps(inputs, given.steps);
+  const inputShapes = inputs.map(({ shape, sequence }) => {
+    // Others than the first may have a length of their own.
+    const known = sequence ? [shape[0] ?? steps, ...shape.slice(1)] : shape;
+    if (known.includes(null)) {
+      const shown = `[N, ${shape.map((n) => n ?? 'any').join(', ')}]`;
+      refuse('ERR_SHAPE', 'profile', 'inputs of which only the number of steps is open', shown);
+    }
+    return [batchSize, ...known] as number[];
+  });
   return {
     batchSize,
     steps,
@@ -101,7 +104,7 @@ export function readProfileOptions(
     estimate,
     gpu: given.gpu,
     signal,
-    inputShape: [batchSize, ...(steps === null ? inputShape : [steps, ...features])] as number[],
+    inputShapes,
   };
 }
 
@@ -113,14 +116,16 @@ function readDevice(model: Model, given: unknown, estimate: boolean): string {
   return given;
 }
 
-function readSteps(model: Model, inputShape: readonly (number | null)[], given: unknown): number | null {
+/** The number of steps of the first sequence that the model reads. */
+function readSteps(inputs: readonly InputContract[], given: unknown): number | null {
   const subject = 'profile: steps';
-  if (!inputOf(model.recipe().graph).sequence) {
+  const read = inputs.find(({ sequence }) => sequence);
+  if (!read) {
     if (given !== undefined)
       refuse('ERR_VALUE', subject, 'none, as the model reads no sequences', quoted(given));
     return null;
   }
-  const own = inputShape[0] as number | null;
+  const own = read.shape[0] as number | null;
   if (given === undefined)
     return (
       own ?? refuse('ERR_VALUE', subject, 'a positive integer, as the model takes any length', 'nothing')

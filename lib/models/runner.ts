@@ -117,7 +117,7 @@ export class Runner {
     const { graph, layers } = this.recipe;
     const loaded = this.loadRequest({
       mode: 'predict',
-      inputShape: [batchSize, 1, ...(inputOf(graph).shape.slice(1) as number[])],
+      inputShapes: [[batchSize, 1, ...(inputOf(graph).shape.slice(1) as number[])]],
       weighted: false,
       initialStates: layers.flatMap(({ name, states }) => states.map((state) => `${name}/${state.name}`)),
       streaming: true,
@@ -180,7 +180,7 @@ export class Runner {
       const largest = largestBatch(this.recipe, request, error);
       const wayOut =
         largest > 0
-          ? `A batch of ${largest} would fit, not one of ${request.inputShape[0]}.`
+          ? `A batch of ${largest} would fit, not one of ${request.inputShapes[0]?.[0]}.`
           : 'Not even one example would fit: use fewer steps or smaller layers.';
       throw new OutOfMemory(`${error.message} ${wayOut}`, error.needed, error.available, { cause: error });
     }
@@ -211,7 +211,7 @@ export class Runner {
 function requestOf({ examples, indices }: Batch, options: RunOptions): PlanRequest {
   return {
     mode: options.mode,
-    inputShape: [indices.length, ...examples.x.shape.slice(1)],
+    inputShapes: Array.from(examples.inputs.values(), ({ shape }) => [indices.length, ...shape.slice(1)]),
     weighted: options.mode !== 'predict' && (options.weights ?? examples.weights) !== undefined,
     initialStates: [...examples.initialStates.keys()],
     lengths: examples.lengths !== undefined,

@@ -266,7 +266,9 @@ function requireStreamable(model: Model, { sequence, shape }: SymbolicShape): vo
 /** Opens a stream and loads its plan. */
 export async function openStream(model: Model, options: StreamOptions): Promise<ModelStream> {
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
-  const input = inputOf(model.requireBuilt('stream'));
+  const graph = model.requireBuilt('stream');
+  if (graph.inputs.length > 1) refuse('ERR_VALUE', 'stream', 'a model with one input', graph.inputs.length);
+  const input = inputOf(graph);
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
   const given = readInitialStates('stream', { states: stateSizes(model.layers) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {

@@ -1,7 +1,14 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { Tensor, TensorLike } from '../tensors/tensor';
-import { type Batch, checkFixedBatch, type ExampleOptions, readExamples, wholeBatch } from './batches';
+import {
+  type Batch,
+  checkFixedBatch,
+  type ExampleOptions,
+  type Inputs,
+  readExamples,
+  wholeBatch,
+} from './batches';
 import { AVERAGE, gradientOutput, slotName } from './lower';
 import type { Model } from './model';
 import { type LoadedPlan, outputTensor, type RunOptions, setInput } from './runner';
@@ -45,7 +52,7 @@ export function useAverages(model: Model): Promise<void> {
 
 export async function trainOnBatch(
   model: Model,
-  x: TensorLike,
+  x: Inputs,
   y: TensorLike,
   given: TrainOnBatchOptions,
 ): Promise<Scores> {
@@ -64,7 +71,7 @@ export async function trainOnBatch(
 /** Loss and the gradient of every trainable weight on one batch; the model stays as it is. */
 export async function computeGradients(
   model: Model,
-  x: TensorLike,
+  x: Inputs,
   y: TensorLike,
   given: ExampleOptions,
 ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {

@@ -97,7 +97,7 @@ test('every mask of a model has a random stream of its own', () => {
         seed: 1,
         loss: losses.meanSquaredError(),
       },
-      { mode, inputShape: [N, T, D], weighted: false, initialStates: [], gradientNorms: false },
+      { mode, inputShapes: [[N, T, D]], weighted: false, initialStates: [], gradientNorms: false },
     ).plan.ops.flatMap((op) => {
       if (op.kind === 'dropout') return [op.attrs.stream];
       if (op.kind !== 'rnnStack') return [];

@@ -34,7 +34,7 @@ function planOf({ cell = 'lstm', H, D = 16, T, N, ...own }: Net, mode: 'predict'
       loss: losses.categoricalCrossentropy(),
       optimizer: optimizers.adam({ globalClipNorm: 1 }),
     },
-    { mode, inputShape: [N, T, D], weighted: false, initialStates: [], gradientNorms: false },
+    { mode, inputShapes: [[N, T, D]], weighted: false, initialStates: [], gradientNorms: false },
   ).plan;
 }
 

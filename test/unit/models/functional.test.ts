@@ -130,7 +130,7 @@ describe('a layer that is used twice', () => {
   test('draws a mask for each use', () => {
     const { plan } = lower(twice('cpu', 0.5).recipe(), {
       mode: 'train',
-      inputShape: [N, T, D],
+      inputShapes: [[N, T, D]],
       weighted: false,
       initialStates: [],
       gradientNorms: false,
@@ -146,7 +146,7 @@ describe('a layer that is used twice', () => {
 test('recurrent layers of a branching model are one fused stack, as far as they are a chain', () => {
   const { plan } = lower(branching().compile(compile('cpu')).recipe(), {
     mode: 'train',
-    inputShape: [N, T, D],
+    inputShapes: [[N, T, D]],
     weighted: false,
     initialStates: [],
     gradientNorms: false,
@@ -202,6 +202,143 @@ test('a live sequence goes through a branching model', async () => {
     expect(stream.stepSync(x.data.subarray(t * D, (t + 1) * D) as Float32Array)).toEqual(
       all.data.subarray(t * 5, (t + 1) * 5),
     );
+});
+
+describe('several inputs', () => {
+  const ids = tensor(
+    Int32Array.from({ length: N * T }, (_, i) => (i * 7) % 5),
+    [N, T],
+  );
+  const static_ = randomSequences(N, 1, 2, 5).reshape([N, 2]);
+  const joined = (device: string) => {
+    const series = input({ shape: [T, D], name: 'series' });
+    const words = input({ shape: [T], dtype: 'int32', name: 'words' });
+    const facts = input({ shape: [2], name: 'facts' });
+    const embedded = layers.embedding({ inputDim: 5, outputDim: 3 }).apply(words);
+    const both = layers.concatenate().apply([series, embedded]);
+    const read = layers.gru({ units: 4 }).apply(both);
+    const all = layers.concatenate().apply([read, facts]);
+    return model({
+      inputs: [series, words, facts],
+      outputs: layers.dense({ units: 3, activation: 'softmax' }).apply(all),
+      seed: 8,
+    }).compile({ ...compile(device), optimizer: { type: 'adam', learningRate: 0.05 } });
+  };
+  const inputs = { series: x, words: ids, facts: static_ };
+
+  test('by name and in order give the same, and cpu what the reference gives', async () => {
+    const net = joined('cpu');
+    const byName = await net.predict(inputs);
+    expect(await net.predict([x, ids, static_])).toEqual(byName);
+    const nested = [x.toArray(), ids.toArray(), static_.toArray()] as never;
+    expect(await net.predict(nested)).toEqual(byName);
+    near(byName, await joined('reference').predict(inputs));
+  });
+
+  test('every input makes a difference', async () => {
+    const net = joined('cpu');
+    const before = (await net.predict(inputs)).data;
+    const changed = {
+      series: randomSequences(N, T, D, 9),
+      words: tensor(
+        ids.data.map((i) => 4 - i),
+        [N, T],
+      ),
+      facts: randomSequences(N, 1, 2, 9).reshape([N, 2]),
+    };
+    for (const name of ['series', 'words', 'facts'] as const)
+      expect((await net.predict({ ...inputs, [name]: changed[name] })).data).not.toEqual(before);
+  });
+
+  test('fit over shuffled batches, validation and a generator; evaluate', async () => {
+    const net = joined('cpu');
+    const { history } = await net.fit(inputs, y, { epochs: 30, batchSize: 5, validationSplit: 0.25 });
+    expect(history['loss']?.at(-1)).toBeLessThan(0.8 * (history['loss']?.[0] as number));
+    const whole = await net.evaluate(inputs, y, { batchSize: 4 });
+    const parts = [0, 4, 8].map((at) => ({
+      x: Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, value.rows(at, at + 4)])),
+      y: y.rows(at, at + 4),
+    }));
+    expect(await net.evaluate(() => parts)).toEqual(whole);
+    await net.fit(() => parts, { epochs: 2, validationData: [[x, ids, static_], y] });
+  });
+
+  test('a batch of an epoch is what its rows give in one call', async () => {
+    const [whole, single] = [joined('cpu'), joined('cpu')];
+    await whole.fit(inputs, y, { batchSize: 4, shuffle: false });
+    for (const at of [0, 4, 8])
+      await single.trainOnBatch(
+        [x.rows(at, at + 4), ids.rows(at, at + 4), static_.rows(at, at + 4)],
+        y.rows(at, at + 4),
+      );
+    expect(await single.getWeights()).toEqual(await whole.getWeights());
+  });
+
+  test('profile', async () => {
+    const { predict, train } = await joined('cpu').profile({ batchSize: 2, repeats: 1 });
+    expect([predict.milliseconds, train?.milliseconds].every((ms) => (ms as number) > 0)).toBe(true);
+  });
+
+  const net = joined('reference');
+  test.each<[string, () => unknown, string]>([
+    [
+      'one too few',
+      () => net.predict([x, ids]),
+      "ERR_VALUE predict: x: expected an array of 3 inputs, or an object with 'series', 'words' and 'facts', got an array of 2.",
+    ],
+    [
+      'a name that is none',
+      () => net.predict({ ...inputs, fact: static_ }),
+      "ERR_VALUE predict: x: expected inputs called 'series', 'words' or 'facts', got 'fact'.",
+    ],
+    [
+      'one that is missing',
+      () => net.predict({ series: x, words: ids }),
+      "ERR_VALUE predict: x: expected an input 'facts', got none.",
+    ],
+    [
+      'a wrong shape',
+      () => net.predict([x, ids, x]),
+      "ERR_SHAPE predict: x.facts: expected shape [N, 2] (input 'facts'), got [12, 6, 4].",
+    ],
+    [
+      'fewer examples of one',
+      () => net.evaluate([x, ids.rows(0, 5), static_], y),
+      'ERR_SHAPE evaluate: x.words: expected 12 examples, as many as of evaluate: x.series, got 5.',
+    ],
+    [
+      'an id beyond the embedding',
+      () =>
+        net.predict([
+          x,
+          tensor(
+            ids.data.map((i) => i + 1),
+            [N, T],
+          ),
+          static_,
+        ]),
+      "ERR_VALUE predict: x.words: expected ids from 0 to 4 (input of layer 'embedding'), got 5 at [0, 2].",
+    ],
+    [
+      'a number that is none',
+      () =>
+        net.trainOnBatch(
+          [
+            x,
+            ids,
+            tensor(
+              static_.data.map(() => Number.NaN),
+              [N, 2],
+            ),
+          ],
+          y,
+        ),
+      "ERR_VALUE trainOnBatch: x.facts: expected finite numbers (input 'facts'), got NaN at [0, 0].",
+    ],
+    ['a stream', () => net.stream(), 'ERR_VALUE stream: expected a model with one input, got 3.'],
+  ])('refused: %s', async (_, work, message) => {
+    expect(await refusal(work)).toBe(message);
+  });
 });
 
 describe('refusals', () => {

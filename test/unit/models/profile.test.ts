@@ -282,7 +282,7 @@ describe('refused', () => {
     );
     const open = sequential([layers.activation({ activation: 'tanh', inputShape: [5, null] })]);
     expect(await refusal(() => open.profile())).toBe(
-      'ERR_SHAPE profile: expected an input of which only the number of steps is open, got [N, 5, any].',
+      'ERR_SHAPE profile: expected inputs of which only the number of steps is open, got [N, 5, any].',
     );
     const model = compiled();
     const x = randomSequences(20, 6, 4, 1);
