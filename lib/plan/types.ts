@@ -75,6 +75,8 @@ export interface LossAttrs {
   /** Focal losses: the exponent, default 0, and the weight of classes; without it they all count 1. */
   readonly gamma?: number | undefined;
   readonly alpha?: number | undefined;
+  /** What the gradient is multiplied by, not the value: the share of this loss in what is minimized. Default 1. */
+  readonly lossWeight?: number | undefined;
 }
 
 export interface MetricAttrs {
@@ -131,7 +133,8 @@ export interface OpAttrs {
   add: NoAttrs;
   broadcastRows: { readonly rows: number };
   sumRows: NoAttrs;
-  sumScalars: NoAttrs;
+  /** What each term is multiplied by. Default: 1. */
+  sumScalars: { readonly factors?: readonly number[] };
   lengthMask: { readonly steps: number };
   stepMask: { readonly value: number };
   maskRows: NoAttrs;

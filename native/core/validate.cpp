@@ -196,7 +196,8 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
       }
       break;
     case OpKind::sumScalars:
-      p.demand(!op.inputs.empty() && op.outputs.size() == 1 && op.ints.empty() && op.floats.empty(),
+      p.demand(!op.inputs.empty() && op.outputs.size() == 1 && op.ints.empty() &&
+                   (op.floats.empty() || op.floats.size() == op.inputs.size()),
                "scalars");
       for (size_t i = 0; i < op.inputs.size(); ++i) p.must(p.in(i), DType::float64, {1}, "float64 [1]");
       p.must(p.out(0), DType::float64, {1}, "float64 [1]");

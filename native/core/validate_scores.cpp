@@ -21,7 +21,7 @@ int64_t scored(Proof& p, bool sparse) {
 }  // namespace
 
 void proveLoss(Proof& p) {
-  if (!p.arity(3, 1, 2, 3)) return;
+  if (!p.arity(3, 1, 2, 4)) return;
   const int32_t kind = p.op().ints[0];
   if (!p.demand(kind >= 0 && kind <= 16 && flag(p.op().ints[1]), "a known loss")) return;
   if (scored(p, kind == 1) == 0) return;

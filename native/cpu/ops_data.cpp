@@ -145,9 +145,9 @@ Step dataStep(const Operands& o) {
     }
     case OpKind::sumScalars: {
       const size_t count = o.op().inputs.size();
-      return {[=](const RunContext&) {
+      return {[=, factors = o.op().floats](const RunContext&) {
         double sum = 0;
-        for (size_t i = 0; i < count; ++i) sum += *o.in<double>(i);
+        for (size_t i = 0; i < count; ++i) sum += (factors.empty() ? 1.0 : factors[i]) * *o.in<double>(i);
         *o.out<double>(0) = sum;
         return Status();
       }};

@@ -337,13 +337,13 @@ Step lossStep(const Operands& o) {
                : checkLabels(o.in<int32_t>(1), rows.rows, rows.C);
   };
   const auto weight = [=](size_t r) { return o.in(2) ? static_cast<double>(o.in(2)[r]) : 1.0; };
-  const double scale = 1.0 / static_cast<double>(rows.rows);
+  const double scale = 1.0 / static_cast<double>(rows.rows), gradientScale = op.floats[3] * scale;
   if (op.kind == OpKind::lossGrad) {
     return {[=](const RunContext& c) {
       if (Status s = labelsFit(); !s.ok()) return s;
       c.pool.parallelFor(blocks, [&](size_t b) {
         for (size_t r = b * kRows; r < std::min(rows.rows, (b + 1) * kRows); ++r)
-          rows.gradient(c.k, o, r, weight(r) * scale, o.out(0) + r * rows.C);
+          rows.gradient(c.k, o, r, weight(r) * gradientScale, o.out(0) + r * rows.C);
       });
       return Status();
     }};

@@ -59,8 +59,8 @@ __global__ void repeatRow(const float* x, float* y, size_t width, size_t n) {
   forEach(n, [=](size_t i) { y[i] = x[i % width]; });
 }
 
-__global__ void sumTwo(const double* a, double* sum, bool first) {
-  *sum = (first ? 0.0 : *sum) + *a;
+__global__ void sumTwo(const double* a, double factor, double* sum, bool first) {
+  *sum = (first ? 0.0 : *sum) + factor * *a;
 }
 
 __global__ void lookUp(const int32_t* ids, const float* table, float* y, size_t n, size_t width, int32_t size,
@@ -185,10 +185,12 @@ Step dataStep(const Operands& o) {
     }
     case OpKind::sumScalars: {
       const size_t count = o.op().inputs.size();
-      return {[=](const RunContext& c, const OpMemory&) {
+      return {[=, factors = o.op().floats](const RunContext& c, const OpMemory&) {
         for (size_t i = 0; i < count; ++i) {
           const Launch one = {"sumScalars", dim3(1), dim3(1), c.stream};
-          if (Status s = launch(one, sumTwo, o.in<double>(i), o.out<double>(0), i == 0); !s.ok()) return s;
+          const double factor = factors.empty() ? 1.0 : factors[i];
+          if (Status s = launch(one, sumTwo, o.in<double>(i), factor, o.out<double>(0), i == 0); !s.ok())
+            return s;
         }
         return Status();
       }};

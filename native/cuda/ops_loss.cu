@@ -329,14 +329,14 @@ Step lossStep(const Operands& o) {
                       o.in<void>(1),
                       o.in(2)};
   const size_t blocks = scoreBlocks(rows.rows);
-  const double scale = 1.0 / static_cast<double>(rows.rows);
+  const double scale = 1.0 / static_cast<double>(rows.rows), gradientScale = op.floats[3] * scale;
   const auto shape = [=](const RunContext& c) {
     return Launch{"loss", dim3(static_cast<unsigned>(blocks)), dim3(kScoreThreads), c.stream,
                   33 * sizeof(double)};
   };
   if (op.kind == core::OpKind::lossGrad) {
     return {[=](const RunContext& c, const OpMemory&) {
-      return launch(shape(c), lossGradients, rows, scale, o.out(0));
+      return launch(shape(c), lossGradients, rows, gradientScale, o.out(0));
     }};
   }
   return {[=](const RunContext& c, const OpMemory&) {

@@ -56,7 +56,7 @@ PlanWriter trainingPlan() {
             penalty = w.value(DType::float64, Role::arena, {1});
   const int dLogits = w.arena({N, C}), dPenalty = w.arena({H2, C});
   w.op(OpKind::loss, {logits, labels, kNone}, {loss}, {code(core::Loss::sparseCategoricalCrossentropy), 1},
-       {0, 0, -1});
+       {0, 0, -1, 1});
   w.op(OpKind::penalty, {kernel}, {penalty}, {}, {0.01, 0.02, 1});
   w.op(OpKind::sumScalars, {loss, penalty}, {w.sums({1})});
   w.op(OpKind::metric, {p, labels, kNone}, {w.sums({2})}, {code(core::Metric::categoricalAccuracy), 1});
@@ -65,7 +65,7 @@ PlanWriter trainingPlan() {
   w.op(OpKind::metric, {p, labels, kNone}, {w.sums({1, C, 4})}, {code(core::Metric::confusion), 1, 1, 0});
 
   w.op(OpKind::lossGrad, {logits, labels, kNone}, {dLogits},
-       {code(core::Loss::sparseCategoricalCrossentropy), 1}, {0, 0, -1});
+       {code(core::Loss::sparseCategoricalCrossentropy), 1}, {0, 0, -1, 0.5});
   const int dy = w.arena({N, H2}), dKernel = w.arena({H2, C}), dBias = w.arena({C}),
             dTotal = w.arena({H2, C});
   w.op(OpKind::denseGrad, {y, kernel, dLogits}, {dy, dKernel, dBias});
@@ -145,7 +145,8 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::activation, {masked}, {act}, {code(core::Activation::gelu)}, {0});
   w.op(OpKind::activation, {act}, {p}, {code(core::Activation::logSoftmax)}, {0});
   const int32_t losses[] = {0, 2, 3, 4, 5, 6, 7};
-  for (int32_t kind : losses) w.op(OpKind::loss, {p, target, weight}, {w.sums({1})}, {kind, 0}, {0.5, 0, -1});
+  for (int32_t kind : losses)
+    w.op(OpKind::loss, {p, target, weight}, {w.sums({1})}, {kind, 0}, {0.5, 0, -1, 1});
   const auto metric = [&](core::Metric kind, const std::vector<int32_t>& shape, std::vector<int32_t> more,
                           const std::vector<double>& numbers) {
     more.insert(more.begin(), {code(kind), 0});
@@ -159,7 +160,7 @@ PlanWriter otherOpsPlan() {
   metric(core::Metric::histogram, {2, 9}, {9}, {});
 
   const int dp = w.arena({N, H}), dAct = w.arena({N, H}), dMasked = w.arena({N, H}), dhT = w.arena({N, H});
-  w.op(OpKind::lossGrad, {p, target, weight}, {dp}, {code(core::Loss::huber), 0}, {0.5, 0, -1});
+  w.op(OpKind::lossGrad, {p, target, weight}, {dp}, {code(core::Loss::huber), 0}, {0.5, 0, -1, 1});
   w.op(OpKind::activationGrad, {kNone, p, dp}, {dAct}, {code(core::Activation::logSoftmax)}, {0});
   w.op(OpKind::activationGrad, {masked, kNone, dAct}, {dMasked}, {code(core::Activation::gelu)}, {0});
   w.op(OpKind::dropout, {dMasked, step}, {dhT}, {0, 1, 2, 9}, {0.5});

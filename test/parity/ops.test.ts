@@ -30,7 +30,9 @@ describe('moving data', () => {
     checkParity('broadcastRows', [r.normal([11])], { rows: 5 }, EXACT);
     checkParity('sumRows', [r.normal([65, 11])], {}, tolerance(65));
     checkParity('sumRows', [r.normal([9, 5, 3])], {}, tolerance(45));
-    checkParity('sumScalars', [scalar(1.25), scalar(-3), scalar(1e-9)], {}, EXACT);
+    const terms = [scalar(1.25), scalar(-3), scalar(1e-9)];
+    checkParity('sumScalars', terms, {}, EXACT);
+    checkParity('sumScalars', terms, { factors: [0.3, -2, 0] }, tolerance(3));
     checkParity('assign', [r.normal([3, 5]), { ...r.normal([3, 5]), variable: true }].slice(0, 1), {}, EXACT);
   });
 
@@ -291,6 +293,7 @@ describe('losses', () => {
     for (const weight of [undefined, r.uniform([rows], 0, 3)]) {
       checkParity('loss', [pred, target, weight], attrs, tolerance(1));
       checkParity('lossGrad', [pred, target, weight], attrs, tolerance(classes));
+      checkParity('lossGrad', [pred, target, weight], { ...attrs, lossWeight: 0.3 }, tolerance(classes));
     }
   });
 

@@ -48,6 +48,6 @@ export const sumRows: Kernel<'sumRows', [x: Real], [y: Real]> = (_, [x], [y]) =>
   }
 };
 
-export const sumScalars: Kernel<'sumScalars', Real[], [y: Real]> = (_, terms, [y]) => {
-  y.data[0] = terms.reduce((sum, term) => sum + term.data[0]!, 0);
+export const sumScalars: Kernel<'sumScalars', Real[], [y: Real]> = ({ factors }, terms, [y]) => {
+  y.data[0] = terms.reduce((sum, term, i) => sum + (factors?.[i] ?? 1) * term.data[0]!, 0);
 };

@@ -28,7 +28,7 @@ export const lossGrad: Kernel<'lossGrad', LossInputs, [dPred: Real]> = (
   const R = rowsOf(pred);
   const C = widthOf(pred);
   rowLosses(attrs, pred, target, (r, _, dp) => {
-    const factor = (weight?.data[r] ?? 1) / R;
+    const factor = ((attrs.lossWeight ?? 1) * (weight?.data[r] ?? 1)) / R;
     for (let c = 0; c < C; c++) dPred.data[r * C + c] = factor * dp[c]!;
   });
 };

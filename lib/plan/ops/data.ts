@@ -80,13 +80,14 @@ export const sumRows: OpRow<'sumRows'> = {
 };
 
 export const sumScalars: OpRow<'sumScalars'> = {
-  infer(inputs) {
+  infer(inputs, { factors }) {
     need(inputs.length > 0, 'sumScalars', 'at least one scalar');
+    need(!factors || factors.length === inputs.length, 'sumScalars', `${inputs.length} factors`);
     for (const v of inputs)
       need(v?.dtype === 'float64' && sameShape(v.shape, [1]), 'sumScalars', 'float64 [1]', v);
     return [{ dtype: 'float64', shape: [1] }];
   },
-  encode: noAttrs,
+  encode: ({ factors = [] }) => ({ ints: [], floats: [...factors] }),
 };
 
 export const embedding: OpRow<'embedding'> = {

@@ -22,7 +22,7 @@ function checkTargets(kind: string, sparse: boolean, inputs: readonly (ValueSpec
 
 const encodeLoss = (a: LossAttrs) => ({
   ints: [lossCodes[a.kind], Number(a.fromLogits)],
-  floats: [a.parameter, a.gamma ?? 0, a.alpha ?? -1],
+  floats: [a.parameter, a.gamma ?? 0, a.alpha ?? -1, a.lossWeight ?? 1],
 });
 
 export const loss: OpRow<'loss'> = {
