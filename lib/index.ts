@@ -29,6 +29,7 @@ export {
   type FunctionalOptions,
   input,
   model,
+  type Outputs,
 } from './models/functional';
 export { History } from './models/history';
 export { type LoadOptions, loadModel } from './models/loadModel';

@@ -33,7 +33,7 @@ export async function measureOverhead(threads: number, rounds: number): Promise<
     const { plan } = lower(recipe, {
       mode: 'train',
       inputShapes: [x.shape],
-      weighted: false,
+      weighted: [],
       initialStates: [],
       gradientNorms: false,
     });

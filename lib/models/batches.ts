@@ -12,6 +12,7 @@ import {
   type TensorLike,
   tensor,
 } from '../tensors/tensor';
+import type { OutputKeys } from './graph';
 
 /** First random stream of the shuffles; lower ones belong to weight initializers. */
 const SHUFFLE_STREAM = 0x80000000;
@@ -22,18 +23,21 @@ export type ClassWeight = Readonly<Record<number, number>> | ReadonlyMap<number,
 /** Initial states by layer, then by state: `{ lstm: { h: [N, units], c: [N, units] } }`. */
 export type InitialStates = Readonly<Record<string, Readonly<Record<string, TensorLike>>>>;
 
-/** What a model reads: one array `[N, …]`; of a model with several inputs an array of them in order, or an object of them by name. */
+/**
+ * One array `[N, …]`; of a model with several inputs (for targets and sample weights: outputs) an array of them in order, or an object of
+ * them by name.
+ */
 export type Inputs = TensorLike | readonly TensorLike[] | Readonly<Record<string, TensorLike>>;
 
 /**
- * Examples with what they are to be scored against: inputs `[N, …]` by the name of the plan's input, `y [N, …]`, `weights [N]` or `[N, T]`, initial states
+ * Examples with what they are to be scored against: inputs `[N, …]`, targets `[N, …]` and weights `[N]` or `[N, T]` by the names of the plan's inputs, initial states
  * `[N, units]` by `layer/state`, and lengths `[N]`.
  */
 export interface Examples {
   readonly count: number;
   readonly inputs: ReadonlyMap<string, Tensor>;
-  readonly y: Tensor | undefined;
-  readonly weights: Tensor | undefined;
+  readonly targets: ReadonlyMap<string, Tensor>;
+  readonly weights: ReadonlyMap<string, Tensor>;
   readonly initialStates: ReadonlyMap<string, Tensor>;
   /** int32 `[N]`: how many steps of each sequence count, from its first. */
   readonly lengths: Tensor | undefined;
@@ -41,11 +45,11 @@ export interface Examples {
 
 /** A batch of a generator. */
 export type GeneratedBatch =
-  | readonly [x: Inputs, y?: TensorLike, sampleWeight?: TensorLike]
+  | readonly [x: Inputs, y?: Inputs, sampleWeight?: Inputs]
   | {
       readonly x: Inputs;
-      readonly y?: TensorLike;
-      readonly sampleWeight?: TensorLike;
+      readonly y?: Inputs;
+      readonly sampleWeight?: Inputs;
       readonly lengths?: TensorLike;
     };
 
@@ -71,9 +75,11 @@ export interface DataContract {
   /** How messages call the reader, e.g. `fit`. */
   readonly caller: string;
   readonly inputs: readonly InputContract[];
-  /** Batch-free output shape for batch-free input shapes. */
-  outputShape(inputShapes: readonly Shape[]): Shape;
-  readonly loss: Loss | undefined;
+  /** Batch-free output shapes for batch-free input shapes. */
+  outputShapes(inputShapes: readonly Shape[]): readonly Shape[];
+  readonly outputs: readonly OutputKeys[];
+  /** Of each output; undefined where nothing is scored. */
+  readonly losses: readonly Loss[] | undefined;
   /** The only batch size that stateful layers take. */
   readonly fixedBatch: number | undefined;
   /** `layer/state` → units, of every recurrent layer. */
@@ -81,7 +87,8 @@ export interface DataContract {
 }
 
 export interface ExampleOptions {
-  readonly sampleWeight?: TensorLike | undefined;
+  readonly sampleWeight?: Inputs | undefined;
+  /** Of a model with one output. */
   readonly classWeight?: ClassWeight | undefined;
   readonly initialStates?: InitialStates | undefined;
   /**
@@ -110,13 +117,13 @@ export function isGenerator(data: unknown): data is BatchGenerator {
 export function readExamples(
   contract: DataContract,
   x: Inputs,
-  y: TensorLike | undefined,
+  y: Inputs | undefined,
   options: ExampleOptions = {},
 ): Examples {
   const { caller } = contract;
-  const subjects = inputSubjects(contract);
-  const tensors = inputList(contract, x).map((values, i) =>
-    readInput(subjects[i] as string, contract.inputs[i] as InputContract, values),
+  const subjects = subjectsOf(`${caller}: x`, contract.inputs);
+  const tensors = listOf(`${caller}: x`, contract.inputs, x).map((values, i) =>
+    readInput(subjects[i] as string, contract.inputs[i] as InputContract, values as TensorLike),
   );
   const count = tensors[0]?.shape[0] as number;
   const odd = tensors.findIndex(({ shape }) => shape[0] !== count);
@@ -127,51 +134,87 @@ export function readExamples(
   const inputs = new Map(contract.inputs.map(({ key }, i) => [key, tensors[i] as Tensor]));
   const initialStates = readInitialStates(caller, contract, count, options.initialStates);
   const lengths = readLengths(contract, tensors, options.lengths ?? undefined);
+  const examples = { count, inputs, targets: new Map(), weights: new Map(), initialStates, lengths };
   if (y === undefined) {
-    if (contract.loss) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
-    return { count, inputs, y: undefined, weights: undefined, initialStates, lengths };
+    if (contract.losses) refuse('ERR_VALUE', `${caller}: y`, 'targets', 'nothing');
+    return examples;
   }
-  const loss = contract.loss as Loss;
-  const output = [count, ...contract.outputShape(tensors.map(({ shape }) => shape.slice(1)))];
-  const targets = readTargets(contract, loss, y, output);
-  return {
-    count,
-    inputs,
-    y: targets,
-    weights: readWeights(contract, loss, targets, output, options),
-    initialStates,
-    lengths,
-  };
+  const shapes = contract
+    .outputShapes(tensors.map(({ shape }) => shape.slice(1)))
+    .map((shape) => [count, ...shape]);
+  return { ...examples, ...readScored(contract, y, shapes, options) };
 }
 
-/** How messages call the arrays of the inputs: `fit: x`, or `fit: x.left` where there are several. */
-export function inputSubjects({ caller, inputs }: DataContract): string[] {
-  return inputs.map(({ name }) => (inputs.length > 1 ? `${caller}: x.${name}` : `${caller}: x`));
+/** Targets and weights of all outputs, whose whole shapes are given. */
+function readScored(
+  contract: DataContract,
+  y: Inputs,
+  shapes: readonly Shape[],
+  options: ExampleOptions,
+): Pick<Examples, 'targets' | 'weights'> {
+  const { caller, outputs } = contract;
+  // null: a batch or validation data may have it in the place of weights.
+  const sampleWeight = options.sampleWeight ?? undefined;
+  const classWeight = options.classWeight ?? undefined;
+  if (classWeight !== undefined && outputs.length > 1) {
+    const wayOut = 'Give each output its sampleWeight.';
+    const got = `${outputs.length} outputs`;
+    refuse('ERR_VALUE', `${caller}: classWeight`, 'a model with one output', got, wayOut);
+  }
+  const given = listOf(`${caller}: y`, outputs, y);
+  const weighing =
+    sampleWeight === undefined ? [] : listOf(`${caller}: sampleWeight`, outputs, sampleWeight, true);
+  const subjects = subjectsOf(`${caller}: y`, outputs);
+  const weightSubjects = subjectsOf(`${caller}: sampleWeight`, outputs);
+  const targets = new Map<string, Tensor>();
+  const weights = new Map<string, Tensor>();
+  for (const [i, keys] of outputs.entries()) {
+    const [loss, shape] = [contract.losses?.[i] as Loss, shapes[i] as Shape];
+    const rows = shape.slice(0, -1);
+    const read = readTargets(subjects[i] as string, loss, given[i] as TensorLike, shape);
+    targets.set(keys.targets, read);
+    let factors = readWeights(weightSubjects[i] as string, shape, weighing[i]);
+    if (classWeight !== undefined) {
+      factors ??= new Float32Array(sizeOf(rows)).fill(1);
+      applyClassWeight(contract, loss, read, shape, classWeight, factors);
+    }
+    if (factors) weights.set(keys.weights, tensor(factors, rows));
+  }
+  return { targets, weights };
 }
 
-/** What is given for each input, in their order. @throws ERR_VALUE for another number of inputs or other names */
-export function inputList(
-  { caller, inputs }: Pick<DataContract, 'caller' | 'inputs'>,
-  x: Inputs,
-): TensorLike[] {
-  const names = inputs.map(({ name }) => name);
-  const subject = `${caller}: x`;
+type Named = readonly { readonly name: string }[];
+
+/** How messages call the arrays of inputs or outputs: `fit: x`, or `fit: x.left` where there are several. */
+function subjectsOf(subject: string, ends: Named): string[] {
+  return ends.map(({ name }) => (ends.length > 1 ? `${subject}.${name}` : subject));
+}
+
+/**
+ * What is given for each input or output, in their order.
+ * @param partial whether some may be left out by an object
+ * @throws ERR_VALUE for another number of them or other names
+ */
+function listOf(subject: string, ends: Named, x: Inputs, partial = false): (TensorLike | undefined)[] {
+  const names = ends.map(({ name }) => name);
   const [only] = names;
   if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) return [x as TensorLike];
   if (isByName(x)) {
     const stranger = Object.keys(x).find((name) => !names.includes(name));
     if (stranger !== undefined)
-      refuse('ERR_VALUE', subject, `inputs called ${oneOf(names)}`, quoted(stranger));
-    return names.map((name) => x[name] ?? refuse('ERR_VALUE', subject, `an input '${name}'`, 'none'));
+      refuse('ERR_VALUE', subject, `arrays called ${oneOf(names)}`, quoted(stranger));
+    return names.map(
+      (name) => x[name] ?? (partial ? undefined : refuse('ERR_VALUE', subject, `an array '${name}'`, 'none')),
+    );
   }
-  if (!Array.isArray(x) || x.length !== inputs.length) {
-    const wanted = `an array of ${inputs.length} inputs, or an object with ${oneOf(names).replace(' or ', ' and ')}`;
+  if (!Array.isArray(x) || x.length !== names.length) {
+    const wanted = `an array of ${names.length} arrays, or an object with ${oneOf(names).replace(' or ', ' and ')}`;
     refuse('ERR_VALUE', subject, wanted, Array.isArray(x) ? `an array of ${x.length}` : quoted(x));
   }
   return x as TensorLike[];
 }
 
-/** Whether inputs are given by name: by an object that is no data itself. */
+/** Whether arrays are given by name: by an object that is no data itself. */
 function isByName(x: unknown): x is Readonly<Record<string, TensorLike>> {
   if (typeof x !== 'object' || x === null || Array.isArray(x) || ArrayBuffer.isView(x)) return false;
   if (x instanceof Tensor) return false;
@@ -278,8 +321,7 @@ export function readState(
 }
 
 /** Targets as the loss wants them; a trailing axis of 1 may be left out or be there too many. */
-function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: Shape): Tensor {
-  const subject = `${contract.caller}: y`;
+function readTargets(subject: string, loss: Loss, y: TensorLike, output: Shape): Tensor {
   const targets = namedTensor(subject, y, undefined, loss.sparse ? 'int32' : undefined);
   const wanted = loss.sparse ? output.slice(0, -1) : output;
   const trimmed = (shape: Shape) =>
@@ -314,45 +356,33 @@ function readTargets(contract: DataContract, loss: Loss, y: TensorLike, output: 
   return sameShape(targets.shape, wanted) ? targets : targets.reshape(wanted);
 }
 
-/** Weights per scored row: sampleWeight times the class weight of the row's target. */
+/** Sample weights per scored row of an output. */
 function readWeights(
-  contract: DataContract,
-  loss: Loss,
-  targets: Tensor,
+  subject: string,
   output: Shape,
-  options: ExampleOptions,
-): Tensor | undefined {
-  // null: a batch or validation data may have it in the place of weights.
-  const sampleWeight = options.sampleWeight ?? undefined;
-  const classWeight = options.classWeight ?? undefined;
-  if (sampleWeight === undefined && classWeight === undefined) return undefined;
+  sampleWeight: TensorLike | undefined,
+): Float32Array | undefined {
+  if (sampleWeight === undefined) return undefined;
   const rowShape = output.slice(0, -1);
   const rows = sizeOf(rowShape);
-  const weights = new Float32Array(rows).fill(1);
-  if (sampleWeight !== undefined) {
-    const subject = `${contract.caller}: sampleWeight`;
-    const given = namedTensor(subject, sampleWeight);
-    const perRow = given.shape.join() === rowShape.join();
-    if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
-      const either =
-        rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
-      refuse('ERR_SHAPE', subject, `shape ${either}`, `[${given.shape.join(', ')}]`);
-    }
-    const repeat = rows / given.size;
-    for (let r = 0; r < rows; r++) {
-      const w = given.data[Math.floor(r / repeat)] as number;
-      if (!(Number.isFinite(w) && w >= 0))
-        refuse(
-          'ERR_VALUE',
-          subject,
-          'finite weights, 0 or more',
-          `${w} at ${placeOf(Math.floor(r / repeat), given.shape)}`,
-        );
-      weights[r] = w;
-    }
+  const weights = new Float32Array(rows);
+  const given = namedTensor(subject, sampleWeight);
+  const perRow = given.shape.join() === rowShape.join();
+  if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
+    const either =
+      rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
+    refuse('ERR_SHAPE', subject, `shape ${either}`, `[${given.shape.join(', ')}]`);
   }
-  if (classWeight !== undefined) applyClassWeight(contract, loss, targets, output, classWeight, weights);
-  return tensor(weights, rowShape);
+  const repeat = rows / given.size;
+  for (let r = 0; r < rows; r++) {
+    const w = given.data[Math.floor(r / repeat)] as number;
+    if (!(Number.isFinite(w) && w >= 0)) {
+      const place = placeOf(Math.floor(r / repeat), given.shape);
+      refuse('ERR_VALUE', subject, 'finite weights, 0 or more', `${w} at ${place}`);
+    }
+    weights[r] = w;
+  }
+  return weights;
 }
 
 function applyClassWeight(
@@ -503,8 +533,8 @@ export function splitValidation(
   const part = (begin: number, end: number): Examples => ({
     count: end - begin,
     inputs: new Map([...examples.inputs].map(([key, x]) => [key, x.rows(begin, end)])),
-    y: examples.y?.rows(begin, end),
-    weights: examples.weights?.rows(begin, end),
+    targets: new Map([...examples.targets].map(([key, y]) => [key, y.rows(begin, end)])),
+    weights: new Map([...examples.weights].map(([key, w]) => [key, w.rows(begin, end)])),
     initialStates: new Map([...examples.initialStates].map(([key, state]) => [key, state.rows(begin, end)])),
     lengths: examples.lengths?.rows(begin, end),
   });

@@ -3,7 +3,7 @@ import type { Layer } from '../layers/layer';
 import type { Loss } from '../losses/loss';
 import type { Shape } from '../tensors/tensor';
 import type { DataContract } from './batches';
-import { type Graph, inputKey, outputShapes } from './graph';
+import { type Graph, inputKey, outputKeys, outputShapes } from './graph';
 
 /**
  * What data must look like for a model of these layers.
@@ -13,7 +13,7 @@ export function dataContract(
   caller: string,
   graph: Graph,
   layers: readonly Layer[],
-  loss: Loss | undefined,
+  losses: readonly Loss[] | undefined,
 ): DataContract {
   const fixedBatch = graph.inputs.find(({ batchSize }) => batchSize !== undefined)?.batchSize;
   const stateful = layers.find((layer) => layer.carriesState);
@@ -32,12 +32,13 @@ export function dataContract(
       sequence: symbol.sequence,
     })),
     fixedBatch: stateful ? fixedBatch : undefined,
-    outputShape: (shapes) =>
+    outputShapes: (shapes) =>
       outputShapes(
         graph,
         graph.inputs.map(({ symbol }, i) => ({ ...symbol, shape: shapes[i] as Shape })),
-      )[0]?.shape as Shape,
-    loss,
+      ).map(({ shape }) => shape as Shape),
+    outputs: outputKeys(graph),
+    losses,
     // On demand: most calls bring no states, and every training step asks for a contract.
     get states() {
       return stateSizes(layers);

@@ -18,7 +18,7 @@ export function dataError(
     return new DeepRnnError('ERR_STATE', failure.message, { cause: failure });
   const place = inCallersData(coordinates(failure.element, value.shape));
   const isInput = value.name === 'x' || value.name.startsWith('x.');
-  const name = isInput ? value.name : 'y';
+  const name = isInput ? value.name : value.name.replace(/^targets/, 'y');
   const reader = isInput ? ` (${op.label})` : '';
   const wanted =
     op.attrs.mode === 'finite'

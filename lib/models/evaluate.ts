@@ -1,7 +1,7 @@
 import type { Callback } from '../callbacks/callback';
 import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
-import { Tensor, type TensorLike } from '../tensors/tensor';
+import { type Shape, Tensor } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
@@ -25,7 +25,7 @@ import {
 import { batchesFrom, type GeneratorOptions, refuseUnbatched } from './generated';
 import type { Model } from './model';
 import { outputTensor } from './runner';
-import { ScoreKeeper, type Scores } from './scores';
+import type { Scores } from './scores';
 
 export interface PredictOptions {
   /** Examples run at once. Default 32. */
@@ -46,9 +46,9 @@ export interface StatesOption {
 }
 
 /** What `predict` gives where the states are wanted too. */
-export interface Prediction {
-  /** `[N, …output]`. */
-  readonly output: Tensor;
+export interface Prediction<Y = Tensor> {
+  /** What `predict` gives without them: `[N, …output]`, or such tensors by the names of the outputs. */
+  readonly output: Y;
   /** `[N, units]` by layer and state, as `initialStates` takes them: the next part of the sequences goes on from there. */
   readonly states: Readonly<Record<string, Readonly<Record<string, Tensor>>>>;
 }
@@ -60,16 +60,16 @@ export interface EvaluateOptions extends PredictOptions, ExampleOptions {
 /** Examples in memory, or a generator of batches. */
 export type Data =
   | { readonly generator: BatchGenerator }
-  | { readonly x: Inputs; readonly y: TensorLike | undefined };
+  | { readonly x: Inputs; readonly y: Inputs | undefined };
 
 /** The two ways to call `fit` and `evaluate`: (x, y, options), or (generator, options) with or without Keras's empty y between. */
 export function dataAndOptions<Options extends object>(
   caller: string,
   x: Inputs | BatchGenerator,
-  y: TensorLike | Options | undefined,
+  y: Inputs | Options | undefined,
   options: Options | undefined,
 ): [data: Data, options: Options] {
-  if (!isGenerator(x)) return [{ x, y: y as TensorLike }, options ?? ({} as Options)];
+  if (!isGenerator(x)) return [{ x, y: y as Inputs }, options ?? ({} as Options)];
   if (y !== undefined && y !== null && options !== undefined) {
     refuse('ERR_VALUE', `${caller}: y`, 'none beside a generator, whose batches bring their own', y);
   }
@@ -126,7 +126,7 @@ export async function evaluate(model: Model, data: Data, given: EvaluateOptions)
   if ('generator' in data) refuseUnbatched('evaluate', options);
   const contract = model.contract('evaluate');
   const batchSize = positiveInteger('evaluate: batchSize', options.batchSize, contract.fixedBatch ?? 32);
-  const keeper = new ScoreKeeper(model.metrics);
+  const keeper = model.scoreKeeper();
   const callbacks = readCallbacks('evaluate', options.callbacks);
   const examples = 'x' in data && data.x instanceof Tensor ? data.x.shape[0] : undefined;
   const steps = expectedSteps(examples, batchSize, options.steps);
@@ -150,11 +150,11 @@ export async function evaluate(model: Model, data: Data, given: EvaluateOptions)
   return scores;
 }
 
-export async function predict(
-  model: Model,
+export async function predict<Y>(
+  model: Model<Y>,
   x: Inputs | BatchGenerator,
   given: PredictOptions & Partial<StatesOption>,
-): Promise<Tensor | Prediction> {
+): Promise<Y | Prediction<Y>> {
   const options = readOptions(given, ['returnStates'], 'predict');
   const wantsStates = flagOption(options.returnStates, false, 'predict: returnStates');
   const contract = model.contract('predict');
@@ -163,7 +163,7 @@ export async function predict(
   const batchSize = positiveInteger('predict: batchSize', options.batchSize, contract.fixedBatch ?? 32);
   const data: Data = isGenerator(x) ? { generator: x } : { x: x as Inputs, y: undefined };
   if ('generator' in data) refuseUnbatched('predict', options);
-  const parts: Tensor[] = [];
+  const outputs = contract.outputs.map(({ name, y }) => ({ name, y, parts: [] as Tensor[] }));
   const states = Array.from(wantsStates ? contract.states : [], ([name, units]) => ({
     name,
     units,
@@ -171,28 +171,29 @@ export async function predict(
   }));
   for await (const batch of passOver(contract, data, batchSize, options, options.steps)) {
     throwIfAborted('predict', options.signal);
-    const part = await model.runner.run(
+    await model.runner.run(
       batch,
       { caller: 'predict', mode: 'predict', states: wantsStates },
-      ({ executable, outputShape }) => {
+      ({ executable, outputShapes }) => {
         for (const state of states)
           state.parts.push(outputTensor(executable, state.name, [batch.indices.length, state.units]));
-        return outputTensor(executable, 'y', outputShape);
+        for (const [i, { y, parts }] of outputs.entries())
+          parts.push(outputTensor(executable, y, outputShapes[i] as Shape));
       },
     );
-    const first = parts[0];
-    if (first && first.shape.slice(1).join() !== part.shape.slice(1).join()) {
-      refuse(
-        'ERR_SHAPE',
-        'predict: generator',
-        `outputs like the first batch's [${first.shape.slice(1).join(', ')}]`,
-        `[${part.shape.slice(1).join(', ')}]`,
-      );
-    }
-    parts.push(part);
+    for (const { parts } of outputs) refuseOtherShapes(parts);
   }
-  const output = concatenate(parts);
+  const joined = outputs.map(({ name, parts }) => [name, concatenate(parts)] as const);
+  // What Y is, the kind of the model says.
+  const output = (model.namesOutputs ? Object.fromEntries(joined) : joined[0]?.[1]) as Y;
   return wantsStates ? { output, states: byLayer(states) } : output;
+}
+
+/** @throws ERR_SHAPE when the last of the outputs is not like the first */
+function refuseOtherShapes(parts: readonly Tensor[]): void {
+  const [first, last] = [parts[0], parts.at(-1)].map((part) => part?.shape.slice(1).join(', '));
+  if (first !== last)
+    refuse('ERR_SHAPE', 'predict: generator', `outputs like the first batch's [${first}]`, `[${last}]`);
 }
 
 /** States called `layer/state`, by layer and then by state. */

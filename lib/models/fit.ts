@@ -18,6 +18,7 @@ import {
   splitValidation,
 } from './batches';
 import { positiveInteger, throwIfAborted } from './callOptions';
+import { lossNames } from './compiled';
 import { type Data, expectedSteps } from './evaluate';
 import { type FitOptions, readFitOptions } from './fitOptions';
 import { batchesFrom, firstInputs, refuseUnbatched } from './generated';
@@ -31,7 +32,7 @@ import {
   restoreCheckpoint,
   type TrainingState,
 } from './modelFile';
-import { ScoreKeeper, type ScoreState } from './scores';
+import type { ScoreKeeper, ScoreState } from './scores';
 import { trainStep, useAverages } from './trainStep';
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
@@ -142,7 +143,7 @@ class Fit {
     if (this.validation && !('generator' in this.validation))
       checkFixedBatches(this.contract, this.validation as Examples, this.validationBatchSize);
     this.callbacks = this.orderCallbacks();
-    this.keeper = new ScoreKeeper(model.metrics);
+    this.keeper = model.scoreKeeper();
   }
 
   private get validationBatchSize(): number {
@@ -184,7 +185,7 @@ class Fit {
       validationData,
       ['x', 'y', 'sampleWeight', 'lengths'],
       'fit: validationData',
-    ) as { x: Inputs; y: TensorLike; sampleWeight?: TensorLike; lengths?: TensorLike };
+    ) as { x: Inputs; y: Inputs; sampleWeight?: Inputs; lengths?: TensorLike };
     return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, options);
   }
 
@@ -203,7 +204,7 @@ class Fit {
         initialEpoch: this.epoch,
         stepsPerEpoch: this.stepsPerEpoch,
         batchSize: this.examples ? this.batchSize : null,
-        metrics: ['loss', ...model.metrics.map((m) => m.name)],
+        metrics: ['loss', ...lossNames(this.contract.outputs), ...model.metrics.map((m) => m.name)],
         largerIsBetter: model.metrics.filter(largerIsBetter).map((m) => m.name),
         validation: this.validation !== undefined,
       };
@@ -232,7 +233,7 @@ class Fit {
 
   private async runEpoch(epoch: number): Promise<Logs> {
     const { model, callbacks } = this;
-    if (this.batch === 0) this.keeper = new ScoreKeeper(model.metrics);
+    if (this.batch === 0) this.keeper = model.scoreKeeper();
     for (const c of callbacks) await c.onEpochBegin?.(epoch);
     for await (const batch of this.epochBatches(epoch)) {
       throwIfAborted('fit', this.options.signal);
@@ -247,7 +248,7 @@ class Fit {
     this.history.record(epoch, logs);
     this.epoch = epoch + 1;
     this.batch = 0;
-    this.keeper = new ScoreKeeper(model.metrics);
+    this.keeper = model.scoreKeeper();
     for (const c of callbacks) await c.onEpochEnd?.(epoch, logs);
     return logs;
   }
@@ -354,7 +355,7 @@ class Fit {
     const data = this.validation as Data | Examples;
     const size = this.validationBatchSize;
     const batches = this.validationBatches(contract);
-    const keeper = new ScoreKeeper(model.metrics);
+    const keeper = model.scoreKeeper();
     const limit = options.validationSteps ?? Number.POSITIVE_INFINITY;
     const steps = expectedSteps(
       'generator' in data ? undefined : (data as Examples).count,
@@ -432,7 +433,7 @@ class Fit {
     const state = saved as FitState;
     this.epoch = state.epoch;
     this.batch = state.batch;
-    this.keeper = new ScoreKeeper(this.model.metrics, state.scores);
+    this.keeper = this.model.scoreKeeper(state.scores);
     this.history = History.fromJSON(state.history);
     return { callbacks: state.callbacks, arrays };
   }

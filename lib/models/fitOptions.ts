@@ -16,11 +16,11 @@ export interface FitOptions extends ExampleOptions {
   /** The last part of the data, before shuffling, is kept for validation. Default 0: none. */
   readonly validationSplit?: number;
   readonly validationData?:
-    | readonly [x: Inputs, y: TensorLike, sampleWeight?: TensorLike]
+    | readonly [x: Inputs, y: Inputs, sampleWeight?: Inputs]
     | {
         readonly x: Inputs;
-        readonly y: TensorLike;
-        readonly sampleWeight?: TensorLike;
+        readonly y: Inputs;
+        readonly sampleWeight?: Inputs;
         readonly lengths?: TensorLike;
       }
     | BatchGenerator;

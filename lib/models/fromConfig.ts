@@ -1,6 +1,7 @@
 import { readSpec } from '../config';
 import { quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
+import type { Tensor } from '../tensors/tensor';
 import { type FunctionalConfig, functionalFromConfig } from './functional';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
@@ -12,8 +13,9 @@ export type KerasSequentialConfig =
   | { readonly layers: readonly { readonly class_name: string; readonly config: object }[] };
 
 /** A new model, with new weights, from what `getConfig` gives. */
-export function modelFromConfig(config: ModelStructure): Model {
-  return structureToModel(config, true);
+export function modelFromConfig<Y = Tensor>(config: ModelStructure): Model<Y> {
+  // What Y is, the configuration says.
+  return structureToModel(config, true) as Model<Y>;
 }
 
 /** @param draw false where weights from a file come next, which makes drawing new ones a waste of time */

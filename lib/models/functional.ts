@@ -3,20 +3,27 @@ import { quoted, refuse } from '../errors';
 import { Input, type InputConfig } from '../layers/input';
 import type { Layer } from '../layers/layer';
 import { SymbolicTensor, symbolicList } from '../layers/symbolic';
+import type { Tensor } from '../tensors/tensor';
 import { type Graph, graphBetween, layersOf, type ValueRef } from './graph';
 import { growGraph, releaseLayer, takeLayer } from './growth';
 import { Model, type ModelOptions } from './model';
 
-export interface FunctionalOptions extends ModelOptions {
+/** What `predict` gives: a tensor, or, of outputs given as an array, tensors by the names of the layers that give them. */
+export type Outputs<O> = O extends SymbolicTensor ? Tensor : Readonly<Record<string, Tensor>>;
+
+export interface FunctionalOptions<
+  O extends SymbolicTensor | readonly SymbolicTensor[] = SymbolicTensor | readonly SymbolicTensor[],
+> extends ModelOptions {
   /** What the model reads: what `input({ shape })` gave. */
   readonly inputs: SymbolicTensor | readonly SymbolicTensor[];
   /** What it gives: outputs of layers that were applied to the inputs, and so on. */
-  readonly outputs: SymbolicTensor | readonly SymbolicTensor[];
+  readonly outputs: O;
 }
 
 /** A model whose layers are connected in any way without loops: side branches, residual connections, layers used several times. */
-export class Functional extends Model {
+export class Functional<Y = Tensor> extends Model<Y> {
   readonly graph: Graph;
+  override readonly namesOutputs: boolean;
   override readonly layers: readonly Layer[];
 
   /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
@@ -28,7 +35,7 @@ export class Functional extends Model {
     });
     const inputs = symbolicList(o.inputs, 'model: inputs');
     const outputs = symbolicList(o.outputs, 'model: outputs');
-    if (outputs.length > 1) refuse('ERR_VALUE', 'model: outputs', 'one', outputs.length);
+    this.namesOutputs = Array.isArray(o.outputs);
     this.graph = graphBetween('model', inputs, outputs);
     this.layers = Object.freeze(layersOf(this.graph));
     if (this.layers.length === 0)
@@ -74,6 +81,7 @@ export class Functional extends Model {
         inputs: node.inputs.map(pair),
       })),
       outputs: outputs.map(pair),
+      namesOutputs: this.namesOutputs,
     };
   }
 }
@@ -90,6 +98,8 @@ export interface FunctionalConfig {
   readonly layers: readonly { readonly type: string; readonly config: Record<string, unknown> }[];
   readonly calls: readonly { readonly layer: number; readonly inputs: readonly Pair[] }[];
   readonly outputs: readonly Pair[];
+  /** Whether predictions are an object by the names of the outputs. */
+  readonly namesOutputs: boolean;
 }
 
 /** The same model again, of layers made anew. @throws ERR_VALUE for a configuration that points at what is not there */
@@ -97,7 +107,7 @@ export function functionalFromConfig(
   config: FunctionalConfig,
   made: readonly Layer[],
   draw: boolean,
-): Functional {
+): Functional<unknown> {
   const subject = 'modelFromConfig';
   const list = (value: unknown, what: string): readonly unknown[] =>
     Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
@@ -118,8 +128,9 @@ export function functionalFromConfig(
     values.push([own.apply(list(read, what).map((at) => value(at, what)))]);
   }
   const outputs = list(config.outputs, 'outputs').map((at) => value(at, 'outputs'));
-  const { name, seed } = config;
-  return new Functional({ inputs, outputs, name, seed }, draw);
+  const { name, seed, namesOutputs } = config;
+  const [only] = outputs as [SymbolicTensor];
+  return new Functional({ inputs, outputs: namesOutputs ? outputs : only, name, seed }, draw);
 }
 
 /** A symbolic input, from which the layers of a `model({ inputs, outputs })` are applied. */
@@ -132,6 +143,8 @@ export function input(config: InputConfig): SymbolicTensor {
 }
 
 /** Makes a model of what lies between symbolic inputs and outputs. */
-export function model(options: FunctionalOptions): Functional {
-  return new Functional(options);
+export function model<O extends SymbolicTensor | readonly SymbolicTensor[]>(
+  options: FunctionalOptions<O>,
+): Functional<Outputs<O>> {
+  return new Functional<Outputs<O>>(options);
 }

@@ -50,7 +50,7 @@ export async function* batchesFrom(
       if (done) return;
       const { x, y, sampleWeight, lengths } = readItem(caller, item);
       const own = { ...rest, sampleWeight, lengths };
-      const examples = readExamples(contract, x, contract.loss ? y : undefined, own);
+      const examples = readExamples(contract, x, contract.losses ? y : undefined, own);
       yield wholeBatch(examples);
     }
   } finally {
@@ -81,8 +81,8 @@ function iteratorOf(caller: string, source: unknown): AsyncIterator<unknown> | I
 
 interface Item {
   readonly x: Inputs;
-  readonly y?: TensorLike;
-  readonly sampleWeight?: TensorLike;
+  readonly y?: Inputs;
+  readonly sampleWeight?: Inputs;
   readonly lengths?: TensorLike;
 }
 
@@ -92,7 +92,7 @@ function readItem(caller: string, item: unknown): Item {
   if (!isPair && (typeof item !== 'object' || item === null || !('x' in item)))
     refuse('ERR_VALUE', subject, 'batches [x, y, sampleWeight?] or { x, y, sampleWeight? }', quoted(item));
   if (isPair) {
-    const [x, y, sampleWeight] = item as unknown as [Inputs, TensorLike, TensorLike];
+    const [x, y, sampleWeight] = item as unknown as [Inputs, Inputs, Inputs];
     return { x, y, sampleWeight };
   }
   return readConfig(item, ['x', 'y', 'sampleWeight', 'lengths'], subject) as unknown as Item;

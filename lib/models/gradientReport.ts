@@ -1,5 +1,6 @@
 import type { GradientReport } from '../callbacks/callback';
 import type { Layer } from '../layers/layer';
+import type { Shape } from '../tensors/tensor';
 import type { Batch } from './batches';
 import type { Model } from './model';
 import { type LoadedPlan, setInput } from './runner';
@@ -95,9 +96,10 @@ export async function carriedNorms(
   counted: CountedSteps | undefined,
 ): Promise<NormsByLayer | undefined> {
   const { examples, indices } = batch;
-  const outputs = model
-    .contract('fit')
-    .outputShape([...examples.inputs.values()].map(({ shape }) => shape.slice(1)));
+  const shapes = [...examples.inputs.values()].map(({ shape }) => shape.slice(1));
+  const [outputs, ...others] = model.contract('fit').outputShapes(shapes) as [Shape, ...Shape[]];
+  // The last step of which output would be a guess.
+  if (others.length > 0) return undefined;
   const penalized = model.layers.some((layer) => 'activityRegularizer' in layer.getConfig());
   if (outputs.length === 1 && !penalized) return undefined;
   const steps = outputs.length === 1 ? 1 : (outputs[0] as number);
@@ -105,8 +107,9 @@ export async function carriedNorms(
   const turned = turnsAmong(model.layers) % 2 === 1;
   const inputStep = (t: number) => (turned ? steps - 1 - t : t);
   const weights = new Float32Array(indices.length * steps).fill(1);
-  if (examples.weights) {
-    const { data } = examples.weights;
+  const own = examples.weights.get('weights');
+  if (own) {
+    const { data } = own;
     for (const [n, index] of indices.entries())
       weights.set(data.subarray(index * steps, (index + 1) * steps), n * steps);
   }

@@ -52,17 +52,44 @@ export function inputKey({ inputs }: Graph, i: number): string {
   return inputs.length > 1 ? `x.${inputs[i]?.name}` : 'x';
 }
 
+/** What belongs to an output: its name in the model, and in plans those of its values, targets, weights and loss. */
+export interface OutputKeys {
+  readonly name: string;
+  readonly y: string;
+  readonly targets: string;
+  readonly weights: string;
+  readonly loss: string;
+}
+
+/** The names of all outputs: those of the layers that give them. */
+export function outputKeys({ inputs, nodes, outputs }: Graph): OutputKeys[] {
+  const taken = new Set<string>();
+  return outputs.map(({ from }) => {
+    const layer = nodes[from - inputs.length]?.layer.name ?? (inputs[from]?.name as string);
+    let name = layer;
+    for (let i = 1; taken.has(name); i++) name = `${layer}_${i}`;
+    taken.add(name);
+    const end = outputs.length > 1 ? `.${name}` : '';
+    return { name, y: `y${end}`, targets: `targets${end}`, weights: `weights${end}`, loss: `loss${end}` };
+  });
+}
+
 /** The one input of a graph that has one. */
 export function inputOf({ inputs }: Graph): SymbolicShape {
   return (inputs[0] as GraphInput).symbol;
 }
 
-/** The one output of a graph that has one. */
-export function outputOf(graph: Graph): SymbolicShape {
+/** All outputs, lengths that vary as null. */
+export function outputsOf(graph: Graph): SymbolicShape[] {
   return outputShapes(
     graph,
     graph.inputs.map(({ symbol }) => symbol),
-  )[0] as SymbolicShape;
+  );
+}
+
+/** The one output of a graph that has one. */
+export function outputOf(graph: Graph): SymbolicShape {
+  return outputsOf(graph)[0] as SymbolicShape;
 }
 
 /** The layers, each once, in the order of their first use. */

@@ -36,8 +36,8 @@ export class InputSets {
 function gather({ examples, indices }: Batch, mode: PlanMode, executable: Executable, set: InputSet): void {
   for (const [key, x] of examples.inputs) copyRows(x, indices, executable.input(key, set));
   if (mode !== 'predict') {
-    if (examples.y) copyRows(examples.y, indices, executable.input('targets', set));
-    if (examples.weights) copyRows(examples.weights, indices, executable.input('weights', set));
+    for (const [key, y] of examples.targets) copyRows(y, indices, executable.input(key, set));
+    for (const [key, w] of examples.weights) copyRows(w, indices, executable.input(key, set));
   }
   if (examples.lengths) copyRows(examples.lengths, indices, executable.input('lengths', set));
   for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key, set));

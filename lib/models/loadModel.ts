@@ -1,6 +1,7 @@
 import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
+import type { Tensor } from '../tensors/tensor';
 import type { CompileOptions } from './compiled';
 import { structureToModel } from './fromConfig';
 import type { Model } from './model';
@@ -15,10 +16,10 @@ export interface LoadOptions {
 }
 
 /**
- * A model from a file that `save` wrote: built, with its weights and preprocessing, and compiled where the file says how.
+ * A model from a file that `save` wrote (`Y`: what it predicts, a record where its outputs have names): built, with its weights and preprocessing, and compiled where the file says how.
  * @throws ERR_FILE for a missing, truncated, altered or foreign file
  */
-export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+export async function loadModel<Y = Tensor>(path: string, options: LoadOptions = {}): Promise<Model<Y>> {
   if (typeof path !== 'string' || path === '')
     refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
@@ -39,7 +40,8 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
     inFile(path, () => model.compile(compile as CompileOptions));
   }
   await restoreArrays(model, path, config, tensors);
-  return model;
+  // What Y is, the file says.
+  return model as Model<Y>;
 }
 
 /** Refusals of a file's configuration name the file. */

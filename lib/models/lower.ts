@@ -16,7 +16,8 @@ import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
-import { type Graph, type GraphInput, inputKey, walk } from './graph';
+import type { OutputMetric } from './compiled';
+import { type Graph, type GraphInput, inputKey, type OutputKeys, outputKeys, walk } from './graph';
 
 /** What a plan is for. */
 export type PlanMode = 'predict' | 'evaluate' | 'train' | 'gradients';
@@ -25,8 +26,8 @@ export interface PlanRequest {
   readonly mode: PlanMode;
   /** Whole shapes of the inputs, batch first. */
   readonly inputShapes: readonly Shape[];
-  /** Whether the loss takes a weight per sample or per step. */
-  readonly weighted: boolean;
+  /** Inputs that hold weights per sample or per step, of the outputs that have some. */
+  readonly weighted: readonly string[];
   /** `layer/h` or `layer/c` of every initial state that is handed in. */
   readonly initialStates: readonly string[];
   /** Whether the number of steps that count comes with each sequence. */
@@ -46,15 +47,18 @@ export interface Recipe {
   readonly layers: readonly Layer[];
   readonly graph: Graph;
   readonly seed: number;
-  readonly loss?: Loss | undefined;
-  readonly metrics?: readonly Metric[] | undefined;
+  /** Of each output. */
+  readonly losses?: readonly Loss[] | undefined;
+  /** Of each output; default: 1. */
+  readonly lossWeights?: readonly number[] | undefined;
+  readonly metrics?: readonly OutputMetric[] | undefined;
   readonly optimizer?: Optimizer | undefined;
 }
 
 /** A plan and what its named outputs hold. */
 export interface LoweredPlan {
   readonly plan: Plan;
-  readonly outputShape: Shape;
+  readonly outputShapes: readonly Shape[];
   /** Names of the trainable weights in the order of the `norms` output. */
   readonly updated: readonly string[];
   /** Layer names per `stepNorms.<i>` output. */
@@ -83,6 +87,13 @@ export const AVERAGE = 'ema';
 /** The session's name of a carried state of a stateful layer. */
 export function stateName(layer: string, state: string): string {
   return `${layer}#${state}`;
+}
+
+/** How an output is scored: metrics with their places among all. */
+interface ScoredBy {
+  readonly loss: Loss;
+  readonly lossWeight: number;
+  readonly metrics: readonly (readonly [place: number, metric: OutputMetric])[];
 }
 
 class Lowering implements CallContext {
@@ -188,7 +199,7 @@ class Lowering implements CallContext {
       );
   }
 
-  forward(): LayerValue {
+  forward(): readonly LayerValue[] {
     const { graph } = this.recipe;
     const inputs = graph.inputs.map((input, i) => this.readInput(input, i));
     this.mask = inputs.find(({ mask }) => mask !== undefined)?.mask;
@@ -199,7 +210,7 @@ class Lowering implements CallContext {
       return values;
     });
     fuseStacks(this.builder);
-    return outputs[0] as LayerValue;
+    return outputs;
   }
 
   readMask(): void {
@@ -212,14 +223,47 @@ class Lowering implements CallContext {
     if (value.sequence) {
       this.builder.output(name, this.builder.emit('timeToBatch', [value.id], {}, 'output')[0] as ValueId);
     } else {
-      this.builder.output(name, value.id);
+      this.builder.output(name, this.own(value.id));
     }
   }
 
-  /** Emits loss and metrics; gives the loss terms, the first of which is the data's. */
-  measure(prediction: LayerValue): ValueId[] {
+  /** The value itself, or a copy of one that is an output already. */
+  private own(id: ValueId): ValueId {
+    if (this.builder.spec(id).role === 'arena') return id;
+    return this.builder.emit('scale', [id], { factor: 1 }, 'output')[0] as ValueId;
+  }
+
+  /** Emits loss and metrics; gives the terms of the loss that can be differentiated: those of the data, and penalties. */
+  measure(predictions: readonly LayerValue[]): { data: ValueId[]; penalties: ValueId[] } {
     const { builder, recipe } = this;
-    const loss = recipe.loss as Loss;
+    const keys = outputKeys(recipe.graph);
+    const weights = predictions.map((_, i) => recipe.lossWeights?.[i] ?? 1);
+    const metrics = [...(recipe.metrics ?? []).entries()];
+    const losses = predictions.map((prediction, output) =>
+      this.score(prediction, keys[output] as OutputKeys, {
+        loss: recipe.losses?.[output] as Loss,
+        lossWeight: weights[output] as number,
+        metrics: metrics.filter(([, metric]) => metric.output === output),
+      }),
+    );
+    const penalties = [...this.losses, ...this.weightPenalties()];
+    const factors = [...weights, ...penalties.map(() => 1)];
+    const plain = factors.every((factor) => factor === 1);
+    const [whole] = builder.emit('sumScalars', [...losses, ...penalties], plain ? {} : { factors }, 'loss');
+    builder.output('loss', whole as ValueId);
+    if (losses.length > 1)
+      for (const [i, id] of losses.entries())
+        builder.output(
+          (keys[i] as OutputKeys).loss,
+          builder.emit('sumScalars', [id], {}, 'loss')[0] as ValueId,
+        );
+    // What counts nothing has no gradient.
+    return { data: losses.filter((_, i) => weights[i] !== 0), penalties };
+  }
+
+  /** Emits loss and metrics of one output; gives the loss, which stays an arena value: differentiation starts from it. */
+  private score(prediction: LayerValue, keys: OutputKeys, { loss, lossWeight, metrics }: ScoredBy): ValueId {
+    const { builder } = this;
     const rows = prediction.shape.slice(0, -1);
     const publicRows = [this.batch, ...rows];
     const classes = prediction.shape[prediction.shape.length - 1] as number;
@@ -227,15 +271,16 @@ class Lowering implements CallContext {
       rows.length > 0 ? (builder.emit('batchToTime', [raw], {}, 'targets')[0] as ValueId) : raw;
 
     const targetShape = loss.sparse ? publicRows : [...publicRows, classes];
-    const raw = builder.input('targets', loss.sparse ? 'int32' : 'real', targetShape);
+    const raw = builder.input(keys.targets, loss.sparse ? 'int32' : 'real', targetShape);
     builder.emit(
       'check',
       [raw],
       loss.sparse ? { mode: 'index', size: classes } : { mode: 'finite' },
-      'targets',
+      keys.targets,
     );
     const target = stored(raw);
-    const given = this.request.weighted ? stored(builder.input('weights', 'real', publicRows)) : ABSENT;
+    const weighted = this.request.weighted.includes(keys.weights);
+    const given = weighted ? stored(builder.input(keys.weights, 'real', publicRows)) : ABSENT;
     const weight = this.masked(prediction, given, true);
 
     const logits = this.logitsBehind(prediction.id, loss);
@@ -246,24 +291,18 @@ class Lowering implements CallContext {
       parameter: loss.parameter,
       gamma: loss.gamma,
       alpha: loss.alpha,
+      lossWeight,
     };
-    const dataLoss = builder.emit('loss', [scored, target, weight], attrs, 'loss')[0] as ValueId;
-    const terms = [dataLoss, ...this.losses, ...this.weightPenalties()];
-    builder.output(
-      'loss',
-      terms.length > 1
-        ? (builder.emit('sumScalars', terms, {}, 'loss')[0] as ValueId)
-        : this.copyScalar(dataLoss),
-    );
+    const value = builder.emit('loss', [scored, target, weight], attrs, keys.loss)[0] as ValueId;
 
     const measured = this.measuredBy(loss, prediction.id, logits);
-    (recipe.metrics ?? []).forEach((metric, i) => {
+    for (const [i, metric] of metrics) {
       const { id, attrs } = measured(metric);
       const inputs = [id, target, this.masked(prediction, metric.weighted ? given : ABSENT, false)];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
-    });
-    return terms;
+    }
+    return value;
   }
 
   /** Row weights that leave padded steps out; for a loss such that its mean is over those that count. */
@@ -297,11 +336,6 @@ class Lowering implements CallContext {
         attrs: attrs.kind === 'crossentropy' ? { ...attrs, fromLogits: false } : attrs,
       };
     };
-  }
-
-  /** One scalar as an output of its own: the loss value stays an arena value, which differentiation may start from. */
-  private copyScalar(id: ValueId): ValueId {
-    return this.builder.emit('sumScalars', [id], {}, 'loss')[0] as ValueId;
   }
 
   /** The input of a final softmax or sigmoid: cross-entropy from logits neither overflows nor needs clipping. */
@@ -389,21 +423,22 @@ class Lowering implements CallContext {
 /** Builds the plan for one request: layers → ops → (loss, metrics) → (gradients, update). */
 export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
   const context = new Lowering(recipe, request);
-  const prediction = context.forward();
+  const predictions = context.forward();
   let updated: string[] = [];
   let stepNorms: Gradients['stepNorms'] = [];
   if (request.mask) {
     context.readMask();
   } else if (request.mode === 'predict') {
-    context.readOut('y', prediction);
+    const keys = outputKeys(recipe.graph);
+    for (const [i, value] of predictions.entries()) context.readOut((keys[i] as OutputKeys).y, value);
   } else {
-    const terms = context.measure(prediction);
+    const { data, penalties } = context.measure(predictions);
     if (request.mode !== 'evaluate') {
       const wanted = context.trainable();
       const normsOnly = request.mode === 'gradients' && request.gradientNorms;
       const found = gradients(
         context.builder,
-        normsOnly ? terms.slice(0, 1) : terms,
+        normsOnly ? data : [...data, ...penalties],
         wanted.map(({ id }) => id),
         { stepNorms: request.gradientNorms },
       );
@@ -423,7 +458,7 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
   }
   return {
     plan: context.finish(),
-    outputShape: [context.batch, ...prediction.shape],
+    outputShapes: predictions.map(({ shape }) => [context.batch, ...shape]),
     updated,
     stepNorms: stepNorms.map(({ layers }) => layers),
   };

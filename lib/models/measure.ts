@@ -4,9 +4,10 @@ import type { Loss } from '../losses/loss';
 import { planFlops } from '../plan/flops';
 import type { AnyPlanOp, Plan } from '../plan/types';
 import { Philox } from '../tensors/random';
-import { sizeOf, Tensor, tensor } from '../tensors/tensor';
+import { type Shape, sizeOf, Tensor, tensor } from '../tensors/tensor';
 import type { Batch } from './batches';
 import { throwIfAborted } from './callOptions';
+import type { OutputKeys } from './graph';
 import type { PlanMode } from './lower';
 import type { Model } from './model';
 import type { ProfileSettings } from './profileOptions';
@@ -146,11 +147,20 @@ function randomBatch(model: Model, inputShapes: readonly (readonly number[])[]):
     }),
   );
   const count = inputShapes[0]?.[0] as number;
-  const loss = model.compiled?.loss;
-  const y =
-    loss && targets(random, loss, [count, ...contract.outputShape(inputShapes.map((s) => s.slice(1)))]);
+  const shapes = contract.outputShapes(inputShapes.map((shape) => shape.slice(1)));
+  const scored = (model.compiled?.losses ?? []).map((loss, i) => {
+    const { targets: key } = contract.outputs[i] as OutputKeys;
+    return [key, targets(random, loss, [count, ...(shapes[i] as Shape)])] as const;
+  });
   return {
-    examples: { count, inputs, y, weights: undefined, initialStates: new Map(), lengths: undefined },
+    examples: {
+      count,
+      inputs,
+      targets: new Map(scored),
+      weights: new Map(),
+      initialStates: new Map(),
+      lengths: undefined,
+    },
     indices: Uint32Array.from({ length: count }, (_, i) => i),
   };
 }

@@ -7,7 +7,6 @@ import type { SessionOptions } from '../engines/engine';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import type { Layer, WeightSpec } from '../layers/layer';
 import { seedOption } from '../layers/options';
-import type { Metric } from '../metrics/metric';
 import { readInSlices } from '../tensors/nested';
 import { namedTensor, sizeOf, type Tensor, type TensorLike } from '../tensors/tensor';
 import {
@@ -19,7 +18,13 @@ import {
   refuseEmpty,
 } from './batches';
 import { CallOrder } from './callOrder';
-import { type Compiled, type CompileOptions, readCompileOptions, readMetrics } from './compiled';
+import {
+  type Compiled,
+  type CompileOptions,
+  type OutputMetric,
+  readCompileOptions,
+  readMetrics,
+} from './compiled';
 import { dataContract } from './contract';
 import {
   type Data,
@@ -33,7 +38,7 @@ import {
 } from './evaluate';
 import { fit } from './fit';
 import type { FitOptions } from './fitOptions';
-import { type Graph, inputOf, outputOf } from './graph';
+import { type Graph, inputOf, type OutputKeys, outputKeys, outputOf, outputsOf } from './graph';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
@@ -42,7 +47,7 @@ import { type EstimatedProfile, type MeasuredProfile, profile } from './profile'
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Queue } from './queue';
 import { Runner } from './runner';
-import type { Scores } from './scores';
+import { ScoreKeeper, type ScoreState, type Scores } from './scores';
 import type { StepPlan } from './stepPlan';
 import { type ModelStream, openStream, type StreamOptions } from './stream';
 import { summarize } from './summary';
@@ -58,7 +63,7 @@ export interface ModelOptions {
 }
 
 /** A network of layers that can be trained, evaluated, asked and saved; its kinds differ in how the layers are put together. */
-export abstract class Model implements CallbackModel {
+export abstract class Model<Y = unknown> implements CallbackModel {
   readonly name: string;
   /** Scalers and vectorizers that belong to the model; they are saved and loaded with it. */
   readonly preprocessing: Record<string, Preprocessor> = {};
@@ -67,10 +72,12 @@ export abstract class Model implements CallbackModel {
   step = 0;
   /** @internal */ readonly variables: Variables;
   /** @internal */ compiled: Compiled | undefined;
-  /** @internal */ metrics: readonly Metric[] = [];
+  /** @internal */ metrics: readonly OutputMetric[] = [];
   /** @internal What streams share, by batch size. */ readonly stepPlans = new Map<number, StepPlan>();
   /** @internal What a checkpoint must hold of a running fit; set by it. */
   trainingState: (() => TrainingState) | undefined;
+  /** @internal Whether predictions are an object by the names of the outputs. */
+  readonly namesOutputs: boolean = false;
   private currentSeed: number;
   private currentRunner: Runner | undefined;
   private readonly queue = new Queue();
@@ -131,7 +138,7 @@ export abstract class Model implements CallbackModel {
     return inputOf(this.requireBuilt('inputShape')).shape;
   }
 
-  /** Batch-free shape of the output. */
+  /** Batch-free shape of the (first) output. */
   get outputShape(): readonly (number | null)[] {
     return outputOf(this.requireBuilt('outputShape')).shape;
   }
@@ -141,7 +148,8 @@ export abstract class Model implements CallbackModel {
     this.requireAlive();
     if (this.busy || this.inFlight.size > 0) this.refuseBusy('compile');
     // All that may be refused comes first: a compile that fails changes nothing.
-    const compiled = readCompileOptions(options);
+    const outputs = this.graph ? outputKeys(this.graph).map(({ name }) => name) : ['output'];
+    const compiled = readCompileOptions(options, outputs);
     const metrics = this.built ? this.metricsOf(compiled) : [];
     const attaching = this.variables.attached || compiled.device !== undefined;
     const engine = attaching ? createEngine(compiled.device) : undefined;
@@ -155,9 +163,16 @@ export abstract class Model implements CallbackModel {
     return this;
   }
 
-  private metricsOf(compiled: Compiled): Metric[] {
-    const { shape } = outputOf(this.requireBuilt('compile'));
-    return readMetrics(compiled, shape[shape.length - 1] ?? 1);
+  private metricsOf(compiled: Compiled): OutputMetric[] {
+    const graph = this.requireBuilt('compile');
+    const keys = outputKeys(graph);
+    return readMetrics(
+      compiled,
+      outputsOf(graph).map(({ shape }, i) => ({
+        name: (keys[i] as OutputKeys).name,
+        classes: shape[shape.length - 1] ?? 1,
+      })),
+    );
   }
 
   /** For kinds that learn their input's shape after `compile`. */
@@ -189,9 +204,9 @@ export abstract class Model implements CallbackModel {
    * Arrays must stay as they are until it is done: the next batch is gathered from them while one runs.
    * @throws ERR_ABORTED when the signal fires; the model keeps what it has learned and stays usable.
    */
-  fit(x: Inputs, y: TensorLike, options?: FitOptions): Promise<History>;
+  fit(x: Inputs, y: Inputs, options?: FitOptions): Promise<History>;
   fit(generator: BatchGenerator, options?: FitOptions): Promise<History>;
-  fit(x: Inputs | BatchGenerator, y?: TensorLike | FitOptions, options?: FitOptions): Promise<History> {
+  fit(x: Inputs | BatchGenerator, y?: Inputs | FitOptions, options?: FitOptions): Promise<History> {
     return this.whileBusy('fit', async () => {
       const [data, read] = dataAndOptions('fit', x, y, options);
       // What was asked for before sees the weights before training. Later calls go between the steps: a service may predict.
@@ -201,16 +216,16 @@ export abstract class Model implements CallbackModel {
   }
 
   /** One optimizer step on one batch. Resolves to the batch's loss (before the step) and metrics. */
-  trainOnBatch(x: Inputs, y: TensorLike, options: TrainOnBatchOptions = {}): Promise<Scores> {
+  trainOnBatch(x: Inputs, y: Inputs, options: TrainOnBatchOptions = {}): Promise<Scores> {
     return this.whileBusy('trainOnBatch', () => this.order.changes(() => trainOnBatch(this, x, y, options)));
   }
 
   /** Loss and metrics over data, without training. */
-  async evaluate(x: Inputs, y: TensorLike, options?: EvaluateOptions): Promise<Scores>;
+  async evaluate(x: Inputs, y: Inputs, options?: EvaluateOptions): Promise<Scores>;
   async evaluate(generator: BatchGenerator, options?: EvaluateOptions): Promise<Scores>;
   async evaluate(
     x: Inputs | BatchGenerator,
-    y?: TensorLike | EvaluateOptions,
+    y?: Inputs | EvaluateOptions,
     options?: EvaluateOptions,
   ): Promise<Scores> {
     const [data, read] = dataAndOptions('evaluate', x, y, options);
@@ -221,18 +236,19 @@ export abstract class Model implements CallbackModel {
   }
 
   /**
-   * Outputs for inputs `x [N, …]`: a tensor `[N, …output]`; with `returnStates` also the recurrent states after the last step.
+   * Outputs for inputs `x [N, …]`: a tensor `[N, …output]`, or an object of them by the names of the outputs where those were given to
+   * `model` as an array; with `returnStates` also the recurrent states after the last step.
    * @throws ERR_VALUE for `returnStates` of a model without recurrent layers
    */
-  predict(x: Inputs | BatchGenerator, options: PredictOptions & StatesOption): Promise<Prediction>;
-  predict(x: Inputs | BatchGenerator, options?: PredictOptions): Promise<Tensor>;
+  predict(x: Inputs | BatchGenerator, options: PredictOptions & StatesOption): Promise<Prediction<Y>>;
+  predict(x: Inputs | BatchGenerator, options?: PredictOptions): Promise<Y>;
   async predict(
     x: Inputs | BatchGenerator,
     options: PredictOptions & Partial<StatesOption> = {},
-  ): Promise<Tensor | Prediction> {
+  ): Promise<Y | Prediction<Y>> {
     const turn = isGenerator(x) ? 'begins' : 'reads';
     return this.during('predict', () =>
-      this.order[turn](async () => predict(this, await this.inputsInSlices(x), options)),
+      this.order[turn](async () => predict<Y>(this, await this.inputsInSlices(x), options)),
     );
   }
 
@@ -252,7 +268,10 @@ export abstract class Model implements CallbackModel {
   private async inSlices(data: Data): Promise<Data> {
     if ('generator' in data) return data;
     const x = await this.inputsInSlices(data.x);
-    return { x, y: await readInSlices(data.y, this.compiled?.loss.sparse ? 'int32' : 'float32') };
+    const losses = this.compiled?.losses ?? [];
+    const [sparse] = losses.map((loss) => loss.sparse);
+    // Several arrays in one are for the reader of examples to tell apart.
+    return { x, y: losses.length > 1 ? data.y : await readInSlices(data.y, sparse ? 'int32' : 'float32') };
   }
 
   /**
@@ -261,7 +280,7 @@ export abstract class Model implements CallbackModel {
    */
   async computeGradients(
     x: Inputs,
-    y: TensorLike,
+    y: Inputs,
     options: ExampleOptions = {},
   ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
     return this.during('computeGradients', () =>
@@ -350,6 +369,11 @@ export abstract class Model implements CallbackModel {
     this.dispose();
   }
 
+  /** @internal Adds scores of this model up. */
+  scoreKeeper(state?: ScoreState): ScoreKeeper {
+    return new ScoreKeeper(this.metrics, outputKeys(this.requireBuilt('scores')), state);
+  }
+
   /** @internal What data must look like; builds the model from the data where that is possible. */
   contract(caller: string, x?: Inputs): DataContract {
     this.requireAlive();
@@ -360,12 +384,12 @@ export abstract class Model implements CallbackModel {
     }
     const graph = this.requireBuilt(caller);
     const needsLoss = caller !== 'predict' && caller !== 'profile';
-    const loss = needsLoss ? this.requireCompiled(caller).loss : undefined;
+    const losses = needsLoss ? this.requireCompiled(caller).losses : undefined;
     if (trains.includes(caller) && this.compiled?.precision === 'int8') {
       const wayOut = "Train in 'fp32' or 'bf16', then compile again with 'int8' to predict and evaluate.";
       refuse('ERR_STATE', `${caller}: precision`, 'one that has gradients', "'int8'", wayOut);
     }
-    return dataContract(caller, graph, this.layers, loss);
+    return dataContract(caller, graph, this.layers, losses);
   }
 
   /** @internal */
@@ -381,7 +405,8 @@ export abstract class Model implements CallbackModel {
       layers: this.layers,
       graph: this.graph as Graph,
       seed: this.seed,
-      loss: this.compiled?.loss,
+      losses: this.compiled?.losses,
+      lossWeights: this.compiled?.lossWeights,
       metrics: this.metrics,
       optimizer: this.compiled?.optimizer,
     };

@@ -4,7 +4,7 @@ import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { readModelFile, writeModelFile } from '../io/modelFile';
 import { sameShape, Tensor } from '../tensors/tensor';
-import type { CompileOptions } from './compiled';
+import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
@@ -20,7 +20,10 @@ export interface SaveOptions {
 /** What a file says of a model, as JSON. */
 export interface ModelConfig {
   readonly model: ModelStructure;
-  readonly compile?: Pick<CompileOptions, 'loss' | 'optimizer' | 'metrics' | 'weightedMetrics'>;
+  readonly compile?: Pick<
+    CompileOptions,
+    'loss' | 'lossWeights' | 'optimizer' | 'metrics' | 'weightedMetrics'
+  >;
   readonly step?: number;
   readonly training?: unknown;
   readonly preprocessing: Record<string, unknown>;
@@ -104,7 +107,7 @@ function configOf(
     ...(compiled
       ? {
           compile: {
-            loss: compiled.loss.getConfig() as unknown as CompileOptions['loss'],
+            ...lossConfigs(compiled),
             optimizer: compiled.optimizer.getConfig() as unknown as NonNullable<CompileOptions['optimizer']>,
             metrics: metricConfigs(model, false),
             weightedMetrics: metricConfigs(model, true),
@@ -119,9 +122,22 @@ function configOf(
   };
 }
 
+/** The loss, or those of several outputs in their order, as `compile` takes them. */
+function lossConfigs({ losses, lossWeights }: Compiled): Pick<CompileOptions, 'loss' | 'lossWeights'> {
+  const configs = losses.map((loss) => loss.getConfig());
+  return {
+    loss: (configs.length > 1 ? configs : configs[0]) as unknown as CompileOptions['loss'],
+    ...(lossWeights.every((weight) => weight === 1) ? {} : { lossWeights: [...lossWeights] }),
+  };
+}
+
+/** Metrics as `compile` takes them: a list, or one for each of several outputs. */
 function metricConfigs(model: Model, weighted: boolean): NonNullable<CompileOptions['metrics']> {
-  const configs = model.metrics.filter((m) => m.weighted === weighted).map((m) => m.getConfig());
-  return configs as unknown as NonNullable<CompileOptions['metrics']>;
+  const of = (output: number) =>
+    model.metrics.filter((m) => m.weighted === weighted && m.output === output).map((m) => m.getConfig());
+  const { length } = model.compiled?.losses ?? [];
+  const configs: unknown = length > 1 ? Array.from({ length }, (_, output) => of(output)) : of(0);
+  return configs as NonNullable<CompileOptions['metrics']>;
 }
 
 /** What a file keeps of a scaler or vectorizer. @throws ERR_VALUE for anything that could not be loaded again */
@@ -165,8 +181,11 @@ export async function restoreCheckpoint(
   check: (config: ModelConfig) => void,
 ): Promise<TrainingState> {
   const { config, tensors } = await readModel(path);
-  for (const part of ['loss', 'optimizer'] as const)
-    requireSame(part, withoutRate(config.compile?.[part]), withoutRate(model.compiled?.[part].getConfig()));
+  const own = model.compiled ? lossConfigs(model.compiled) : undefined;
+  for (const part of ['loss', 'lossWeights'] as const)
+    requireSame(part, withoutRate(config.compile?.[part]), withoutRate(own?.[part]));
+  const optimizer = model.compiled?.optimizer.getConfig();
+  requireSame('optimizer', withoutRate(config.compile?.optimizer), withoutRate(optimizer));
   const rate = rateOf(config.compile?.optimizer);
   // A number may replace anything: a callback may have set it since compile. A schedule can only have come from compile.
   if (typeof rate === 'object')

@@ -52,7 +52,7 @@ export async function profile(
       lower(model.recipe(), {
         mode,
         inputShapes: settings.inputShapes,
-        weighted: false,
+        weighted: [],
         initialStates: [],
         lengths: false,
         gradientNorms: false,

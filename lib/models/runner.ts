@@ -36,7 +36,7 @@ export interface RunOptions {
   readonly states?: boolean;
   /** What `gradientNorms` will probably be for the next batch. Default: what it is for this one. */
   readonly nextGradientNorms?: boolean;
-  /** A weight for every scored row in place of the batch's own, batch-major. */
+  /** A weight for every scored row of the one output in place of the batch's own, batch-major. */
   readonly weights?: Float32Array;
   /** Sets inputs other than the batch's own (step, optimizer numbers). */
   readonly prepare?: (loaded: LoadedPlan) => void;
@@ -118,7 +118,7 @@ export class Runner {
     const loaded = this.loadRequest({
       mode: 'predict',
       inputShapes: [[batchSize, 1, ...(inputOf(graph).shape.slice(1) as number[])]],
-      weighted: false,
+      weighted: [],
       initialStates: layers.flatMap(({ name, states }) => states.map((state) => `${name}/${state.name}`)),
       streaming: true,
       gradientNorms: false,
@@ -212,7 +212,7 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
   return {
     mode: options.mode,
     inputShapes: Array.from(examples.inputs.values(), ({ shape }) => [indices.length, ...shape.slice(1)]),
-    weighted: options.mode !== 'predict' && (options.weights ?? examples.weights) !== undefined,
+    weighted: options.mode === 'predict' ? [] : options.weights ? ['weights'] : [...examples.weights.keys()],
     initialStates: [...examples.initialStates.keys()],
     lengths: examples.lengths !== undefined,
     mask: options.mask ?? false,

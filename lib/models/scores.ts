@@ -1,4 +1,6 @@
 import type { Metric } from '../metrics/metric';
+import { lossNames } from './compiled';
+import type { OutputKeys } from './graph';
 import type { LoadedPlan } from './runner';
 
 /** Loss and metrics by name. A metric with several results (f1 per class, r2 per output) is an array; `History` keeps its mean. */
@@ -12,6 +14,8 @@ export type Scores = {
 export interface ScoreState {
   readonly examples: number;
   readonly lossSum: number;
+  /** Of several outputs. */
+  readonly outputLosses?: readonly number[];
   readonly sums: readonly (readonly number[])[];
 }
 
@@ -19,12 +23,15 @@ export interface ScoreState {
 export class ScoreKeeper {
   private examples = 0;
   private lossSum = 0;
+  private readonly outputLosses: number[];
   private sums: Float64Array[] = [];
 
   constructor(
     private readonly metrics: readonly Metric[],
+    private readonly outputs: readonly OutputKeys[],
     state?: ScoreState,
   ) {
+    this.outputLosses = [...(state?.outputLosses ?? lossNames(outputs).map(() => 0))];
     if (!state) return;
     this.examples = state.examples;
     this.lossSum = state.lossSum;
@@ -34,6 +41,10 @@ export class ScoreKeeper {
   add({ executable }: LoadedPlan, examples: number): void {
     this.examples += examples;
     this.lossSum += (executable.output('loss')[0] as number) * examples;
+    for (const i of this.outputLosses.keys()) {
+      const own = executable.output((this.outputs[i] as OutputKeys).loss)[0] as number;
+      this.outputLosses[i] = (this.outputLosses[i] as number) + own * examples;
+    }
     this.metrics.forEach((_, i) => {
       const batch = executable.output(`metric.${i}`);
       const total = this.sums[i];
@@ -44,12 +55,20 @@ export class ScoreKeeper {
   }
 
   get state(): ScoreState {
-    return { examples: this.examples, lossSum: this.lossSum, sums: this.sums.map((s) => [...s]) };
+    const { examples, lossSum, outputLosses } = this;
+    return {
+      examples,
+      lossSum,
+      ...(outputLosses.length > 0 ? { outputLosses: [...outputLosses] } : {}),
+      sums: this.sums.map((s) => [...s]),
+    };
   }
 
   /** Everything so far. */
   scores(): Scores {
     const scores = { loss: this.lossSum / this.examples } as Scores;
+    for (const [i, name] of lossNames(this.outputs).entries())
+      scores[name] = (this.outputLosses[i] as number) / this.examples;
     this.metrics.forEach((metric, i) => {
       scores[metric.name] = metric.result(this.sums[i] as Float64Array);
     });

@@ -1,5 +1,6 @@
 import { DeepRnnError, quoted, refuse } from '../errors';
 import { checkInputShape, type Layer, type SymbolicShape } from '../layers/layer';
+import type { Tensor } from '../tensors/tensor';
 import { chain, type Graph, inputOf, outputOf } from './graph';
 import { growGraph, releaseLayer, takeLayer } from './growth';
 import { Model, type ModelOptions } from './model';
@@ -7,7 +8,7 @@ import { Model, type ModelOptions } from './model';
 export type SequentialOptions = ModelOptions;
 
 /** A stack of layers, each reading what the one below gives. */
-export class Sequential extends Model {
+export class Sequential extends Model<Tensor> {
   graph: Graph | undefined;
   private readonly stack: Layer[] = [];
 

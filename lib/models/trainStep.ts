@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
-import type { Tensor, TensorLike } from '../tensors/tensor';
+import type { Tensor } from '../tensors/tensor';
 import {
   type Batch,
   checkFixedBatch,
@@ -12,7 +12,7 @@ import {
 import { AVERAGE, gradientOutput, slotName } from './lower';
 import type { Model } from './model';
 import { type LoadedPlan, outputTensor, type RunOptions, setInput } from './runner';
-import { ScoreKeeper, type Scores } from './scores';
+import type { Scores } from './scores';
 
 export interface TrainOnBatchOptions extends ExampleOptions {}
 
@@ -53,7 +53,7 @@ export function useAverages(model: Model): Promise<void> {
 export async function trainOnBatch(
   model: Model,
   x: Inputs,
-  y: TensorLike,
+  y: Inputs,
   given: TrainOnBatchOptions,
 ): Promise<Scores> {
   const options = readExampleOptions(given, 'trainOnBatch');
@@ -62,7 +62,7 @@ export async function trainOnBatch(
   const batch = wholeBatch(readExamples(contract, x, y, options));
   checkFixedBatch(contract, batch.indices.length);
   return trainStep(model, batch, { caller: 'trainOnBatch' }, (loaded) => {
-    const keeper = new ScoreKeeper(model.metrics);
+    const keeper = model.scoreKeeper();
     keeper.add(loaded, batch.indices.length);
     return keeper.scores();
   });
@@ -72,7 +72,7 @@ export async function trainOnBatch(
 export async function computeGradients(
   model: Model,
   x: Inputs,
-  y: TensorLike,
+  y: Inputs,
   given: ExampleOptions,
 ): Promise<{ loss: number; gradients: Map<string, Tensor> }> {
   const caller = 'computeGradients';

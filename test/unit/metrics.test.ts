@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { type CompileOptions, metrics } from '../../lib';
+import type { MetricSpec } from '../../lib/metrics/metric';
 import {
   above,
   after,
@@ -22,7 +23,7 @@ import { devices, expectNear, oneHot, Rows, score, softmax } from './scoring';
 
 const { log, exp, sqrt, abs } = Math;
 const [N, C] = [40, 5];
-type Metric = NonNullable<CompileOptions['metrics']>[number];
+type Metric = MetricSpec;
 
 interface Case {
   readonly name: string;

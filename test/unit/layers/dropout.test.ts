@@ -95,9 +95,9 @@ test('every mask of a model has a random stream of its own', () => {
         layers: model.layers,
         graph: chain({ dtype: 'real', shape: [T, D], sequence: true }, model.layers),
         seed: 1,
-        loss: losses.meanSquaredError(),
+        losses: [losses.meanSquaredError()],
       },
-      { mode, inputShapes: [[N, T, D]], weighted: false, initialStates: [], gradientNorms: false },
+      { mode, inputShapes: [[N, T, D]], weighted: [], initialStates: [], gradientNorms: false },
     ).plan.ops.flatMap((op) => {
       if (op.kind === 'dropout') return [op.attrs.stream];
       if (op.kind !== 'rnnStack') return [];

@@ -31,10 +31,10 @@ function planOf({ cell = 'lstm', H, D = 16, T, N, ...own }: Net, mode: 'predict'
       layers: stack,
       graph: chain(input, stack),
       seed: 1,
-      loss: losses.categoricalCrossentropy(),
+      losses: [losses.categoricalCrossentropy()],
       optimizer: optimizers.adam({ globalClipNorm: 1 }),
     },
-    { mode, inputShapes: [[N, T, D]], weighted: false, initialStates: [], gradientNorms: false },
+    { mode, inputShapes: [[N, T, D]], weighted: [], initialStates: [], gradientNorms: false },
   ).plan;
 }
 

@@ -8,7 +8,9 @@ import {
   loadModel,
   model,
   modelFromConfig,
+  optimizers,
   type SymbolicTensor,
+  type Tensor,
   tensor,
 } from '../../../lib';
 import { lower } from '../../../lib/models/lower';
@@ -131,7 +133,7 @@ describe('a layer that is used twice', () => {
     const { plan } = lower(twice('cpu', 0.5).recipe(), {
       mode: 'train',
       inputShapes: [[N, T, D]],
-      weighted: false,
+      weighted: [],
       initialStates: [],
       gradientNorms: false,
     });
@@ -147,7 +149,7 @@ test('recurrent layers of a branching model are one fused stack, as far as they 
   const { plan } = lower(branching().compile(compile('cpu')).recipe(), {
     mode: 'train',
     inputShapes: [[N, T, D]],
-    weighted: false,
+    weighted: [],
     initialStates: [],
     gradientNorms: false,
   });
@@ -284,17 +286,17 @@ describe('several inputs', () => {
     [
       'one too few',
       () => net.predict([x, ids]),
-      "ERR_VALUE predict: x: expected an array of 3 inputs, or an object with 'series', 'words' and 'facts', got an array of 2.",
+      "ERR_VALUE predict: x: expected an array of 3 arrays, or an object with 'series', 'words' and 'facts', got an array of 2.",
     ],
     [
       'a name that is none',
       () => net.predict({ ...inputs, fact: static_ }),
-      "ERR_VALUE predict: x: expected inputs called 'series', 'words' or 'facts', got 'fact'.",
+      "ERR_VALUE predict: x: expected arrays called 'series', 'words' or 'facts', got 'fact'.",
     ],
     [
       'one that is missing',
       () => net.predict({ series: x, words: ids }),
-      "ERR_VALUE predict: x: expected an input 'facts', got none.",
+      "ERR_VALUE predict: x: expected an array 'facts', got none.",
     ],
     [
       'a wrong shape',
@@ -336,6 +338,224 @@ describe('several inputs', () => {
       "ERR_VALUE trainOnBatch: x.facts: expected finite numbers (input 'facts'), got NaN at [0, 0].",
     ],
     ['a stream', () => net.stream(), 'ERR_VALUE stream: expected a model with one input, got 3.'],
+  ])('refused: %s', async (_, work, message) => {
+    expect(await refusal(work)).toBe(message);
+  });
+});
+
+describe('several outputs', () => {
+  const steps = tensor(
+    x.data.filter((_, i) => i % D === 0).map((v) => Math.tanh(v)),
+    [N, T, 1],
+  );
+  const heads = () => {
+    const source = input({ shape: [T, D] });
+    const below = layers.lstm({ units: 6, returnSequences: true, name: 'below' }).apply(source);
+    const third = layers.gru({ units: 5, name: 'above' }).apply(below);
+    return {
+      source,
+      kind: layers.dense({ units: 3, activation: 'softmax', name: 'kind' }).apply(third),
+      level: layers
+        .dense({ units: 1, name: 'level', kernelRegularizer: { type: 'l2', l2: 0.01 } })
+        .apply(below),
+    };
+  };
+  const both = (device = 'cpu', lossWeights: readonly number[] | Record<string, number> = [0.5, 2]) => {
+    const { source, kind, level } = heads();
+    return model({ inputs: source, outputs: [kind, level], seed: 2 }).compile({
+      loss: { kind: 'sparseCategoricalCrossentropy', level: 'mse' },
+      lossWeights,
+      metrics: { kind: ['accuracy'], level: 'mae' },
+      weightedMetrics: { level: ['mae'] },
+      optimizer: optimizers.adam({ learningRate: 0.02 }),
+      device,
+    });
+  };
+  /** The same weights under one output alone. */
+  const alone = async (which: 'kind' | 'level') => {
+    const parts = heads();
+    const net = model({ inputs: parts.source, outputs: parts[which], seed: 2 }).compile({
+      loss: which === 'kind' ? 'sparseCategoricalCrossentropy' : 'mse',
+      device: 'reference',
+    });
+    const weights = await both('reference').getWeights();
+    const own = [...(await net.getWeights()).keys()].map((name) => [name, weights.get(name)] as const);
+    await net.setWeights(new Map(own) as never);
+    return net;
+  };
+  const y2 = { kind: y, level: steps };
+
+  test('predictions by name, those of the outputs alone', async () => {
+    const found = await both('reference').predict(x, { batchSize: 5 });
+    expect(Object.keys(found)).toEqual(['kind', 'level']);
+    near(found['kind'] as Tensor, await (await alone('kind')).predict(x));
+    near(found['level'] as Tensor, await (await alone('level')).predict(x));
+    const fast = await both().predict(x);
+    for (const name of ['kind', 'level']) near(fast[name] as Tensor, found[name] as Tensor);
+  });
+
+  test('losses, their weighted sum with the penalty once, and metrics', async () => {
+    const scores = await both('reference').evaluate(x, y2);
+    expect(Object.keys(scores)).toEqual([
+      'loss',
+      'kind_loss',
+      'level_loss',
+      'kind_accuracy',
+      'level_mae',
+      'level_weighted_mae',
+    ]);
+    const kind = await (await alone('kind')).evaluate(x, y);
+    const level = await (await alone('level')).evaluate(x, steps);
+    const weights = (await both('reference').getWeights()).get('level/kernel') as Tensor;
+    const penalty = 0.01 * Array.from(weights.data).reduce((sum, w) => sum + w * w, 0);
+    expect(scores['kind_loss']).toBeCloseTo(kind.loss, 6);
+    expect(scores['level_loss']).toBeCloseTo(level.loss - penalty, 6);
+    expect(scores.loss).toBeCloseTo(0.5 * kind.loss + 2 * (level.loss - penalty) + penalty, 6);
+    const fast = await both().evaluate(x, [y, steps]);
+    for (const [name, value] of Object.entries(scores)) expect(fast[name]).toBeCloseTo(value as number, 5);
+  });
+
+  test('gradients are the weighted sum of those of the outputs alone', async () => {
+    const { loss, gradients } = await both('reference').computeGradients(x, y2);
+    const kind = await (await alone('kind')).computeGradients(x, y);
+    const level = await (await alone('level')).computeGradients(x, steps);
+    expect(gradients.size).toBe(10);
+    const weights = await both('reference').getWeights();
+    for (const [name, { data }] of gradients) {
+      for (const [i, g] of data.entries()) {
+        // The penalty's own gradient counts once.
+        const penalty =
+          name === 'level/kernel' ? 0.02 * ((weights.get(name) as Tensor).data[i] as number) : 0;
+        const wanted =
+          0.5 * (kind.gradients.get(name)?.data[i] ?? 0) +
+          2 * ((level.gradients.get(name)?.data[i] ?? 0) - penalty) +
+          penalty;
+        expect(Math.abs(g - wanted)).toBeLessThan(1e-9);
+      }
+    }
+    const fast = await both().computeGradients(x, y2);
+    expect(fast.loss).toBeCloseTo(loss, 5);
+    for (const [name, { data }] of gradients)
+      for (const [i, g] of data.entries())
+        expect(Math.abs((fast.gradients.get(name)?.data[i] as number) - g)).toBeLessThan(1e-6);
+  });
+
+  test('an output with weight 0 is scored and teaches nothing', async () => {
+    const net = both('cpu', { kind: 0 });
+    const { gradients } = await net.computeGradients(x, y2);
+    for (const [name, { data }] of gradients)
+      expect([name, data.some((g) => g !== 0)]).toEqual([name, /^(below|level)/.test(name)]);
+    const { loss, kind_loss: own, level_loss: other } = await net.evaluate(x, y2);
+    expect(own).toBeGreaterThan(0.5);
+    expect(loss).toBeLessThan((other as number) + 0.2);
+  });
+
+  test('fit learns both, with weights of one, validation, and a file that goes on the same', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-outputs-'));
+    try {
+      const net = both();
+      const sampleWeight = { level: tensor(Float32Array.from({ length: N }, (_, n) => n % 2)) };
+      const { history } = await net.fit(x, y2, {
+        epochs: 40,
+        batchSize: 6,
+        sampleWeight,
+        validationSplit: 0.25,
+      });
+      for (const name of ['loss', 'kind_loss', 'level_loss'])
+        expect(history[name]?.at(-1)).toBeLessThan(0.7 * (history[name]?.[0] as number));
+      expect(history['val_level_loss']).toHaveLength(40);
+      const file = path.join(folder, 'model.safetensors');
+      await net.save(file, { includeOptimizer: true });
+      const again = await loadModel<Record<string, Tensor>>(file);
+      expect(await again.predict(x)).toEqual(await net.predict(x));
+      expect(again.getConfig()).toEqual(net.getConfig());
+      const after = { epochs: 42, batchSize: 6, initialEpoch: 40 };
+      expect((await again.fit(x, y2, after)).history).toEqual((await net.fit(x, y2, after)).history);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('a checkpoint from inside an epoch resumes bit for bit', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-outputs-'));
+    try {
+      const file = path.join(folder, 'checkpoint');
+      const options = { epochs: 2, batchSize: 4 };
+      const whole = both();
+      const { history } = await whole.fit(x, y2, options);
+      const stopped = both();
+      const stop = {
+        onBatchEnd: async (batch: number) => {
+          if (batch !== 1 || stopped.stopTraining) return;
+          await stopped.save(file, { checkpoint: true });
+          stopped.stopTraining = true;
+        },
+      };
+      await stopped.fit(x, y2, { ...options, callbacks: [stop] });
+      const resumed = both();
+      expect((await resumed.fit(x, y2, { ...options, resumeFrom: file })).history).toEqual(history);
+      expect(await resumed.getWeights()).toEqual(await whole.getWeights());
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('one value given twice, and one output as an array', async () => {
+    const { source, level } = heads();
+    const twice = await model({ inputs: source, outputs: [level, level] }).predict(x);
+    expect(Object.keys(twice)).toEqual(['level', 'level_1']);
+    expect(twice['level_1']).toEqual(twice['level']);
+    const parts = heads();
+    const named = await model({ inputs: parts.source, outputs: [parts.level] }).predict(x);
+    expect(Object.keys(named)).toEqual(['level']);
+  });
+
+  test('gradient norms and profile', async () => {
+    const reports: unknown[] = [];
+    await both().fit(x, y2, {
+      callbacks: [{ gradientsEvery: 1, onGradients: (report: unknown) => void reports.push(report) }],
+    });
+    expect(reports).toHaveLength(1);
+    expect((await both().profile({ batchSize: 2, repeats: 1 })).train?.milliseconds).toBeGreaterThan(0);
+  });
+
+  const net = both();
+  test.each<[string, () => unknown, string]>([
+    [
+      'targets of one alone',
+      () => net.evaluate(x, { kind: y }),
+      "ERR_VALUE evaluate: y: expected an array 'level', got none.",
+    ],
+    [
+      'targets of a wrong shape',
+      () => net.evaluate(x, [y, y]),
+      'ERR_SHAPE evaluate: y.level: expected shape [12, 6, 1] for meanSquaredError, got [12].',
+    ],
+    [
+      'a class that is none',
+      () => net.evaluate(x, [tensor(y.data.map(() => 3)), steps]),
+      'ERR_VALUE evaluate: y.kind: expected class indices from 0 to 2, got 3 at [0].',
+    ],
+    [
+      'class weights',
+      () => net.fit(x, y2, { classWeight: { 0: 2 } }),
+      'ERR_VALUE fit: classWeight: expected a model with one output, got 2 outputs. Give each output its sampleWeight.',
+    ],
+    [
+      'a weight that is negative',
+      () => both('cpu', [1, -1]),
+      'ERR_VALUE compile: lossWeights: level: expected a finite number, 0 or more, got -1.',
+    ],
+    [
+      'losses for other outputs',
+      () => both().compile({ loss: ['mse'] }),
+      'ERR_VALUE compile: loss: expected one for each output: an array of 2, or an object with kind, level, got an array of 1.',
+    ],
+    [
+      'metrics of which nobody knows what they are of',
+      () => both().compile({ loss: 'mse', metrics: 'mae' as never }),
+      "ERR_VALUE compile: metrics: expected one for each output: an array of 2, or an object with kind, level, got 'mae'.",
+    ],
   ])('refused: %s', async (_, work, message) => {
     expect(await refusal(work)).toBe(message);
   });

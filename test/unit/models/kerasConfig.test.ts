@@ -225,7 +225,7 @@ test('compile takes optimizers, losses and metrics as Keras writes them', async 
       },
     ],
   } as never);
-  expect(model.compiled?.loss.getConfig()).toMatchObject({ fromLogits: true, labelSmoothing: 0.1 });
+  expect(model.compiled?.losses[0]?.getConfig()).toMatchObject({ fromLogits: true, labelSmoothing: 0.1 });
   expect(model.optimizer.getConfig()).toMatchObject({
     type: 'adam',
     beta1: 0.8,

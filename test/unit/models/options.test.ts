@@ -144,7 +144,7 @@ describe("Keras's options at values that mean nothing here", () => {
       auto_scale_loss: true,
     };
     const model = sequential([layers.dense({ units: 1, inputShape: [1] })]);
-    expect(model.compile(keras(options)).compiled?.loss.type).toBe('meanSquaredError');
+    expect(model.compile(keras(options)).compiled?.losses[0]?.type).toBe('meanSquaredError');
   });
 
   test.each<[string, () => unknown, string]>([
@@ -160,8 +160,8 @@ describe("Keras's options at values that mean nothing here", () => {
     ],
     [
       'lossWeights',
-      () => smallModel().compile(keras({ loss: 'mse', lossWeights: [2] })),
-      'compile: lossWeights: expected null, got [2].',
+      () => smallModel().compile(keras({ loss: 'mse', lossWeights: [1, 2] })),
+      'compile: lossWeights: expected one for each output: an array of 1, or an object with dense, got an array of 2.',
     ],
   ])('at others they are refused: %s', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);

@@ -8,12 +8,13 @@ import {
   loadModel,
   type Model,
   sequential,
+  type Tensor,
   tensor,
 } from '../../../lib';
 import { refusal } from '../refusal';
 import { randomSequences, smallModel, whichThird } from './data';
 
-const compile = (model: Model, precision?: CompileOptions['precision']) =>
+const compile = (model: Model<Tensor>, precision?: CompileOptions['precision']) =>
   model.compile({
     loss: 'sparseCategoricalCrossentropy',
     optimizer: { type: 'adam', learningRate: 0.02 },
@@ -23,7 +24,7 @@ const compile = (model: Model, precision?: CompileOptions['precision']) =>
   });
 const x = randomSequences(60, 6, 4, 1);
 const y = whichThird(x);
-const predicted = async (model: Model) => Array.from((await model.predict(x)).data);
+const predicted = async (model: Model<Tensor>) => Array.from((await model.predict(x)).data);
 const largestDifference = (a: number[], b: number[]) =>
   Math.max(...a.map((v, i) => Math.abs(v - (b[i] as number))));
 
