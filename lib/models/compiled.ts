@@ -89,6 +89,8 @@ export function readCompileOptions(options: CompileOptions, outputs: readonly st
         quoted(weight),
       );
   }
+  if (lossWeights.every((weight) => weight === 0))
+    refuse('ERR_VALUE', 'compile: lossWeights', 'at least one above 0', 'zeros');
   const list = (key: 'metrics' | 'weightedMetrics'): readonly (readonly MetricSpec[])[] => {
     const specs: unknown = known[key] ?? [];
     const isList = Array.isArray(specs);

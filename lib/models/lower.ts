@@ -96,6 +96,17 @@ interface ScoredBy {
   readonly metrics: readonly (readonly [place: number, metric: OutputMetric])[];
 }
 
+/** The scalars that the loss is the sum of. */
+interface LossTerms {
+  /** The losses of the outputs that count. */
+  readonly data: readonly ValueId[];
+  /** Activity regularizers. */
+  readonly outputs: readonly ValueId[];
+  /** Regularizers of weights. */
+  readonly weights: readonly ValueId[];
+}
+}
+
 class Lowering implements CallContext {
   readonly builder: PlanBuilder;
   readonly training: boolean;
@@ -233,8 +244,8 @@ class Lowering implements CallContext {
     return this.builder.emit('scale', [id], { factor: 1 }, 'output')[0] as ValueId;
   }
 
-  /** Emits loss and metrics; gives the terms of the loss that can be differentiated: those of the data, and penalties. */
-  measure(predictions: readonly LayerValue[]): { data: ValueId[]; penalties: ValueId[] } {
+  /** Emits loss and metrics; gives the loss's terms. */
+  measure(predictions: readonly LayerValue[]): LossTerms {
     const { builder, recipe } = this;
     const keys = outputKeys(recipe.graph);
     const weights = predictions.map((_, i) => recipe.lossWeights?.[i] ?? 1);
@@ -246,19 +257,33 @@ class Lowering implements CallContext {
         metrics: metrics.filter(([, metric]) => metric.output === output),
       }),
     );
-    const penalties = [...this.losses, ...this.weightPenalties()];
-    const factors = [...weights, ...penalties.map(() => 1)];
+    const penalties = { outputs: this.losses, weights: this.weightPenalties() };
+    const terms = [...losses, ...penalties.outputs, ...penalties.weights];
+    const factors = terms.map((_, i) => weights[i] ?? 1);
     const plain = factors.every((factor) => factor === 1);
-    const [whole] = builder.emit('sumScalars', [...losses, ...penalties], plain ? {} : { factors }, 'loss');
-    builder.output('loss', whole as ValueId);
+    builder.output('loss', builder.emit('sumScalars', terms, plain ? {} : { factors }, 'loss')[0] as ValueId);
     if (losses.length > 1)
-      for (const [i, id] of losses.entries())
-        builder.output(
-          (keys[i] as OutputKeys).loss,
-          builder.emit('sumScalars', [id], {}, 'loss')[0] as ValueId,
-        );
+      for (const [i, id] of losses.entries()) {
+        const [copy] = builder.emit('sumScalars', [id], {}, 'loss');
+        builder.output((keys[i] as OutputKeys).loss, copy as ValueId);
+      }
     // What counts nothing has no gradient.
-    return { data: losses.filter((_, i) => weights[i] !== 0), penalties };
+    return { data: losses.filter((_, i) => weights[i] !== 0), ...penalties };
+  }
+
+  /**
+   * Whether `update` adds the gradients of weights' penalties itself, on its way over the weights: not where there may be weights that have
+   * a penalty alone, because the loss of what they lead to counts nothing.
+   */
+  private get fusesPenalties(): boolean {
+    return this.request.mode === 'train' && !(this.recipe.lossWeights ?? []).includes(0);
+  }
+
+  /** The terms that the plan differentiates. */
+  rootsOf({ data, outputs, weights }: LossTerms): ValueId[] {
+    const { mode, gradientNorms } = this.request;
+    if (mode === 'gradients' && gradientNorms) return [...data];
+    return this.fusesPenalties ? [...data, ...outputs] : [...data, ...outputs, ...weights];
   }
 
   /** Emits loss and metrics of one output; gives the loss, which stays an arena value: differentiation starts from it. */
@@ -388,7 +413,10 @@ class Lowering implements CallContext {
     const optimizer = this.recipe.optimizer as Optimizer;
     const changed = this.trainable().filter(({ id }) => found.of.has(id));
     const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
-    const attrs = optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true));
+    const attrs = {
+      ...optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true)),
+      penalties: changed.map(({ spec }) => (this.fusesPenalties ? spec.regularizer : undefined)),
+    };
     for (const { name, id, spec } of changed) {
       const slots = optimizer.slots.map((slot, i) => {
         const shape = slotShape(attrs.kind, i, spec.shape);
@@ -432,13 +460,12 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
     const keys = outputKeys(recipe.graph);
     for (const [i, value] of predictions.entries()) context.readOut((keys[i] as OutputKeys).y, value);
   } else {
-    const { data, penalties } = context.measure(predictions);
+    const terms = context.measure(predictions);
     if (request.mode !== 'evaluate') {
       const wanted = context.trainable();
-      const normsOnly = request.mode === 'gradients' && request.gradientNorms;
       const found = gradients(
         context.builder,
-        normsOnly ? data : [...data, ...penalties],
+        context.rootsOf(terms),
         wanted.map(({ id }) => id),
         { stepNorms: request.gradientNorms },
       );
@@ -448,7 +475,7 @@ export function lower(recipe: Recipe, request: PlanRequest): LoweredPlan {
       });
       if (request.mode === 'train') {
         updated = context.update(found);
-      } else if (!normsOnly) {
+      } else if (!request.gradientNorms) {
         for (const { name, id } of wanted) {
           const grad = found.of.get(id);
           if (grad !== undefined) context.builder.output(gradientOutput(name), grad);

@@ -6,7 +6,7 @@ import { opRow } from './opTable';
 import type { Plan, ValueSpec } from './types';
 
 export const PLAN_MAGIC = 0x44524e4e;
-export const PLAN_VERSION = 2;
+export const PLAN_VERSION = 3;
 const HEADER_WORDS = 8;
 
 /** A plan as a native engine reads it (docs/plan.md, "Encoding for native engines"). */

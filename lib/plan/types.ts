@@ -104,6 +104,14 @@ export interface UpdateAttrs {
   readonly constants: readonly number[];
   /** Per parameter: whether weight decay applies. */
   readonly decay: readonly boolean[];
+  /** Per parameter: the penalty whose gradient the op adds to the parameter's. Absent where there is none, or none at all. */
+  readonly penalties?: readonly (WeightPenalty | undefined)[];
+}
+
+/** l1·Σ|w| + l2·Σw². */
+export interface WeightPenalty {
+  readonly l1: number;
+  readonly l2: number;
 }
 
 /** Windows over the steps of a sequence: window t begins at step t·stride − before, and its steps lie `dilation` apart. */

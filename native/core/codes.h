@@ -164,6 +164,10 @@ constexpr int weightDecayPlace(Optimizer kind) {
  */
 constexpr int kParameterInputs = 7;
 
+/** Floats of `update` before its penalties: the clip's limit and six constants. Behind them l1 and l2 of each
+ * parameter. */
+constexpr int kUpdateFloats = 7;
+
 /** Where `hyper` holds how gradients are accumulated and weights averaged. */
 struct HyperPlaces {
   static constexpr int share = 4, apply = 5, averageMomentum = 6, overwrite = 7;

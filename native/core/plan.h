@@ -54,7 +54,7 @@ struct Plan {
 };
 
 constexpr int32_t kPlanMagic = 0x44524E4E;
-constexpr int32_t kPlanVersion = 2;
+constexpr int32_t kPlanVersion = 3;
 constexpr size_t kAlignment = 64;
 /** No array may be larger; keeps every product of sizes far from overflow. */
 constexpr int64_t kMaxElements = int64_t{1} << 40;

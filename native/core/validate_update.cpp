@@ -40,14 +40,16 @@ Shape slotShape(Optimizer kind, size_t slot, const Shape& parameter) {
 
 void proveUpdate(Proof& p) {
   const Op& op = p.op();
-  if (!p.demand(op.ints.size() >= 4 && op.floats.size() == 7, "an optimizer's attributes")) return;
+  if (!p.demand(op.ints.size() >= 4 && op.floats.size() >= kUpdateFloats, "an optimizer's attributes"))
+    return;
   const int32_t kind = op.ints[0], count = op.ints[1], clip = op.ints[2];
   if (!p.demand(kind >= 0 && kind <= 9 && count >= 0 && count < 1 << 20 && clip >= 0 && clip <= 3 &&
                     flag(op.ints[3]),
                 "a known optimizer"))
     return;
   const auto n = static_cast<size_t>(count);
-  if (!p.arity(1 + kParameterInputs * n, 1, 4 + n, 7) || !p.must(p.in(0), DType::float64, {8}, "hyper [8]"))
+  if (!p.arity(1 + kParameterInputs * n, 1, 4 + n, kUpdateFloats + 2 * n) ||
+      !p.must(p.in(0), DType::float64, {8}, "hyper [8]"))
     return;
   p.fits(p.out(0), DType::float64, {count + 1}, "norms [P+1]");
   // Parameters are updated side by side, so none may be written twice.
@@ -60,6 +62,8 @@ void proveUpdate(Proof& p) {
       return;
     if (!p.demand(written.insert(param->slot).second, "parameters that differ")) return;
     if (!p.must(grad, DType::real, param->shape, "a gradient like its parameter")) return;
+    const double *penalty = op.floats.data() + kUpdateFloats + 2 * i, l1 = penalty[0], l2 = penalty[1];
+    if (!p.demand(l1 >= 0 && l2 >= 0, "penalties of 0 or more")) return;
     const auto rule = static_cast<Optimizer>(kind);
     const size_t axes = param->shape.size();
     const bool factored = rule == Optimizer::adafactor;

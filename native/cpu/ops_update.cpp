@@ -24,6 +24,34 @@ struct Chunk {
   size_t parameter, first, count;
 };
 
+/** l1·Σ|p| + l2·Σp², of a parameter. */
+struct Penalty {
+  double l1, l2;
+
+  bool any() const { return l1 != 0 || l2 != 0; }
+};
+
+/**
+ * Reads the gradient at `grad` of `n` elements of a parameter, with that of its penalty: `visit(gradient,
+ * first, count)` for one part after another. A part that has a penalty lies in the first cache only, and has
+ * the same bits at each reading.
+ */
+template <class Visit>
+void readGradient(const KernelTable& k, const Penalty& penalty, const float* grad, const float* param,
+                  size_t n, const Visit& visit) {
+  if (!penalty.any()) {
+    visit(grad, 0, n);
+    return;
+  }
+  constexpr size_t kPart = 1024;
+  alignas(64) float part[kPart];
+  for (size_t first = 0; first < n; first += kPart) {
+    const size_t count = std::min(kPart, n - first);
+    k.addPenaltyGrad(grad + first, param + first, penalty.l1, penalty.l2, part, count);
+    visit(part, first, count);
+  }
+}
+
 using Rule = void (*)(const UpdateArgs&, size_t n);
 
 Rule ruleOf(const KernelTable& k, Optimizer kind) {
@@ -58,6 +86,11 @@ void follow(float* param, float* average, size_t n, double momentum, bool overwr
   }
 }
 
+Penalty penaltyOf(const core::Op& op, size_t p) {
+  const double* factors = op.floats.data() + core::kUpdateFloats + 2 * p;
+  return {factors[0], factors[1]};
+}
+
 Step update(const Operands& o) {
   const core::Op& op = o.op();
   const auto count = static_cast<size_t>(op.ints[1]);
@@ -73,7 +106,8 @@ Step update(const Operands& o) {
   if (static_cast<Optimizer>(op.ints[0]) == Optimizer::adafactor) {
     for (size_t p = 0; p < count; ++p) {
       const core::Value& v = o.inValue(1 + kPer * p);
-      scratch = std::max(scratch, forNorms + adafactorScratch(v.rows(), static_cast<size_t>(v.last())));
+      const size_t own = adafactorScratch(v.rows(), static_cast<size_t>(v.last()));
+      scratch = std::max(scratch, forNorms + own + (penaltyOf(op, p).any() ? v.elements : 0));
     }
   }
   return {
@@ -91,18 +125,31 @@ Step update(const Operands& o) {
                    overwrites = hyper[core::HyperPlaces::overwrite] != 0;
         const auto summed = [&](size_t p) { return o.inOut(6 + kPer * p); };
         const bool accumulates = count > 0 && summed(0);
-        // What is clipped and applied: a gradient, or the sum of those since the last update.
-        const auto gradient = [&](size_t p) { return accumulates ? summed(p) : o.in(2 + kPer * p); };
+        // This step's gradient of a chunk.
+        const auto readOwn = [&](const Chunk& chunk, const auto& visit) {
+          const auto [p, first, n] = chunk;
+          readGradient(c.k, penaltyOf(own, p), o.in(2 + kPer * p) + first, o.in(1 + kPer * p) + first, n,
+                       visit);
+        };
+        // What is clipped and applied: that, or the sum of those since the last update.
+        const auto read = [&](const Chunk& chunk, const auto& visit) {
+          if (accumulates)
+            visit(summed(chunk.parameter) + chunk.first, 0, chunk.count);
+          else
+            readOwn(chunk, visit);
+        };
         if (accumulates) {
           c.pool.parallelFor(chunks.size(), [&](size_t i) {
-            const auto [p, first, n] = chunks[i];
-            c.k.add(summed(p) + first, o.in(2 + kPer * p) + first, summed(p) + first, n);
+            float* sum = summed(chunks[i].parameter) + chunks[i].first;
+            readOwn(chunks[i],
+                    [&](const float* g, size_t first, size_t n) { c.k.add(sum + first, g, sum + first, n); });
           });
         }
         const bool norms = o.out<double>(0) || clip == Clip::norm || clip == Clip::globalNorm;
         if (norms) {
           c.pool.parallelFor(chunks.size(), [&](size_t i) {
-            partial[i] = c.k.sumSquares(gradient(chunks[i].parameter) + chunks[i].first, chunks[i].count);
+            partial[i] = 0;
+            read(chunks[i], [&](const float* g, size_t, size_t n) { partial[i] += c.k.sumSquares(g, n); });
           });
           std::fill(squares, squares + count, 0.0);
           for (size_t i = 0; i < chunks.size(); ++i) squares[chunks[i].parameter] += partial[i];
@@ -120,11 +167,12 @@ Step update(const Operands& o) {
           const double norm = std::sqrt(clip == Clip::norm ? squares[p] : total);
           return std::isfinite(norm) && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
         };
-        // Of parameter p the elements from `first`; slots of adafactor are whole.
-        const auto argsOf = [&](size_t p, size_t first) {
+        // Of parameter p the elements from `first`, whose gradient is at `grad`; slots of adafactor are
+        // whole.
+        const auto argsOf = [&](size_t p, size_t first, const float* grad) {
           UpdateArgs u{};
           u.param = o.inOut(1 + kPer * p) + first;
-          u.grad = gradient(p) + first;
+          u.grad = grad;
           float** slots[3] = {&u.slot0, &u.slot1, &u.slot2};
           for (size_t s = 0; s < 3; ++s) {
             if (float* slot = o.inOut(3 + kPer * p + s)) *slots[s] = slot + first;
@@ -144,13 +192,29 @@ Step update(const Operands& o) {
         if (updates && kind == Optimizer::adafactor) {
           for (size_t p = 0; p < count; ++p) {
             const core::Value& v = o.inValue(1 + kPer * p);
-            adafactor({argsOf(p, 0), v.rows(), static_cast<size_t>(v.last())}, c.pool, c.scratch + forNorms);
+            const size_t rows = v.rows(), columns = static_cast<size_t>(v.last()), n = v.elements;
+            const float *grad = accumulates ? summed(p) : o.in(2 + kPer * p), *param = o.in(1 + kPer * p);
+            float* tmp = c.scratch + forNorms;
+            if (const Penalty penalty = penaltyOf(own, p); penalty.any() && !accumulates) {
+              // Read by several passes, in two orders, the first of which decays the parameter.
+              float* ready = tmp + adafactorScratch(rows, columns);
+              c.pool.parallelFor((n + kChunk - 1) / kChunk, [&](size_t i) {
+                const size_t at = i * kChunk;
+                c.k.addPenaltyGrad(grad + at, param + at, penalty.l1, penalty.l2, ready + at,
+                                   std::min(kChunk, n - at));
+              });
+              grad = ready;
+            }
+            adafactor({argsOf(p, 0, grad), rows, columns}, c.pool, tmp);
           }
         }
         const auto rule = ruleOf(c.k, kind);
         c.pool.parallelFor(chunks.size(), [&](size_t i) {
           const auto [p, first, n] = chunks[i];
-          if (updates && kind != Optimizer::adafactor) rule(argsOf(p, first), n);
+          if (updates && kind != Optimizer::adafactor)
+            read(chunks[i], [&](const float* g, size_t at, size_t part) {
+              rule(argsOf(p, chunks[i].first + at, g), part);
+            });
           if (updates && accumulates) std::fill_n(summed(p) + first, n, 0.0f);
           if (float* average = o.inOut(7 + kPer * p))
             follow(o.inOut(1 + kPer * p) + first, average + first, n, momentum, overwrites);

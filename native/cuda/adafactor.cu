@@ -36,7 +36,7 @@ __device__ __forceinline__ float blend(double beta2, float old, double now) {
   return static_cast<float>(beta2 * old + (1 - beta2) * now);
 }
 
-/** Decay, squares of the weights, and second moments of rows or of a vector. */
+/** Squares of the weights, decayed, and second moments of rows or of a vector. */
 __global__ void moments(AdafactorStep s, Found found) {
   double* tmp = sharedMemory<double>();
   if (!updates(s.rule, s.hyper, s.failed)) return;
@@ -49,9 +49,8 @@ __global__ void moments(AdafactorStep s, Found found) {
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
     const size_t i = row.index * p.columns + c;
     const float w = p.param[i] * keep;
-    p.param[i] = w;
     weights += static_cast<double>(w) * w;
-    const double now = square(clip(p.grad[i]), epsilon);
+    const double now = square(clip(gradient(p, i)), epsilon);
     if (p.slots[2]) p.slots[2][i] = blend(beta2, p.slots[2][i], now);
     gradients += now;
   }
@@ -72,7 +71,7 @@ __global__ void columnMoments(AdafactorStep s) {
   const size_t c = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x;
   if (!p.slots[1] || c >= p.columns) return;
   double sum = 0;
-  for (size_t r = 0; r < rows; ++r) sum += square(clip(p.grad[r * p.columns + c]), s.rule.k[0]);
+  for (size_t r = 0; r < rows; ++r) sum += square(clip(gradient(p, r * p.columns + c)), s.rule.k[0]);
   p.slots[1][c] = blend(s.hyper[2], p.slots[1][c], sum / static_cast<double>(rows));
 }
 
@@ -106,7 +105,7 @@ __global__ void scales(AdafactorStep s, Found found) {
 __device__ __forceinline__ double direction(const Parameter& p, const Clipping& clip, double meanRow,
                                             size_t r, size_t c) {
   const size_t i = r * p.columns + c;
-  const double g = clip(p.grad[i]);
+  const double g = clip(gradient(p, i));
   if (p.slots[2]) return g / sqrt(static_cast<double>(p.slots[2][i]));
   return g * sqrt(meanRow / p.slots[0][r]) / sqrt(static_cast<double>(p.slots[1][c]));
 }
@@ -141,10 +140,12 @@ __global__ void take(AdafactorStep s, Found found) {
   const Row row(s.parameters);
   const Parameter p = s.parameters[row.parameter];
   const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
+  // Decayed here only: every pass reads penalties' gradients at the weights as they were.
+  const float keep = keptShare(s.rule, p, s.hyper);
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
     float* w = p.param + row.index * p.columns + c;
     const double u = direction(p, clip, found.meanRow[row.parameter], row.index, c);
-    *w = static_cast<float>(*w - found.rate[row.parameter] * u);
+    *w = static_cast<float>(*w * keep - found.rate[row.parameter] * u);
   }
 }
 

@@ -26,7 +26,7 @@ __global__ void accumulate(const Parameter* parameters, const Chunk* chunks, con
   const Chunk chunk = chunks[blockIdx.x];
   const Parameter p = parameters[chunk.parameter];
   const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
-  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) p.sum[i] += p.added[i];
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) p.sum[i] += ownGradient(p, i);
 }
 
 /** After the rule: sums begin again where it was applied, and averages follow the parameters. */
@@ -56,8 +56,10 @@ __global__ void squares(const Parameter* parameters, const Chunk* chunks, double
   const Parameter p = parameters[chunk.parameter];
   const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
   double sum = 0;
-  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x)
-    sum += static_cast<double>(p.grad[i]) * p.grad[i];
+  for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
+    const double g = gradient(p, i);
+    sum += g * g;
+  }
   sum = blockSum(sum, tmp);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -119,7 +121,7 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
              h3 = static_cast<float>(hyper[3]);
   const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
   for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
-    const float g = clip(p.grad[i]);
+    const float g = clip(gradient(p, i));
     const float old = p.param[i] * keep;
     switch (rule.kind) {
       case Optimizer::sgd: {
@@ -255,15 +257,17 @@ Step update(const Operands& o) {
     const auto columns = static_cast<size_t>(o.inValue(at).last());
     rowCount += o.inValue(at).rows();
     widest = std::max(widest, columns);
+    const double* penalty = op.floats.data() + core::kUpdateFloats + 2 * p;
     parameters.push_back({o.inOut(at),
-                          accumulates ? o.inOut(at + 5) : o.in(at + 1),
+                          o.in(at + 1),
                           {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
                           o.inOut(at + 5),
-                          o.in(at + 1),
                           o.inOut(at + 6),
                           n,
                           columns,
                           op.ints[4 + p] == 1,
+                          static_cast<float>(penalty[0]),
+                          static_cast<float>(2 * penalty[1]),
                           chunks.size()});
     for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first});
   }

@@ -9,17 +9,18 @@ namespace deeprnn::cuda {
 /** One parameter with its slots; null where absent. */
 struct Parameter {
   float* param;
-  /** What is clipped and applied: the gradient of this step, or the sum of those since the last update. */
+  /** This step's gradient, without that of the penalty. */
   const float* grad;
   float* slots[3];
-  /** Where gradients are accumulated: the sum, and what this step adds to it. */
+  /** Where gradients are accumulated: the sum of those since the last update. */
   float* sum;
-  const float* added;
   float* average;
   size_t n;
   /** Of a matrix; a vector is one row. */
   size_t columns;
   bool decays;
+  /** Of the penalty l1·Σ|p| + l2·Σp²: l1, and 2·l2. */
+  float l1, twiceL2;
   /** Its chunks lie side by side from here. */
   size_t firstChunk;
 };
@@ -50,6 +51,19 @@ Status adafactor(const AdafactorStep& step, double* scratch, cudaStream_t stream
 size_t adafactorScratch(size_t count, size_t rows);
 
 #if defined(__CUDACC__) || defined(DEEPRNN_EMULATED)
+
+/** Element i of this step's gradient, with that of the penalty; rounded alike wherever it is read. */
+__device__ __forceinline__ float ownGradient(const Parameter& p, size_t i) {
+  const float g = p.grad[i];
+  if (p.l1 == 0 && p.twiceL2 == 0) return g;
+  const float w = p.param[i];
+  return g + fmaf(p.twiceL2, w, w > 0 ? p.l1 : (w < 0 ? -p.l1 : 0.0f));
+}
+
+/** Element i of what is clipped and applied: that, or the sum of those since the last update. */
+__device__ __forceinline__ float gradient(const Parameter& p, size_t i) {
+  return p.sum ? p.sum[i] : ownGradient(p, i);
+}
 
 /** How a gradient is clipped: multiplied by `scale`, then cut to ±limit. */
 struct Clipping {

@@ -146,15 +146,32 @@ const momenta: Partial<Record<OptimizerKind, number>> = {
   ftrl: 1,
 };
 
+/** On some of the parameters. */
+const penalties = [{ l1: 0.3, l2: 0.07 }, undefined, { l1: 0, l2: 0.5 }, { l1: 0.2, l2: 0 }];
+
+/** Numbers of which one is 0, where a penalty's gradient is 0. */
+function weights(random: RandomInputs, shape: number[]): Operand {
+  const drawn = random.normal(shape);
+  return {
+    ...drawn,
+    values: Float64Array.from(drawn.values, (v, i) => (i === 1 ? 0 : v)),
+    variable: true,
+  };
+}
+
 describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
-  test.each(clips)('clip $mode at $limit', (clip) => {
+  const cases = clips.flatMap((clip) => [
+    { ...clip, clip, name: 'no penalties', more: {} },
+    { ...clip, clip, name: 'penalties', more: { penalties } },
+  ]);
+  test.each(cases)('clip $mode at $limit, $name', ({ clip, more }) => {
     const random = new RandomInputs(stream++);
     const shapes = [[7, 11], [33], [1], [65, 64]];
     const operands: (Operand | undefined)[] = [
       { dtype: 'float64', shape: [8], values: [...hyper, ...new Array(8 - hyper.length).fill(0)] },
     ];
     for (const shape of shapes) {
-      operands.push({ ...random.normal(shape), variable: true }, random.normal(shape));
+      operands.push(weights(random, shape), random.normal(shape));
       for (let slot = 0; slot < 3; slot++) {
         // Second moments (and a centered mean small against them) must be possible values.
         const own = slotShape(attrs.kind, slot, shape);
@@ -173,9 +190,8 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
       operands.push(undefined, undefined);
     }
     // The terms of every rule are of size 1, and in a parameter of one element they may cancel.
-    checkParity('update', operands, { ...attrs, clip, decay: [true, false, true, true] }, tolerance(4), {
-      scale: 1,
-    });
+    const all = { ...attrs, clip, decay: [true, false, true, true], ...more };
+    checkParity('update', operands, all, tolerance(4), { scale: 1 });
   });
 });
 
@@ -191,14 +207,20 @@ const phases = [
 
 describe.each(phases)('$name', ({ hyper, sums, averages }) => {
   const some = rules.filter(({ name }) => ['sgd with momentum', 'adamw', 'adafactor', 'ftrl'].includes(name));
-  test.each(some.flatMap((rule) => clips.map((clip) => ({ ...rule, clip }))))(
-    '$name, clip $clip.mode at $clip.limit',
-    ({ attrs, slots, hyper: own, clip }) => {
+  const cases = some.flatMap((rule) =>
+    clips.flatMap((clip) => [
+      { ...rule, clip, of: 'no penalties', more: {} },
+      { ...rule, clip, of: 'penalties', more: { penalties: penalties.slice(1) } },
+    ]),
+  );
+  test.each(cases)(
+    '$name, clip $clip.mode at $clip.limit, $of',
+    ({ attrs, slots, hyper: own, clip, more }) => {
       const random = new RandomInputs(stream++);
       const values = [...own, ...new Array(4 - own.length).fill(0), ...hyper];
       const operands: (Operand | undefined)[] = [{ dtype: 'float64', shape: [8], values }];
       for (const shape of [[7, 11], [33], [65, 260]]) {
-        operands.push({ ...random.normal(shape), variable: true }, random.normal(shape));
+        operands.push(weights(random, shape), random.normal(shape));
         for (let slot = 0; slot < 3; slot++) {
           const like = slots.includes(slot) ? slotShape(attrs.kind, slot, shape) : undefined;
           operands.push(like && { ...random.uniform(like, 0.5, 2), variable: true });
@@ -206,9 +228,8 @@ describe.each(phases)('$name', ({ hyper, sums, averages }) => {
         operands.push(sums ? { ...random.normal(shape, 2), variable: true } : undefined);
         operands.push(averages ? { ...random.normal(shape), variable: true } : undefined);
       }
-      checkParity('update', operands, { ...attrs, clip, decay: [true, false, true] }, tolerance(4), {
-        scale: 1,
-      });
+      const all = { ...attrs, clip, decay: [true, false, true], ...more };
+      checkParity('update', operands, all, tolerance(4), { scale: 1 });
     },
   );
 });

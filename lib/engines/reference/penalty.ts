@@ -1,3 +1,4 @@
+import type { WeightPenalty } from '../../plan/types';
 import type { Kernel, Real } from './operands';
 
 /** scale · Σ (l1 |x| + l2 x²). */
@@ -7,10 +8,12 @@ export const penalty: Kernel<'penalty', [x: Real], [value: Real]> = ({ l1, l2, s
   value.data[0] = scale * sum;
 };
 
-/** scale · (l1 sign(x) + 2 l2 x), with sign(0) = 0. */
-export const penaltyGrad: Kernel<'penaltyGrad', [x: Real], [dx: Real]> = ({ l1, l2, scale }, [x], [dx]) => {
-  for (let i = 0; i < dx.data.length; i++) {
-    const v = x.data[i]!;
-    dx.data[i] = scale * (l1 * Math.sign(v) + 2 * l2 * v);
-  }
+/** The derivative of l1 |v| + l2 v², 0 at 0. */
+export function penaltySlope({ l1, l2 }: WeightPenalty, v: number): number {
+  return l1 * Math.sign(v) + 2 * l2 * v;
+}
+
+/** scale · (l1 sign(x) + 2 l2 x). */
+export const penaltyGrad: Kernel<'penaltyGrad', [x: Real], [dx: Real]> = (attrs, [x], [dx]) => {
+  for (let i = 0; i < dx.data.length; i++) dx.data[i] = attrs.scale * penaltySlope(attrs, x.data[i]!);
 };

@@ -3,6 +3,7 @@ import { hyperPlaces, PARAMETER_INPUTS } from '../../plan/ops/update';
 import type { UpdateAttrs } from '../../plan/types';
 import type { Shape } from '../../tensors/tensor';
 import type { Kernel, Real } from './operands';
+import { penaltySlope } from './penalty';
 
 /** One parameter p with its gradient g and its slots; all but g are updated in place. */
 interface Parameter {
@@ -28,9 +29,11 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
     const operands = rest.slice(PARAMETER_INPUTS * i, PARAMETER_INPUTS * (i + 1));
     const [param, grad, ...slots] = operands as [Real, Real, ...(Real | undefined)[]];
     const [sum, average] = slots.splice(3).map((v) => v?.data);
-    if (sum) for (let k = 0; k < sum.length; k++) sum[k]! += grad.data[k]!;
+    const penalty = attrs.penalties?.[i];
+    const own = penalty ? grad.data.map((v, k) => v + penaltySlope(penalty, param.data[k]!)) : grad.data;
+    if (sum) for (let k = 0; k < sum.length; k++) sum[k]! += own[k]!;
     // The mean over the steps since the last update.
-    const g = sum ? sum.map((v) => v * share!) : grad.data;
+    const g = sum ? sum.map((v) => v * share!) : own;
     return { shape: param.shape, p: param.data, g, slots: slots.map((s) => s?.data), sum, average };
   });
   const each = parameters.map(({ g }) => Math.sqrt(g.reduce((sum, v) => sum + v * v, 0)));

@@ -1,5 +1,6 @@
 import type { GpuPrecision } from '../../engines/engine';
 import type { OpKind } from '../../plan/codes';
+import { PARAMETER_INPUTS } from '../../plan/ops/update';
 import { ABSENT, type AnyPlanOp, type Plan, type ValueId, type ValueSpec } from '../../plan/types';
 import { sizeOf } from '../../tensors/tensor';
 import { type Bound, bounds, type Cost, cost, largest, nothing, Prices, plus, total } from './cost';
@@ -171,8 +172,14 @@ function otherOp(prices: Prices, plan: Plan, op: AnyPlanOp): Cost {
   if (op.kind === 'update') {
     const { mode } = op.attrs.clip;
     const norms = op.outputs[0] !== ABSENT || mode === 'norm' || mode === 'globalNorm';
-    // Parameters and slots are written where they are read; for the norms the gradients are read once more.
-    return plus(prices.pass(2 * bytes), norms ? plus(prices.launches(1), prices.pass(bytes / 4)) : nothing);
+    // Parameters and slots are written where they are read. For the norms gradients are read once more, with the weights that
+    // have a penalty.
+    const again = op.attrs.decay.flatMap((_, p) => {
+      const at = 1 + PARAMETER_INPUTS * p;
+      return op.inputs.slice(op.attrs.penalties?.[p] ? at : at + 1, at + 2);
+    });
+    const forNorms = bytesOf(again.flatMap((id) => plan.values[id] ?? []));
+    return plus(prices.pass(2 * bytes), norms ? plus(prices.launches(1), prices.pass(forNorms)) : nothing);
   }
   const count = launchesOf[op.kind] ?? 1;
   return plus(prices.launches(count - 1), prices.pass(bytes));

@@ -56,7 +56,11 @@ export const update: OpRow<'update'> = {
       Number(attrs.flag),
       ...attrs.decay.map(Number),
     ],
-    floats: [attrs.clip.limit, ...Array.from({ length: CONSTANTS }, (_, i) => attrs.constants[i] ?? 0)],
+    floats: [
+      attrs.clip.limit,
+      ...Array.from({ length: CONSTANTS }, (_, i) => attrs.constants[i] ?? 0),
+      ...attrs.decay.flatMap((_, p) => [attrs.penalties?.[p]?.l1 ?? 0, attrs.penalties?.[p]?.l2 ?? 0]),
+    ],
   }),
 };
 

@@ -82,6 +82,8 @@ struct KernelTable {
   void (*multiplyAdd)(const float* a, const float* b, float* y, size_t n);
   /** y[c] += Σ_r x[r, c], rows in rising order, over columns [first, last) of `columns`. */
   void (*addColumnSums)(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last);
+  /** y = g + the gradient at p of l1·|p| + l2·p², which is 0 where p is. */
+  void (*addPenaltyGrad)(const float* g, const float* p, double l1, double l2, float* y, size_t n);
   /** Σ x² in double, four interleaved partial sums. */
   double (*sumSquares)(const float* x, size_t n);
 

@@ -410,6 +410,12 @@ void addColumnSums(const float* x, float* y, size_t rows, size_t columns, size_t
   }
 }
 
+void addPenaltyGrad(const float* g, const float* p, double l1, double l2, float* DEEPRNN_RESTRICT y,
+                    size_t n) {
+  const auto step = static_cast<float>(l1), slope = static_cast<float>(2 * l2);
+  for (size_t i = 0; i < n; ++i) y[i] = g[i] + ((p[i] > 0 ? step : (p[i] < 0 ? -step : 0.0f)) + slope * p[i]);
+}
+
 double sumSquares(const float* x, size_t n) {
   double s[4] = {0, 0, 0, 0};
   size_t i = 0;
@@ -598,10 +604,10 @@ void adadelta(const UpdateArgs& u, size_t n) {
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,        precision, kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
-      activateGrad, softmax,   softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
-      sumSquares,   lstmCell,  gruMix,      gruMixGrad,    sgd,      rmsprop,       adam,
-      adagrad,      nadam,     adamax,      lion,          adadelta,
+      kName,          precision,  kPanel,      packedRows<T>, pack<T>,    gemm<T>,       activate,
+      activateGrad,   softmax,    softmaxGrad, add,           multiply,   multiplyAddTo, addColumnSums,
+      addPenaltyGrad, sumSquares, lstmCell,    gruMix,        gruMixGrad, sgd,           rmsprop,
+      adam,           adagrad,    nadam,       adamax,        lion,       adadelta,
   };
 }
 

@@ -1,7 +1,21 @@
 import fc from 'fast-check';
-import { constraints, layers, regularizers, type Sequential, sequential, type Tensor } from '../../../lib';
+import {
+  type Callback,
+  constraints,
+  type GradientReport,
+  layers,
+  losses,
+  optimizers,
+  regularizers,
+  type Sequential,
+  sequential,
+  type Tensor,
+} from '../../../lib';
 import { resolveConstraint } from '../../../lib/layers/constraints';
 import { resolveRegularizer } from '../../../lib/layers/regularizers';
+import { lower } from '../../../lib/models/lower';
+import type { Plan, PlanOp } from '../../../lib/plan/types';
+import { randomSequences } from '../models/data';
 
 const x = [
   [0.5, -1.25, 2],
@@ -110,6 +124,127 @@ describe.each([
     const free = sequential([layers.dense({ units: 2, inputShape: [3] })], { seed: 4 });
     const of = async (model: Sequential) => (await compile(model, device).evaluate(x, y))['loss'];
     expect(await of(frozen)).toBe(await of(free));
+  });
+});
+
+/** A stack with regularizers on some of its weights and on its output. */
+const regularized = (seed: number) =>
+  sequential(
+    [
+      layers.lstm({
+        units: 4,
+        inputShape: [3, 2],
+        kernelRegularizer: regularizers.l2(0.5),
+        recurrentRegularizer: regularizers.l1l2({ l1: 0.3, l2: 0.2 }),
+      }),
+      layers.dense({
+        units: 2,
+        kernelRegularizer: regularizers.l1(0.4),
+        activityRegularizer: regularizers.l2(0.3),
+      }),
+    ],
+    { seed },
+  );
+
+test('training plans leave the penalties of weights to the update, others differentiate them', () => {
+  const planOf = (mode: 'train' | 'gradients', gradientNorms = false) =>
+    lower(
+      {
+        layers: regularized(1).layers,
+        input: { dtype: 'real', shape: [3, 2], sequence: true },
+        seed: 1,
+        loss: losses.meanSquaredError(),
+        optimizer: optimizers.adam(),
+      },
+      { mode, inputShape: [2, 3, 2], weighted: false, initialStates: [], gradientNorms },
+    ).plan;
+  const penalized = (plan: Plan) =>
+    plan.ops.flatMap(({ kind, inputs }) =>
+      kind === 'penaltyGrad' ? (plan.values[inputs[0] as number]?.role as string) : [],
+    );
+  for (const gradientNorms of [false, true]) {
+    const plan = planOf('train', gradientNorms);
+    // That of the dense layer's output is no gradient of a weight.
+    expect(penalized(plan)).toEqual(['arena']);
+    expect(plan.ops.filter(({ kind }) => kind === 'penalty')).toHaveLength(4);
+    const update = plan.ops.find(({ kind }) => kind === 'update') as PlanOp<'update'>;
+    expect(update.attrs.penalties?.map((p) => p && [p.l1, p.l2])).toEqual([
+      [0, 0.5],
+      [0.3, 0.2],
+      undefined,
+      [0.4, 0],
+      undefined,
+    ]);
+  }
+  expect(penalized(planOf('gradients')).sort()).toEqual(['arena', 'variable', 'variable', 'variable']);
+  // The norms of a report without training are those of the data's loss.
+  expect(penalized(planOf('gradients', true))).toEqual([]);
+});
+
+describe.each([
+  ['reference', 1e-12],
+  ['cpu', 1e-6],
+])('regularized training on the %s device', (device, tolerance) => {
+  const batches = [1, 2].map((seed) => ({
+    x: randomSequences(5, 3, 2, seed),
+    y: Array.from({ length: 5 }, (_, n) => [Math.sin(n + seed), Math.cos(3 * n)]),
+  }));
+  type Values = Map<string, number[]>;
+  const plain = (weights: ReadonlyMap<string, Tensor>): Values =>
+    new Map([...weights].map(([name, { data }]) => [name, Array.from(data)]));
+  const norm = (values: readonly number[]) => Math.hypot(...values);
+  const clips: { options: object; factor: (own: number, global: number) => number; limit?: number }[] = [
+    { options: {}, factor: () => 1 },
+    { options: { clipValue: 0.2 }, factor: () => 1, limit: 0.2 },
+    { options: { clipNorm: 0.5 }, factor: (own) => Math.min(1, 0.5 / own) },
+    { options: { globalClipNorm: 0.7 }, factor: (_, global) => Math.min(1, 0.7 / global) },
+  ];
+  const cases = clips.flatMap((clip) => [1, 2].map((steps) => ({ ...clip, steps })));
+
+  test.each(cases)('is of the whole loss: $options, $steps step(s) an update', async (c) => {
+    const sgd = optimizers.sgd({
+      learningRate: 0.1,
+      ...c.options,
+      ...(c.steps > 1 ? { gradientAccumulationSteps: c.steps } : {}),
+    });
+    const model = regularized(3).compile({ loss: 'mse', optimizer: sgd, device });
+    const used = batches.slice(0, c.steps);
+    const gradients = await Promise.all(
+      used.map(async ({ x, y }) => plain((await model.computeGradients(x, y)).gradients)),
+    );
+    const weights = plain(await model.getWeights());
+    for (const { x, y } of used) await model.trainOnBatch(x, y);
+    const mean = (name: string, i: number) =>
+      gradients.reduce((sum, g) => sum + (g.get(name) as number[])[i]!, 0) / c.steps;
+    const means = new Map([...weights].map(([name, w]) => [name, w.map((_, i) => mean(name, i))]));
+    const global = norm([...means.values()].map(norm));
+    for (const [name, after] of plain(await model.getWeights())) {
+      const g = means.get(name) as number[];
+      const limit = c.limit ?? Number.POSITIVE_INFINITY;
+      after.forEach((w, i) => {
+        const step = 0.1 * Math.max(-limit, Math.min(limit, g[i]! * c.factor(norm(g), global)));
+        expect(Math.abs(w - (weights.get(name)![i]! - step))).toBeLessThan(tolerance);
+      });
+    }
+  });
+
+  test('reports the gradient norms of the whole loss, and trains the same by it', async () => {
+    const make = () => regularized(3).compile({ loss: 'mse', optimizer: 'adam', device });
+    const [silent, watched] = [make(), make()];
+    const { x, y } = batches[0]!;
+    const gradients = plain((await watched.computeGradients(x, y)).gradients);
+    const reports: GradientReport[] = [];
+    const watcher: Callback = {
+      gradientsEvery: 1,
+      onGradients: (report) => {
+        reports.push(report);
+      },
+    };
+    await watched.fit(x, y, { epochs: 1, batchSize: 5, callbacks: [watcher] });
+    await silent.fit(x, y, { epochs: 1, batchSize: 5 });
+    expect(plain(await watched.getWeights())).toEqual(plain(await silent.getWeights()));
+    for (const [name, g] of gradients)
+      expect(reports[0]!.weights[name]).toBeCloseTo(norm(g), device === 'cpu' ? 5 : 12);
   });
 });
 
