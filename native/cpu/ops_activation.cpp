@@ -1,5 +1,6 @@
 // Activations, dropout, noise and penalties.
 #include <cmath>
+#include <numeric>
 
 #include "core/philox.h"
 #include "cpu/executable.h"
@@ -108,15 +109,21 @@ Step penalty(const Operands& o) {
   const double l1 = o.op().floats[0], l2 = o.op().floats[1], scale = o.op().floats[2];
   const size_t n = o.inValue(0).elements;
   if (o.op().kind == OpKind::penalty) {
+    const size_t chunks = (n + kChunk - 1) / kChunk;
     return {[=](const RunContext& c) {
-      double sum = 0;
-      if (l1 != 0) {
-        for (size_t i = 0; i < n; ++i) sum += l1 * std::fabs(static_cast<double>(o.in(0)[i]));
-      }
-      if (l2 != 0) sum += l2 * c.k.sumSquares(o.in(0), n);
-      *o.out<double>(0) = scale * sum;
-      return Status();
-    }};
+              auto* partial = reinterpret_cast<double*>(c.scratch);
+              inChunks(c, n, [&](size_t first, size_t count) {
+                const float* x = o.in(0) + first;
+                double sum = 0;
+                if (l1 != 0) sum += l1 * c.k.sumAbs(x, count);
+                if (l2 != 0) sum += l2 * c.k.sumSquares(x, count);
+                partial[first / kChunk] = sum;
+              });
+              // In their order, whatever the number of threads.
+              *o.out<double>(0) = scale * std::accumulate(partial, partial + chunks, 0.0);
+              return Status();
+            },
+            2 * chunks};
   }
   const auto first = static_cast<float>(l1 * scale), second = static_cast<float>(2 * l2 * scale);
   return {[=](const RunContext&) {

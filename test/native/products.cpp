@@ -228,15 +228,33 @@ void testSums(const KernelTable& k, Random& random) {
     const size_t middle = columns / 2;
     k.addColumnSums(x.data(), y.data(), rows, columns, middle, columns);
     k.addColumnSums(x.data(), y.data(), rows, columns, 0, middle);
-    double squares = 0;
+    double squares = 0, sizes = 0;
     for (size_t c = 0; c < columns; ++c) {
       double sum = 0.25;
       for (size_t r = 0; r < rows; ++r) sum += x[r * columns + c];
       CHECK(std::fabs(y[c] - sum) < 1e-5, std::string(k.name) + ": column " + std::to_string(c));
     }
-    for (float v : x) squares += static_cast<double>(v) * v;
+    for (float v : x) {
+      squares += static_cast<double>(v) * v;
+      sizes += std::fabs(static_cast<double>(v));
+    }
     CHECK(std::fabs(k.sumSquares(x.data(), x.size()) - squares) <= 1e-13 * squares,
           std::string(k.name) + ": sumSquares");
+    CHECK(std::fabs(k.sumAbs(x.data(), x.size()) - sizes) <= 1e-13 * sizes, std::string(k.name) + ": sumAbs");
+  }
+}
+
+/** g + l1·sign(p) + 2·l2·p, with nothing of l1 where p is 0. */
+void testPenalty(const KernelTable& k, Random& random) {
+  for (size_t n : {1, 16, 77}) {
+    const std::vector<float> g = random.floats(n);
+    std::vector<float> p = random.floats(n), y(n);
+    p[n / 2] = 0;
+    k.addPenaltyGrad(g.data(), p.data(), 0.25, 0.75, y.data(), n);
+    for (size_t i = 0; i < n; ++i) {
+      const double sign = p[i] > 0 ? 1 : (p[i] < 0 ? -1 : 0), wanted = g[i] + 0.25 * sign + 1.5 * p[i];
+      CHECK(std::fabs(y[i] - wanted) <= 1e-6, std::string(k.name) + ": addPenaltyGrad");
+    }
   }
 }
 
@@ -258,7 +276,10 @@ void testProducts() {
       testNotFinite(*k, random);
     }
   }
-  for (const KernelTable* k : usableKernels()) testSums(*k, random);
+  for (const KernelTable* k : usableKernels()) {
+    testSums(*k, random);
+    testPenalty(*k, random);
+  }
 }
 
 }  // namespace deeprnn::test

@@ -84,8 +84,9 @@ struct KernelTable {
   void (*addColumnSums)(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last);
   /** y = g + the gradient at p of l1·|p| + l2·p², which is 0 where p is. */
   void (*addPenaltyGrad)(const float* g, const float* p, double l1, double l2, float* y, size_t n);
-  /** Σ x² in double, four interleaved partial sums. */
+  /** Σ x² and Σ |x| in double, four interleaved partial sums. */
   double (*sumSquares)(const float* x, size_t n);
+  double (*sumAbs)(const float* x, size_t n);
 
   /** One row of an LSTM: c = f·cPrev + i·g. */
   void (*lstmCell)(const float* i, const float* f, const float* g, const float* cPrev, float* c, size_t n);

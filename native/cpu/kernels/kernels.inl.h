@@ -416,14 +416,24 @@ void addPenaltyGrad(const float* g, const float* p, double l1, double l2, float*
   for (size_t i = 0; i < n; ++i) y[i] = g[i] + ((p[i] > 0 ? step : (p[i] < 0 ? -step : 0.0f)) + slope * p[i]);
 }
 
-double sumSquares(const float* x, size_t n) {
+/** Σ term(x[i]), four interleaved partial sums. */
+template <class Term>
+DEEPRNN_INLINE double sumOf(const float* x, size_t n, const Term& term) {
   double s[4] = {0, 0, 0, 0};
   size_t i = 0;
   for (; i + 4 <= n; i += 4) {
-    for (size_t j = 0; j < 4; ++j) s[j] += static_cast<double>(x[i + j]) * x[i + j];
+    for (size_t j = 0; j < 4; ++j) s[j] += term(x[i + j]);
   }
-  for (; i < n; ++i) s[0] += static_cast<double>(x[i]) * x[i];
+  for (; i < n; ++i) s[0] += term(x[i]);
   return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+double sumSquares(const float* x, size_t n) {
+  return sumOf(x, n, [](float v) { return static_cast<double>(v) * v; });
+}
+
+double sumAbs(const float* x, size_t n) {
+  return sumOf(x, n, [](float v) { return static_cast<double>(absf(v)); });
 }
 
 void lstmCell(const float* i, const float* f, const float* g, const float* cPrev, float* DEEPRNN_RESTRICT c,
@@ -604,10 +614,10 @@ void adadelta(const UpdateArgs& u, size_t n) {
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,          precision,  kPanel,      packedRows<T>, pack<T>,    gemm<T>,       activate,
-      activateGrad,   softmax,    softmaxGrad, add,           multiply,   multiplyAddTo, addColumnSums,
-      addPenaltyGrad, sumSquares, lstmCell,    gruMix,        gruMixGrad, sgd,           rmsprop,
-      adam,           adagrad,    nadam,       adamax,        lion,       adadelta,
+      kName,          precision,  kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
+      activateGrad,   softmax,    softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
+      addPenaltyGrad, sumSquares, sumAbs,      lstmCell,      gruMix,   gruMixGrad,    sgd,
+      rmsprop,        adam,       adagrad,     nadam,         adamax,   lion,          adadelta,
   };
 }
 
