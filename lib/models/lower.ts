@@ -105,7 +105,6 @@ interface LossTerms {
   /** Regularizers of weights. */
   readonly weights: readonly ValueId[];
 }
-}
 
 class Lowering implements CallContext {
   readonly builder: PlanBuilder;

@@ -13,6 +13,7 @@ import {
 } from '../../../lib';
 import { resolveConstraint } from '../../../lib/layers/constraints';
 import { resolveRegularizer } from '../../../lib/layers/regularizers';
+import type { Graph } from '../../../lib/models/graph';
 import { lower } from '../../../lib/models/lower';
 import type { Plan, PlanOp } from '../../../lib/plan/types';
 import { randomSequences } from '../models/data';
@@ -147,16 +148,17 @@ const regularized = (seed: number) =>
   );
 
 test('training plans leave the penalties of weights to the update, others differentiate them', () => {
+  const { layers, graph } = regularized(1);
   const planOf = (mode: 'train' | 'gradients', gradientNorms = false) =>
     lower(
       {
-        layers: regularized(1).layers,
-        input: { dtype: 'real', shape: [3, 2], sequence: true },
+        layers,
+        graph: graph as Graph,
         seed: 1,
-        loss: losses.meanSquaredError(),
+        losses: [losses.meanSquaredError()],
         optimizer: optimizers.adam(),
       },
-      { mode, inputShape: [2, 3, 2], weighted: false, initialStates: [], gradientNorms },
+      { mode, inputShapes: [[2, 3, 2]], weighted: [], initialStates: [], gradientNorms },
     ).plan;
   const penalized = (plan: Plan) =>
     plan.ops.flatMap(({ kind, inputs }) =>

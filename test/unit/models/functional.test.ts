@@ -442,6 +442,11 @@ describe('several outputs', () => {
 
   test('an output with weight 0 is scored and teaches nothing', async () => {
     const net = both('cpu', { kind: 0 });
+    const exact = both('reference', { kind: 0 });
+    for (const one of [net, exact]) await one.trainOnBatch(x, y2);
+    const wanted = await exact.getWeights();
+    for (const [name, { data }] of await net.getWeights())
+      for (const [i, w] of data.entries()) expect(w).toBeCloseTo(wanted.get(name)?.data[i] as number, 4);
     const { gradients } = await net.computeGradients(x, y2);
     for (const [name, { data }] of gradients)
       expect([name, data.some((g) => g !== 0)]).toEqual([name, /^(below|level)/.test(name)]);
@@ -545,6 +550,11 @@ describe('several outputs', () => {
       'a weight that is negative',
       () => both('cpu', [1, -1]),
       'ERR_VALUE compile: lossWeights: level: expected a finite number, 0 or more, got -1.',
+    ],
+    [
+      'weights that are all zero',
+      () => both('cpu', [0, 0]),
+      'ERR_VALUE compile: lossWeights: expected at least one above 0, got zeros.',
     ],
     [
       'losses for other outputs',

@@ -411,13 +411,14 @@ describe('threads and the garbage collector', () => {
         }
         await require('node:fs/promises').stat('.').then(() => ended.push('file'));
         await Promise.all(runs);
-        console.log(ended[0]);
+        console.log(ended.indexOf('file'));
       })();
     `,
       [],
       longPlan(),
     );
-    expect(out.trim()).toBe('file');
+    // Node has four such threads: were they at work, the file would wait for the end of three runs. On a busy machine one may end earlier.
+    expect(Number(out)).toBeLessThan(3);
   });
 
   test('worker threads have sessions of their own, and may be ended in the middle of a run', () => {
