@@ -185,6 +185,7 @@ function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boole
   const layer = make(class_name as string, { ...options, name: undefined });
   if (!(layer instanceof Recurrent))
     refuse('ERR_VALUE', subject, 'a recurrent layer', `layers.${layer.type}`);
+  if (layer.returnState) refuse('ERR_VALUE', subject, 'a layer with returnState: false', true);
   // What is to be joined must not hold, in steps that do not count, the state of either direction.
   const own = { zeroOutputForMask: layer.returnSequences, goBackwards: turned !== layer.goBackwards };
   return make(layer.type, { ...layer.getConfig(), ...own }) as Recurrent;

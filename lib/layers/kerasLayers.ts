@@ -25,6 +25,8 @@ const harmless: Harmless = {
 
 /** What an input layer reads is more than a precision. */
 const { dtype: _, ...harmlessForInput } = harmless;
+/** Recurrent layers can give their states. */
+const { returnState: __, ...harmlessForRecurrent } = harmless;
 
 /**
  * A layer's configuration as Keras writes it, in the terms of this library. Options at values that mean nothing here go; null, which
@@ -36,7 +38,9 @@ export function fromKeras<C extends object>(type: string, config: C): C {
   if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;
   const isInput = /^input/i.test(type);
   const subject = subjectOf(toCamelCase(type), config);
-  const left = withoutHarmless(config, isInput ? harmlessForInput : harmless, subject);
+  const isRecurrent = /^(simple_?rnn|lstm|gru)$/i.test(type);
+  const known = isInput ? harmlessForInput : isRecurrent ? harmlessForRecurrent : harmless;
+  const left = withoutHarmless(config, known, subject);
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(left)) {
     const camel = toCamelCase(key);

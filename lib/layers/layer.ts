@@ -207,7 +207,7 @@ export abstract class Layer {
   abstract call(context: CallContext, input: LayerValue): LayerValue;
 
   /** Why the layer cannot read so many values, where it cannot. Most read one. */
-  protected arityObstacle(inputs: number): string | undefined {
+  arityObstacle(inputs: number): string | undefined {
     return inputs === 1 ? undefined : 'one input';
   }
 
@@ -232,16 +232,27 @@ export abstract class Layer {
     return inputs[0] as V;
   }
 
+  /** Whether the layer gives several values, which only a model of symbolic tensors has a use for. */
+  get givesSeveral(): boolean {
+    return false;
+  }
+
   /**
    * Uses the layer on symbolic inputs, in a model that `model({ inputs, outputs })` makes of them. A layer that is applied several times
    * has one set of weights, which all its uses share.
-   * @returns its output
+   * @returns its output, of several the first
    * @throws ERR_SHAPE, naming the layer, when the inputs do not fit
    */
   apply(inputs: SymbolicTensor | readonly SymbolicTensor[]): SymbolicTensor {
+    return this.applyAll(inputs)[0] as SymbolicTensor;
+  }
+
+  /** `apply`, with all outputs of a layer that gives several: `[output, h, c]` of an LSTM with `returnState: true`. */
+  applyAll(inputs: SymbolicTensor | readonly SymbolicTensor[]): readonly SymbolicTensor[] {
     const read = symbolicList(inputs, `${this.subject}: apply`);
     const shapes = this.outputShapes(read.map(({ symbol }) => symbol));
-    return new SymbolicTensor(shapes[0] as SymbolicShape, { layer: this, inputs: read });
+    const call = { layer: this, inputs: read };
+    return shapes.map((shape, i) => new SymbolicTensor(shape, call, i));
   }
 
   /** The configuration from which `layers.<type>` makes the same layer again; JSON values only. */

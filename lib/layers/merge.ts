@@ -21,7 +21,7 @@ export abstract class Merge extends Layer {
   protected readonly fewest: number = 2;
   protected readonly most: number = Number.POSITIVE_INFINITY;
 
-  protected override arityObstacle(inputs: number): string | undefined {
+  override arityObstacle(inputs: number): string | undefined {
     if (inputs >= this.fewest && inputs <= this.most) return undefined;
     return this.fewest === this.most ? `${this.fewest} inputs` : `${this.fewest} inputs or more`;
   }

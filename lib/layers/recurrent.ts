@@ -12,6 +12,7 @@ import {
   type LayerConfig,
   type LayerValue,
   type SymbolicShape,
+  shownInput,
   type WeightSpec,
 } from './layer';
 import { commonOptions, countOption, rateOption, seedOption, subjectOf } from './options';
@@ -44,6 +45,11 @@ export interface RecurrentConfig extends LayerConfig {
   recurrentDropout?: number;
   /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
   returnSequences?: boolean;
+  /**
+   * In a model of symbolic tensors: also give the states after the last step, each `[N, units]`: `const [y, h, c] = lstm.applyAll(x)`. A
+   * layer takes such states as further inputs, to begin from: `decoder.apply([x, h, c])`. Default false.
+   */
+  returnState?: boolean;
   /** With returnSequences: outputs of steps that a mask leaves out are zeros, not those of the step before. Default false. */
   zeroOutputForMask?: boolean;
   /** Read the sequence from its end; the output is in the order of reading. Default false. */
@@ -79,6 +85,7 @@ const recurrentOptions = [
   'dropout',
   'recurrentDropout',
   'returnSequences',
+  'returnState',
   'zeroOutputForMask',
   'goBackwards',
   'stateful',
@@ -90,6 +97,7 @@ const recurrentOptions = [
 export abstract class Recurrent extends Layer {
   readonly units: number;
   readonly returnSequences: boolean;
+  readonly returnState: boolean;
   readonly stateful: boolean;
   protected readonly activation: ActivationAttrs;
   protected readonly recurrentActivation: ActivationAttrs;
@@ -128,6 +136,7 @@ export abstract class Recurrent extends Layer {
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
     this.returnSequences = flagOption(o['returnSequences'], false, `${subject}: returnSequences`);
+    this.returnState = flagOption(o['returnState'], false, `${subject}: returnState`);
     this.zeroOutputForMask = flagOption(o['zeroOutputForMask'], false, `${subject}: zeroOutputForMask`);
     if (this.zeroOutputForMask && !this.returnSequences)
       refuse('ERR_VALUE', `${subject}: zeroOutputForMask`, 'false without returnSequences', true);
@@ -189,6 +198,16 @@ export abstract class Recurrent extends Layer {
     return this.stateful;
   }
 
+  override get givesSeveral(): boolean {
+    return this.returnState;
+  }
+
+  override arityObstacle(inputs: number): string | undefined {
+    const { length } = this.states;
+    if (inputs === 1 || inputs === 1 + length) return undefined;
+    return `one input, or with ${length === 1 ? 'its initial state two' : `its ${length} initial states ${1 + length}`}`;
+  }
+
   override get backwards(): readonly string[] {
     return this.goBackwards ? [this.name] : [];
   }
@@ -246,6 +265,33 @@ export abstract class Recurrent extends Layer {
       : { dtype: 'real', shape: [this.units], sequence: false };
   }
 
+  override outputShapes(inputs: readonly SymbolicShape[]): readonly SymbolicShape[] {
+    const [x, ...begins] = inputs as readonly [SymbolicShape, ...SymbolicShape[]];
+    const wanted = this.arityObstacle(inputs.length);
+    if (wanted !== undefined) refuse('ERR_VALUE', this.subject, wanted, inputs.length);
+    if (begins.length > 0 && (this.stateful || this.initialState === 'learned')) {
+      const own = this.stateful ? 'a stateful layer, which carries them' : "initialState: 'learned'";
+      refuse('ERR_VALUE', this.subject, `no initial states beside ${own}`, 'some');
+    }
+    const state = { dtype: 'real', shape: [this.units], sequence: false } as const;
+    for (const [i, { name }] of this.states.entries()) {
+      const begin = begins[i];
+      if (begin && (begin.dtype !== 'real' || begin.shape.length !== 1 || begin.shape[0] !== this.units))
+        refuse(
+          'ERR_SHAPE',
+          `${this.subject}: initial state ${name}`,
+          `[N, ${this.units}]`,
+          shownInput(begin),
+        );
+    }
+    return [this.outputShape(x), ...(this.returnState ? this.states.map(() => state) : [])];
+  }
+
+  override buildOn(inputs: readonly SymbolicShape[]): void {
+    this.outputShapes(inputs);
+    this.build(inputs[0] as SymbolicShape);
+  }
+
   /** Set by `build`. */
   private inputSize: number | undefined;
 
@@ -298,10 +344,18 @@ export abstract class Recurrent extends Layer {
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
+    return this.callOn(context, [input])[0] as LayerValue;
+  }
+
+  /** @param inputs the sequence, and states to begin from */
+  override callOn(context: CallContext, inputs: readonly LayerValue[]): readonly LayerValue[] {
+    const [input, ...begins] = inputs as readonly [LayerValue, ...LayerValue[]];
     const { builder, batch, training } = context;
     const [steps, features] = input.shape as [number, number];
     const names = this.states.map(({ name }) => name);
-    const starts = this.states.map(({ name, size }) => this.startState(context, name, [batch, size]));
+    const starts = this.states.map(
+      ({ name, size }, i) => begins[i]?.id ?? this.startState(context, name, [batch, size]),
+    );
     const attrs = {
       steps,
       batch,
@@ -335,7 +389,8 @@ export abstract class Recurrent extends Layer {
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const carries = this.stateful || context.givesStates;
-    const want = [false, true, carries, carries && names.includes('c')];
+    const ends = carries || this.returnState;
+    const want = [false, true, ends, ends && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',
       [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states],
@@ -354,13 +409,19 @@ export abstract class Recurrent extends Layer {
     if (this.zeroOutputForMask && mask !== undefined)
       id = builder.emit('maskRows', [id, mask], {}, this.subject)[0] as ValueId;
     this.penalizeActivity(context, id);
-    return {
+    const output: LayerValue = {
       id,
       dtype: 'real',
       shape: this.returnSequences ? [steps, this.units] : [this.units],
       sequence: this.returnSequences,
       mask,
     };
+    if (!this.returnState) return [output];
+    const after = names.map((_, i): LayerValue => {
+      const state = outputs[first + 1 + i] as ValueId;
+      return { id: state, dtype: 'real', shape: [this.units], sequence: false };
+    });
+    return [output, ...after];
   }
 
   /** The mask in the order of the outputs. */
@@ -416,6 +477,7 @@ export abstract class Recurrent extends Layer {
       dropout: this.dropout,
       recurrentDropout: this.recurrentDropout,
       returnSequences: this.returnSequences,
+      ...(this.returnState ? { returnState: true } : {}),
       zeroOutputForMask: this.zeroOutputForMask,
       goBackwards: this.goBackwards,
       stateful: this.stateful,

@@ -3,7 +3,7 @@ import type { Layer } from '../layers/layer';
 import type { Loss } from '../losses/loss';
 import type { Shape } from '../tensors/tensor';
 import type { DataContract } from './batches';
-import { type Graph, inputKey, outputKeys, outputShapes } from './graph';
+import { type Graph, inputKey, layersOf, outputKeys, outputShapes, sharedLayers } from './graph';
 
 /**
  * What data must look like for a model of these layers.
@@ -41,13 +41,15 @@ export function dataContract(
     losses,
     // On demand: most calls bring no states, and every training step asks for a contract.
     get states() {
-      return stateSizes(layers);
+      return stateSizes(graph);
     },
   };
 }
 
-/** `layer/state` → units, of every recurrent layer. */
-export function stateSizes(layers: readonly Layer[]): Map<string, number> {
+/** `layer/state` → units, of every recurrent layer that is used once: of others it would be a guess of which use. */
+export function stateSizes(graph: Graph): Map<string, number> {
+  const shared = sharedLayers(graph);
+  const layers = layersOf(graph).filter((layer) => !shared.has(layer));
   return new Map(
     layers.flatMap((layer) => layer.states.map(({ name, size }) => [`${layer.name}/${name}`, size] as const)),
   );

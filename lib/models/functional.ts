@@ -4,7 +4,7 @@ import { Input, type InputConfig } from '../layers/input';
 import type { Layer } from '../layers/layer';
 import { SymbolicTensor, symbolicList } from '../layers/symbolic';
 import type { Tensor } from '../tensors/tensor';
-import { type Graph, graphBetween, layersOf, type ValueRef } from './graph';
+import { type Graph, graphBetween, layersOf, sharedLayers, type ValueRef } from './graph';
 import { growGraph, releaseLayer, takeLayer } from './growth';
 import { Model, type ModelOptions } from './model';
 
@@ -40,6 +40,14 @@ export class Functional<Y = Tensor> extends Model<Y> {
     this.layers = Object.freeze(layersOf(this.graph));
     if (this.layers.length === 0)
       refuse('ERR_VALUE', 'model', 'at least one layer between inputs and outputs', 'none');
+    for (const layer of sharedLayers(this.graph))
+      if (layer.carriesState)
+        refuse(
+          'ERR_VALUE',
+          layer.subject,
+          'one use of a stateful layer',
+          'several, which would share its state',
+        );
     const taken: Layer[] = [];
     try {
       for (const layer of this.layers) {
@@ -112,7 +120,7 @@ export function functionalFromConfig(
   const list = (value: unknown, what: string): readonly unknown[] =>
     Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
   const inputs = list(config.inputs, 'inputs').map((own) => input(own as InputConfig));
-  const values = inputs.map((value) => [value]);
+  const values: (readonly SymbolicTensor[])[] = inputs.map((value) => [value]);
   const value = (at: unknown, what: string): SymbolicTensor => {
     const [from, output] = list(at, what) as [number, number];
     return (
@@ -125,7 +133,7 @@ export function functionalFromConfig(
     const { layer, inputs: read } = Object(call) as FunctionalConfig['calls'][number];
     const own =
       made[layer] ?? refuse('ERR_VALUE', `${subject}: ${what}: layer`, 'the place of a layer', layer);
-    values.push([own.apply(list(read, what).map((at) => value(at, what)))]);
+    values.push(own.applyAll(list(read, what).map((at) => value(at, what))));
   }
   const outputs = list(config.outputs, 'outputs').map((at) => value(at, 'outputs'));
   const { name, seed, namesOutputs } = config;

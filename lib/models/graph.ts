@@ -97,6 +97,12 @@ export function layersOf({ nodes }: Graph): Layer[] {
   return [...new Set(nodes.map(({ layer }) => layer))];
 }
 
+/** Layers that are used several times. */
+export function sharedLayers({ nodes }: Graph): Set<Layer> {
+  const once = new Set<Layer>();
+  return new Set(nodes.flatMap(({ layer }) => (once.has(layer) ? [layer] : (once.add(layer), []))));
+}
+
 /** Layers in a row. */
 export function chain(symbol: SymbolicShape, layers: readonly Layer[]): Graph {
   const [first] = layers;

@@ -17,7 +17,15 @@ import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
 import type { Shape } from '../tensors/tensor';
 import type { OutputMetric } from './compiled';
-import { type Graph, type GraphInput, inputKey, type OutputKeys, outputKeys, walk } from './graph';
+import {
+  type Graph,
+  type GraphInput,
+  inputKey,
+  type OutputKeys,
+  outputKeys,
+  sharedLayers,
+  walk,
+} from './graph';
 
 /** What a plan is for. */
 export type PlanMode = 'predict' | 'evaluate' | 'train' | 'gradients';
@@ -114,6 +122,7 @@ class Lowering implements CallContext {
   readonly losses: ValueId[] = [];
   /** The first mask of steps that any layer gives or gets. */
   private mask: ValueId | undefined;
+  private readonly shared: ReadonlySet<Layer>;
   /** The place of the node in the graph that emits. */
   private node = 0;
   /** The mask that the lengths make. */
@@ -128,6 +137,7 @@ class Lowering implements CallContext {
     this.builder = new PlanBuilder(`${request.mode} ${shapes.join(' ')}`);
     this.training = request.mode === 'train' || request.mode === 'gradients';
     this.givesStates = request.streaming || request.states || false;
+    this.shared = sharedLayers(recipe.graph);
     this.batch = request.inputShapes[0]?.[0] as number;
   }
 
@@ -154,7 +164,9 @@ class Lowering implements CallContext {
   }
 
   carry(layer: Layer, name: string, from: ValueId): void {
-    if (this.givesStates) this.builder.output(`${layer.name}/${name}`, from);
+    // Of a layer that is used several times it would be a guess of which use.
+    if (this.givesStates && !this.shared.has(layer))
+      this.builder.output(`${layer.name}/${name}`, this.own(from));
     // A stream owns its states.
     if (layer.carriesState && !this.request.streaming)
       this.carried.push({ from, state: this.state(layer, name, this.builder.spec(from).shape) });

@@ -47,6 +47,10 @@ export class Sequential extends Model<Tensor> {
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
     if (this.stepPlans.size > 0)
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before stream', `add of ${layer.subject}`);
+    if (layer.givesSeveral) {
+      const wayOut = 'Use input, apply and model({ inputs, outputs }) for states as outputs.';
+      refuse('ERR_VALUE', layer.subject, 'returnState: false in a sequential model', 'true', wayOut);
+    }
     this.requireIdle('add', 'Wait for its promise first.');
     takeLayer(layer, this.stack);
     this.stack.push(layer);

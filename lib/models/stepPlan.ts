@@ -53,7 +53,7 @@ export class StepPlan {
     if (this.step && this.runner === runner) return this.step;
     const loaded = runner.loadStep(this.batchSize);
     const { executable } = loaded;
-    const names = [...stateSizes(this.model.layers).keys()];
+    const names = [...stateSizes(this.model.requireBuilt('stream')).keys()];
     this.step = {
       executable,
       x: executable.input('x'),

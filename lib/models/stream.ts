@@ -5,7 +5,7 @@ import { namedTensor, type Shape, sizeOf, Tensor, type TensorData, type TensorLi
 import { type InitialStates, readInitialStates, readState } from './batches';
 import { positiveInteger } from './callOptions';
 import { stateSizes } from './contract';
-import { inputOf } from './graph';
+import { type Graph, inputOf, sharedLayers } from './graph';
 import { weightName } from './lower';
 import type { Model } from './model';
 import { type LoadedStep, type StateArrays, StepPlan } from './stepPlan';
@@ -251,15 +251,32 @@ function target(
 }
 
 /** @throws ERR_VALUE for a model that cannot go on step by step, naming the layer */
-function requireStreamable(model: Model, { sequence, shape }: SymbolicShape): void {
+function requireStreamable(graph: Graph, { sequence, shape }: SymbolicShape): void {
   const shown = `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
   if (!sequence || shape.slice(1).includes(null)) {
     const wanted = 'a model of sequences [N, T, features] or of ids [N, T]';
     refuse('ERR_VALUE', 'stream', wanted, `one that reads ${shown}`);
   }
-  for (const { subject, streamObstacle } of model.layers) {
+  const shared = sharedLayers(graph);
+  for (const { layer, inputs } of graph.nodes) {
+    const { subject, streamObstacle, states } = layer;
     if (streamObstacle !== undefined)
       refuse('ERR_VALUE', `stream: ${subject}`, 'a layer that needs no later steps', streamObstacle);
+    if (states.length === 0) continue;
+    if (shared.has(layer))
+      refuse(
+        'ERR_VALUE',
+        `stream: ${subject}`,
+        'a recurrent layer that is used once',
+        'one used several times',
+      );
+    if (inputs.length > 1)
+      refuse(
+        'ERR_VALUE',
+        `stream: ${subject}`,
+        'states of its own to begin from',
+        'those that other layers give',
+      );
   }
 }
 
@@ -270,9 +287,9 @@ export async function openStream(model: Model, options: StreamOptions): Promise<
   if (graph.inputs.length > 1) refuse('ERR_VALUE', 'stream', 'a model with one input', graph.inputs.length);
   const input = inputOf(graph);
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
-  const given = readInitialStates('stream', { states: stateSizes(model.layers) }, batchSize, o.initialStates);
+  const given = readInitialStates('stream', { states: stateSizes(graph) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {
-    requireStreamable(model, input);
+    requireStreamable(graph, input);
     const plan = StepPlan.take(model, batchSize);
     try {
       plan.ready();

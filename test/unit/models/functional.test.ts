@@ -10,6 +10,7 @@ import {
   modelFromConfig,
   optimizers,
   type SymbolicTensor,
+  sequential,
   type Tensor,
   tensor,
 } from '../../../lib';
@@ -571,6 +572,182 @@ describe('several outputs', () => {
   });
 });
 
+describe('states as values', () => {
+  const target = randomSequences(N, 4, D, 6);
+  const wanted = randomSequences(N, 4, 2, 7);
+  const wantedStates = randomSequences(N, 1, 5, 8).reshape([N, 5]);
+  /** An encoder whose last states a decoder of the same kind begins from. */
+  const translator = (kind: 'simpleRNN' | 'lstm' | 'gru', device: string) => {
+    const source = input({ shape: [T, D], name: 'source' });
+    const begun = input({ shape: [4, D], name: 'target' });
+    const encoder = layers[kind]({ units: 5, returnState: true, name: 'encoder' });
+    const [, ...states] = encoder.applyAll(source);
+    const decoder = layers[kind]({ units: 5, returnSequences: true, name: 'decoder' });
+    const decoded = decoder.apply([begun, ...states]);
+    return model({
+      inputs: [source, begun],
+      outputs: layers.dense({ units: 2, name: 'head' }).apply(decoded),
+      seed: 6,
+    }).compile({ loss: 'mse', optimizer: 'adam', device });
+  };
+
+  describe.each(['simpleRNN', 'lstm', 'gru'] as const)('%s', (kind) => {
+    test('a decoder begins where the encoder ends', async () => {
+      const whole = translator(kind, 'reference');
+      const weights = await whole.getWeights();
+      const part = (name: string, steps: number, head: boolean) => {
+        const source = input({ shape: [steps, D] });
+        const read = layers[kind]({ units: 5, returnSequences: head, name }).apply(source);
+        const outputs = head ? layers.dense({ units: 2, name: 'head' }).apply(read) : read;
+        return model({ inputs: source, outputs }).compile({ loss: 'mse', device: 'reference' });
+      };
+      const set = async (net: Functional) => {
+        const names = [...(await net.getWeights()).keys()];
+        await net.setWeights(new Map(names.map((name) => [name, weights.get(name)] as const)) as never);
+        return net;
+      };
+      const encoder = await set(part('encoder', T, false));
+      const decoder = await set(part('decoder', 4, true));
+      const { states } = await encoder.predict(x, { returnStates: true });
+      const initialStates = { decoder: states['encoder'] as Record<string, Tensor> };
+      near(await whole.predict([x, target]), await decoder.predict(target, { initialStates }));
+      near(await translator(kind, 'cpu').predict([x, target]), await whole.predict([x, target]));
+    });
+
+    test('gradients reach the encoder through the states', async () => {
+      const exact = translator(kind, 'reference');
+      const { gradients } = await exact.computeGradients([x, target], wanted);
+      const fast = await translator(kind, 'cpu').computeGradients([x, target], wanted);
+      for (const [name, { data, shape }] of gradients) {
+        expect(data.some((g) => Math.abs(g) > 1e-6)).toBe(true);
+        for (const [i, g] of data.entries())
+          expect(Math.abs((fast.gradients.get(name)?.data[i] as number) - g)).toBeLessThan(1e-6);
+        const index = data.length >> 1;
+        const h = 1e-4;
+        const value = (await exact.getWeights()).get(name) as Tensor;
+        const lossWith = async (by: number) => {
+          const moved = value.data.slice();
+          moved[index] = (moved[index] as number) + by;
+          await exact.setWeights({ [name]: { data: moved, shape } } as never);
+          return (await exact.evaluate([x, target], wanted, { batchSize: N })).loss;
+        };
+        const slope = ((await lossWith(h)) - (await lossWith(-h))) / (2 * h);
+        await lossWith(0);
+        expect(Math.abs(slope - (data[index] as number))).toBeLessThan(2e-6);
+      }
+    });
+  });
+
+  test.each([false, true])(
+    'a layer that reads another one and begins from its states is not fused with it (states through a dense layer: %s)',
+    async (through) => {
+      const net = (device: string) => {
+        const source = input({ shape: [T, D] });
+        const below = layers.gru({ units: 5, returnSequences: true, returnState: true });
+        const [steps, h] = below.applyAll(source) as [SymbolicTensor, SymbolicTensor];
+        const begin = through ? layers.dense({ units: 5, activation: 'tanh' }).apply(h) : h;
+        const outputs = layers.gru({ units: 5, name: 'above' }).apply([steps, begin]);
+        return model({ inputs: source, outputs, seed: 3 }).compile({ loss: 'mse', device });
+      };
+      near(await net('cpu').predict(x), await net('reference').predict(x));
+      const { gradients } = await net('cpu').computeGradients(x, wantedStates);
+      for (const [name, { data }] of (await net('reference').computeGradients(x, wantedStates)).gradients)
+        for (const [k, g] of data.entries())
+          expect(Math.abs((gradients.get(name)?.data[k] as number) - g)).toBeLessThan(1e-6);
+    },
+  );
+
+  test('states and outputs of the same values, in a file and with states of predict', async () => {
+    const source = input({ shape: [null, D] });
+    const lstm = layers.lstm({ units: 3, returnState: true, name: 'lstm' });
+    const outputs = lstm.applyAll(source);
+    const net = model({ inputs: source, outputs });
+    const { output, states } = await net.predict(x, { returnStates: true });
+    expect(Object.keys(output)).toEqual(['lstm', 'lstm_1', 'lstm_2']);
+    expect(output['lstm_1']).toEqual(states['lstm']?.['h']);
+    expect(output['lstm_2']).toEqual(states['lstm']?.['c']);
+    expect(output['lstm']).toEqual(output['lstm_1']);
+    const again = modelFromConfig<Record<string, Tensor>>(JSON.parse(JSON.stringify(net.getConfig())));
+    await again.setWeights(await net.getWeights());
+    expect(await again.predict(x)).toEqual(output);
+  });
+
+  test('lengths: the states after the last step that counts', async () => {
+    const source = input({ shape: [null, D] });
+    const [, h] = layers.gru({ units: 3, returnState: true }).applyAll(source) as [
+      SymbolicTensor,
+      SymbolicTensor,
+    ];
+    const net = model({ inputs: source, outputs: h });
+    const cutOff = (await net.predict(x, { lengths: new Array(N).fill(3) })).data;
+    const [count, steps, width] = [N, 3, D];
+    const short = new Float32Array(count * steps * width);
+    for (let n = 0; n < N; n++)
+      short.set(x.data.subarray(n * T * D, n * T * D + steps * width), n * steps * width);
+    near(tensor(cutOff, [N, 3]), (await net.predict(tensor(short, [N, 3, D]))).reshape([N, 3]));
+  });
+
+  const source = input({ shape: [T, D] });
+  const [, h, c] = layers.lstm({ units: 5, returnState: true }).applyAll(source) as [
+    SymbolicTensor,
+    SymbolicTensor,
+    SymbolicTensor,
+  ];
+  const shared = () => {
+    const own = layers.lstm({ units: D, returnSequences: true, name: 'shared' });
+    return model({ inputs: source, outputs: own.apply(own.apply(source)) });
+  };
+  test.each<[string, () => unknown, string]>([
+    [
+      'one of two states',
+      () => layers.lstm({ units: 5, name: 'decoder' }).apply([source, h]),
+      "ERR_VALUE layer 'decoder': expected one input, or with its 2 initial states 3, got 2.",
+    ],
+    [
+      'states of another width',
+      () => layers.lstm({ units: 4, name: 'decoder' }).apply([source, h, c]),
+      "ERR_SHAPE layer 'decoder': initial state h: expected [N, 4], got [N, 5].",
+    ],
+    [
+      'beside learned ones',
+      () => layers.gru({ units: 5, initialState: 'learned', name: 'decoder' }).apply([source, h]),
+      "ERR_VALUE layer 'decoder': expected no initial states beside initialState: 'learned', got some.",
+    ],
+    [
+      'in a sequential model',
+      () => sequential([layers.gru({ units: 2, returnState: true, name: 'gru', inputShape: [3, 2] })]),
+      "ERR_VALUE layer 'gru': expected returnState: false in a sequential model, got true. Use input, apply and model({ inputs, outputs }) for states as outputs.",
+    ],
+    [
+      'inside a bidirectional layer',
+      () => layers.bidirectional({ layer: layers.gru({ units: 2, returnState: true }) }),
+      'ERR_VALUE layers.bidirectional: layer: expected a layer with returnState: false, got true.',
+    ],
+    [
+      'a stream of a layer used twice',
+      () => shared().stream(),
+      "ERR_VALUE stream: layer 'shared': expected a recurrent layer that is used once, got one used several times.",
+    ],
+    [
+      'initial states of a layer used twice',
+      () =>
+        shared().predict(x, { initialStates: { shared: { h: tensor(new Float32Array(N * D), [N, D]) } } }),
+      'ERR_VALUE predict: initialStates: expected one of no states, got shared/h.',
+    ],
+    [
+      'a stateful layer used twice',
+      () => {
+        const whole = input({ shape: [T, D], batchSize: 2 });
+        const own = layers.gru({ units: D, returnSequences: true, stateful: true, name: 'own' });
+        return model({ inputs: whole, outputs: own.apply(own.apply(whole)) });
+      },
+      "ERR_VALUE layer 'own': expected one use of a stateful layer, got several, which would share its state.",
+    ],
+  ])('refused: %s', async (_, work, message) => {
+    expect(await refusal(work)).toBe(message);
+  });
+});
+
 describe('refusals', () => {
   const source = input({ shape: [T, D], name: 'series' });
   const out = (units = 3): SymbolicTensor => layers.dense({ units, name: 'head' }).apply(source);
@@ -605,8 +782,8 @@ describe('refusals', () => {
     ],
     [
       'several inputs of a layer that reads one',
-      () => layers.lstm({ units: 2 }).apply([source, source]),
-      'ERR_VALUE layers.lstm: expected one input, got 2.',
+      () => layers.dense({ units: 2 }).apply([source, source]),
+      'ERR_VALUE layers.dense: expected one input, got 2.',
     ],
     [
       'what is no symbolic tensor',
