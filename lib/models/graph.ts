@@ -99,8 +99,8 @@ export function layersOf({ nodes }: Graph): Layer[] {
 
 /** Layers that are used several times. */
 export function sharedLayers({ nodes }: Graph): Set<Layer> {
-  const once = new Set<Layer>();
-  return new Set(nodes.flatMap(({ layer }) => (once.has(layer) ? [layer] : (once.add(layer), []))));
+  const used = nodes.map(({ layer }) => layer);
+  return new Set(used.filter((layer, i) => used.indexOf(layer) !== i));
 }
 
 /** Layers in a row. */

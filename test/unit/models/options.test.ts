@@ -150,8 +150,8 @@ describe("Keras's options at values that mean nothing here", () => {
   test.each<[string, () => unknown, string]>([
     [
       'return_state',
-      () => layers.lstm(keras({ units: 3, return_state: true })),
-      'layers.lstm: return_state: expected false, got true.',
+      () => layers.dense(keras({ units: 3, return_state: true })),
+      'layers.dense: return_state: expected false, got true.',
     ],
     [
       'run_eagerly',
