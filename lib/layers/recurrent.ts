@@ -2,7 +2,7 @@ import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { type CellKind, gateCounts } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
-import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
+import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
@@ -225,6 +225,11 @@ export abstract class Recurrent extends Layer {
     return false;
   }
 
+  /** What an LSTM has beside the usual equations, as the op has it. */
+  protected get variants(): Pick<RnnLayerAttrs, 'cellClip'> {
+    return {};
+  }
+
   /** Shape of the bias. */
   protected get biasShape(): number[] {
     return [gateCounts[this.cell] * this.units];
@@ -372,6 +377,7 @@ export abstract class Recurrent extends Layer {
           activation: this.activation,
           recurrentActivation: this.recurrentActivation,
           resetAfter: this.resetAfter,
+          ...this.variants,
           useBias: this.useBias,
           inputDropout: {
             mode: 'sharedOverTime',

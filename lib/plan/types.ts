@@ -52,6 +52,8 @@ export interface RnnLayerAttrs {
   readonly recurrentActivation: ActivationAttrs;
   /** GRU only: the reset gate multiplies the recurrent product (true) or the state that enters it (false). */
   readonly resetAfter: boolean;
+  /** LSTM only: bound of the cell state's size; none when absent. */
+  readonly cellClip?: number | undefined;
   readonly useBias: boolean;
   readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
   readonly recurrentDropout: { readonly rate: number; readonly stream: number };

@@ -14,7 +14,7 @@ StackSpec stackSpecOf(const Op& op) {
   size_t width = static_cast<size_t>(a[3]);
   for (size_t i = 0; i < static_cast<size_t>(a[0]); ++i) {
     const int32_t* l = a.data() + 8 + 10 * i;
-    const double* f = op.floats.data() + 4 * i;
+    const double* f = op.floats.data() + 5 * i;
     StackLayer layer;
     layer.cell = static_cast<Cell>(l[0]);
     layer.D = width;
@@ -30,6 +30,7 @@ StackSpec stackSpecOf(const Op& op) {
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];
     layer.recurrentRate = f[3];
+    layer.cellClip = static_cast<float>(f[4]);
     width = layer.H;
     spec.layers.push_back(layer);
   }

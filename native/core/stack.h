@@ -18,7 +18,13 @@ struct StackLayer {
   bool resetAfter = false;
   bool maskPerElement = false;
   uint32_t inputStream = 0, recurrentStream = 0;
+  /** LSTM: bound of |c|, or 0 for none. */
+  float cellClip = 0;
   double inputRate = 0, recurrentRate = 0;
+
+  /** An LSTM with more than the usual equations: engines run it by code of its own, so that others do not
+   * pay. */
+  bool variant() const { return cellClip > 0; }
 };
 
 struct StackSpec {

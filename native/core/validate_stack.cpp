@@ -1,8 +1,15 @@
 // Proves the recurrent stack and its gradient.
+#include <limits>
+
 #include "core/proof.h"
 
 namespace deeprnn::core {
 namespace {
+
+/** None, or a bound that float32 has too. */
+bool cellClip(double c) {
+  return c == 0 || (c >= std::numeric_limits<float>::min() && c <= std::numeric_limits<float>::max());
+}
 
 /** Attributes of a stack, and the operands both of its ops share. */
 bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFirst, size_t outputsPerLayer) {
@@ -14,7 +21,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     return false;
   const auto count = static_cast<size_t>(layers);
   if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count, 8 + 10 * count,
-               4 * count))
+               5 * count))
     return false;
   if (!p.demand(flag(op.ints[4]) && flag(op.ints[5]), "switches")) return false;
   if (!p.must(p.in(0), DType::float64, {1}, "float64 step [1]")) return false;
@@ -23,7 +30,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   int64_t width = op.ints[3];
   for (size_t l = 0; l < count; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
-    const double* f = op.floats.data() + 4 * l;
+    const double* f = op.floats.data() + 5 * l;
     if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]),
                   "a layer's attributes"))
       return false;
@@ -36,6 +43,8 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     if (!p.demand(a[1] <= kMaxElements / (steps * batch), "a layer of fewer units")) return false;
     if (!p.demand(rate(f[2]) && rate(f[3]), "dropout rates")) return false;
     const Cell cell = static_cast<Cell>(a[0]);
+    if (!p.demand(cellClip(f[4]) && (cell == Cell::lstm || f[4] == 0), "a clip of an LSTM's cell"))
+      return false;
     const int64_t units = a[1], gates = gateCount(cell) * units;
     const size_t i = inputsFirst + inputsPerLayer * l;
     const Shape bias = cell == Cell::gru && a[4] ? Shape{2, gates} : Shape{gates};

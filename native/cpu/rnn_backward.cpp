@@ -126,7 +126,12 @@ struct RnnStack::BackwardRows {
         case Cell::lstm:
           forRows(pool, rows.live, width, shared, [&](size_t from, size_t to, size_t part) {
             const float* c0 = io.c0 ? io.c0 + first * H : nullptr;
-            lstm(rows, from, to, rowOf(part), at, s > 0 ? r.extra + (at - spec.N) * H : c0, dG);
+            const float* cPrev = s > 0 ? r.extra + (at - spec.N) * H : c0;
+            if (l.variant()) {
+              lstm<true>(rows, from, to, rowOf(part), at, cPrev, dG);
+            } else {
+              lstm<false>(rows, from, to, rowOf(part), at, cPrev, dG);
+            }
           });
           break;
         case Cell::gru:
@@ -253,7 +258,8 @@ struct RnnStack::BackwardRows {
     }
   }
 
-  /** `row`: scratch. */
+  /** `row`: scratch. `kVariant`: with what the layer has beside the usual equations. */
+  template <bool kVariant>
   void lstm(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* cPrev,
             float* dG) const {
     const size_t H = l.H;
@@ -273,6 +279,7 @@ struct RnnStack::BackwardRows {
       k.multiply(dh, o, t, H);
       k.activateGrad(l.activation, l.alpha, core::derivativeFromInput(l.activation) ? c : a, t, t, H);
       k.add(dc, t, dc, H);
+      if (kVariant && l.cellClip > 0) k.clipGrad(l.cellClip, c, dc, H);
       k.multiply(dc, g, out, H);
       if (cPrev) {
         k.multiply(dc, cPrev + n * H, out + H, H);

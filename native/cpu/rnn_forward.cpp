@@ -221,7 +221,11 @@ struct RnnStack::ForwardRows {
           break;
         case Cell::lstm:
           forRows(pool, rows.live, width, cut.shared, [&](size_t from, size_t to, size_t part) {
-            lstm(from, to, part, gates, cPrev, extraAt(s), now);
+            if (l.variant()) {
+              lstm<true>(from, to, part, gates, cPrev, extraAt(s), now);
+            } else {
+              lstm<false>(from, to, part, gates, cPrev, extraAt(s), now);
+            }
           });
           break;
         case Cell::gru:
@@ -275,6 +279,8 @@ struct RnnStack::ForwardRows {
     multiply(g);
   }
 
+  /** `kVariant`: with what the layer has beside the usual equations. */
+  template <bool kVariant>
   void lstm(size_t from, size_t to, size_t part, float* gates, const float* cPrev, float* c,
             float* out) const {
     const size_t H = l.H;
@@ -294,6 +300,7 @@ struct RnnStack::ForwardRows {
       } else {
         k.multiply(i, g, c + n * H, H);
       }
+      if (kVariant && l.cellClip > 0) k.clip(l.cellClip, c + n * H, H);
       k.activate(l.activation, l.alpha, c + n * H, out + n * H, H);
       k.multiply(o, out + n * H, out + n * H, H);
     }

@@ -1,4 +1,5 @@
 #include "cuda/cell_math.h"
+#include "cuda/lstm_variants.h"
 #include "cuda/rnn_cells.h"
 
 namespace deeprnn::cuda {
@@ -183,6 +184,7 @@ __global__ void norms(const float* total, double* out, size_t size) {
 }  // namespace
 
 Status cellForward(const CellStep& s, cudaStream_t stream) {
+  if (s.l.variant()) return lstmVariantForward(s, stream);
   return launch(elementwise("cell", s.N * s.l.H, stream), forward, s);
 }
 
@@ -191,6 +193,7 @@ Status gruResetPart(const CellStep& s, cudaStream_t stream) {
 }
 
 Status cellBackward(const CellGradStep& s, cudaStream_t stream) {
+  if (s.l.variant()) return lstmVariantBackward(s, stream);
   return launch(elementwise("cell gradient", s.N * s.l.H, stream), backward, s);
 }
 

@@ -273,6 +273,10 @@ std::unique_ptr<PersistentStack> PersistentStack::plan(const StackSpec& spec, co
       *why = "a GRU with the reset before the product needs two exchanges a step";
       return nullptr;
     }
+    if (l.variant()) {
+      *why = "an LSTM with cellClip has no persistent kernel";
+      return nullptr;
+    }
   }
   std::vector<LayerWork> work;
   for (size_t i = 0; i < spec.layers.size(); ++i)

@@ -1,6 +1,6 @@
 import { devices } from '../../lib/engines/devices';
 import type { Executable } from '../../lib/engines/engine';
-import { type ActivationKind, activationCodes, type CellKind } from '../../lib/plan/codes';
+import { type ActivationKind, activationCodes } from '../../lib/plan/codes';
 import {
   expectNorms,
   expectParity,
@@ -11,7 +11,7 @@ import {
   testedPrecision,
   tolerance,
 } from './harness';
-import { runStack, type StackCase } from './stackCases';
+import { type LayerCase, runStack, type StackCase } from './stackCases';
 
 /** Terms behind one value: products in a step times steps through which errors travel. */
 function limits(c: StackCase): { forward: number; backward: number } {
@@ -35,7 +35,9 @@ function check(c: StackCase, stream: number): void {
       continue;
     }
     // Rounding may carry a sum over a kink, and the slope with it.
-    if (direction === 'backward' && kinds.some((kind) => kind && /relu|^hard|^selu/i.test(kind))) continue;
+    const kinks =
+      kinds.some((kind) => kind && /relu|^hard|^selu/i.test(kind)) || c.layers.some((l) => l.cellClip);
+    if (direction === 'backward' && kinks) continue;
     // The usual cell forgets what was rounded; others may keep it.
     const usual = c.layers.every(
       ({ activation, recurrentActivation }) =>
@@ -51,14 +53,21 @@ function expectRung({ notes }: Executable, c: StackCase): void {
   const forced = process.env['DEEPRNN_CUDA_RUNG'];
   if (tested().name !== 'cuda' || !forced) return;
   const twoExchanges = c.layers.some((l) => l.cell === 'gru' && l.resetAfter === false);
-  const most = /[cd]/.test(forced) && twoExchanges ? 'b' : forced;
+  const variant = c.layers.some((l) => l.cellClip);
+  const most = /[cd]/.test(forced) && (twoExchanges || variant) ? 'b' : forced;
   const rung = most === 'b' && (c.steps < 2 || c.layers.length === 1) ? 'a' : most;
   expect(notes.filter((note) => note !== '')).toEqual([expect.stringContaining(`rung ${rung}`)]);
+  if (variant && most !== forced) expect(notes.join()).toContain('has no persistent kernel');
 }
 
-const cells: { name: string; cell: CellKind; resetAfter?: boolean }[] = [
+interface CellCase extends Pick<LayerCase, 'cell' | 'resetAfter' | 'cellClip'> {
+  readonly name: string;
+}
+
+const cells: CellCase[] = [
   { name: 'simpleRnn', cell: 'simpleRnn' },
   { name: 'lstm', cell: 'lstm' },
+  { name: 'lstm with cellClip', cell: 'lstm', cellClip: 0.3 },
   { name: 'gru (reset after)', cell: 'gru', resetAfter: true },
   { name: 'gru (reset before)', cell: 'gru', resetAfter: false },
 ];
@@ -81,13 +90,13 @@ const odd = { steps: 5, batch: 3, inputSize: 7 };
 
 describe.each(cells)(
   '$name on the CPU engine equals the reference, values and all gradients',
-  ({ cell, resetAfter }) => {
-    const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
-
+  ({ name: _, ...layer }) => {
     test.each([1, 200])('T = %i, batch 1 and 65, widths off the SIMD width', (steps) => {
       // Over many steps weights of full size make a map that is now and then chaotic: rounding would grow without bound.
       const weightScale = steps > 100 ? 0.6 : 1;
       for (const [batch, units] of sizes) {
+        // Of many states one lies so near to the bound that rounding carries it over, and its gradient with it.
+        if (layer.cellClip && steps * batch * units > 5000) continue;
         check({ steps, batch, inputSize: 7, layers: [{ ...layer, units }], weightScale }, stream++);
       }
     });
@@ -229,7 +238,7 @@ describe.each(cells)(
     });
 
     test.each(['hardSigmoid', 'tanh', 'relu', 'silu'] as const)('recurrent activation %s', (kind) => {
-      if (cell === 'simpleRnn') return;
+      if (layer.cell === 'simpleRnn') return;
       check({ ...odd, layers: [{ ...layer, units: 11, recurrentActivation: { kind, alpha: 0 } }] }, stream++);
     });
   },
@@ -302,11 +311,10 @@ test('what lies in steps that do not count changes nothing', () => {
 
 // The emulated device has no other way for these, and takes long.
 const onCpu = tested().name === 'cpu' ? test : test.skip;
-onCpu.each(cells.filter(({ name }) => /lstm|before/.test(name)))(
+onCpu.each(cells.filter(({ name }) => /^lstm$|before/.test(name)))(
   '$name with more weights than caches hold, which threads share by columns',
-  ({ cell, resetAfter }) => {
-    const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
-    const units = { simpleRnn: 1770, lstm: 890, gru: 1030 }[cell];
+  ({ name: _, ...layer }) => {
+    const units = { simpleRnn: 1770, lstm: 890, gru: 1030 }[layer.cell];
     const small = { ...layer, units: 9 };
     const c: StackCase = {
       steps: 5,
@@ -332,8 +340,7 @@ onCpu.each(cells.filter(({ name }) => /lstm|before/.test(name)))(
 );
 
 test('the same bits with any number of threads', () => {
-  for (const { cell, resetAfter } of cells) {
-    const layer = { cell, ...(resetAfter === undefined ? {} : { resetAfter }) };
+  for (const { name: _, ...layer } of cells) {
     const c: StackCase = {
       steps: 12,
       batch: 37,

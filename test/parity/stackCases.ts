@@ -14,6 +14,7 @@ export interface LayerCase {
   readonly inputDropout?: { rate: number; mode: 'element' | 'sharedOverTime' };
   readonly recurrentDropout?: number;
   readonly initialState?: boolean;
+  readonly cellClip?: number;
 }
 
 export interface StackCase {
@@ -49,6 +50,7 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
         activation: l.activation ?? { kind: 'tanh', alpha: 0 },
         recurrentActivation: l.recurrentActivation ?? { kind: 'sigmoid', alpha: 0 },
         resetAfter: l.resetAfter ?? true,
+        cellClip: l.cellClip,
         useBias: l.useBias ?? true,
         inputDropout: {
           mode: l.inputDropout?.mode ?? 'sharedOverTime',

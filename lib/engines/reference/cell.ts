@@ -22,6 +22,8 @@ export interface CellWeights {
   /** s: the activation of gates. */
   readonly s: Activation;
   readonly resetAfter: boolean;
+  /** LSTM: bound of the cell state's size, or undefined. */
+  readonly cellClip: number | undefined;
 }
 
 export interface CellInputs {

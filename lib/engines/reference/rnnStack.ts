@@ -174,7 +174,7 @@ function splitReserve({ steps, batch, layers }: RnnStackAttrs, reserve: Float64A
 
 function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerInputs): Layer {
   const attrs = stack.layers[l]!;
-  const { units: H, resetAfter, inputDropout, recurrentDropout } = attrs;
+  const { units: H, resetAfter, cellClip, inputDropout, recurrentDropout } = attrs;
   const { steps: T, batch: N, seed } = stack;
   const D = inputSizeOf(stack, l);
   const [kernel, recurrentKernel, bias, h0, c0] = inputs as [Real, Real, ...(Real | undefined)[]];
@@ -191,6 +191,7 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
       a: elementwise(attrs.activation),
       s: elementwise(attrs.recurrentActivation),
       resetAfter,
+      cellClip,
     },
     D,
     carriesC: attrs.cell === 'lstm',

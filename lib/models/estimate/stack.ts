@@ -15,6 +15,8 @@ export interface StackLayer {
   readonly width: number;
   /** A GRU whose reset gate comes before the product. */
   readonly resetBefore: boolean;
+  /** An LSTM with more than the usual equations. */
+  readonly variant: boolean;
   readonly inputDropout: boolean;
   readonly recurrentDropout: boolean;
   readonly initialState: boolean;
@@ -56,6 +58,7 @@ export function stackOf(op: StackOp): Stack {
         inputSize: inputSizeOf(attrs, l),
         width: gateCounts[layer.cell] * layer.units,
         resetBefore: layer.cell === 'gru' && !layer.resetAfter,
+        variant: layer.cellClip !== undefined,
         inputDropout: layer.inputDropout.rate > 0,
         recurrentDropout: layer.recurrentDropout.rate > 0,
         initialState: op.inputs[input + 3] !== ABSENT,

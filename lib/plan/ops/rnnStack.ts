@@ -1,3 +1,4 @@
+import { refuse } from '../../errors';
 import { splitSeed } from '../../tensors/random';
 import { sameShape } from '../../tensors/tensor';
 import { activationCodes, cellCodes, gateCounts, reservePerUnit } from '../codes';
@@ -64,6 +65,8 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
   fits(3, 'initial state h', [attrs.batch, layer.units], false);
   fits(4, 'initial state c', [attrs.batch, layer.units], false);
   need(layer.cell === 'lstm' || !own[4], subject, 'no cell state (only an LSTM has one)', own[4]);
+  if (layer.cellClip !== undefined && layer.cell !== 'lstm')
+    refuse('ERR_VALUE', `${subject}: cellClip`, 'none but for an LSTM', layer.cellClip);
 }
 
 function encodeStack(attrs: RnnStackAttrs) {
@@ -96,6 +99,7 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.recurrentActivation.alpha,
       l.inputDropout.rate,
       l.recurrentDropout.rate,
+      l.cellClip ?? 0,
     );
   }
   return { ints, floats };

@@ -90,6 +90,10 @@ struct KernelTable {
 
   /** One row of an LSTM: c = f·cPrev + i·g. */
   void (*lstmCell)(const float* i, const float* f, const float* g, const float* cPrev, float* c, size_t n);
+  /** x cut to ±limit, in place; NaN stays. */
+  void (*clip)(float limit, float* x, size_t n);
+  /** Its gradient: dx becomes 0 where y = clip(x) is at the limit. */
+  void (*clipGrad)(float limit, const float* y, float* dx, size_t n);
   /** One row of a GRU: h = z·hPrev + (1−z)·n. */
   void (*gruMix)(const float* z, const float* candidate, const float* hPrev, float* h, size_t n);
   /** Its gradient: dz = dh·(hPrev−n), dn = dh·(1−z), and dh becomes dh·z. `hPrev` null: zeros. */

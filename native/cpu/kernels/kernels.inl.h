@@ -441,6 +441,14 @@ void lstmCell(const float* i, const float* f, const float* g, const float* cPrev
   for (size_t j = 0; j < n; ++j) c[j] = f[j] * cPrev[j] + i[j] * g[j];
 }
 
+void clip(float limit, float* x, size_t n) {
+  for (size_t j = 0; j < n; ++j) x[j] = x[j] > limit ? limit : (x[j] < -limit ? -limit : x[j]);
+}
+
+void clipGrad(float limit, const float* y, float* DEEPRNN_RESTRICT dx, size_t n) {
+  for (size_t j = 0; j < n; ++j) dx[j] = absf(y[j]) >= limit ? 0.0f : dx[j];
+}
+
 void gruMix(const float* z, const float* candidate, const float* hPrev, float* DEEPRNN_RESTRICT h, size_t n) {
   for (size_t j = 0; j < n; ++j) h[j] = z[j] * hPrev[j] + (1.0f - z[j]) * candidate[j];
 }
@@ -616,8 +624,9 @@ constexpr KernelTable tableOf(Precision precision) {
   return {
       kName,          precision,  kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
       activateGrad,   softmax,    softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
-      addPenaltyGrad, sumSquares, sumAbs,      lstmCell,      gruMix,   gruMixGrad,    sgd,
-      rmsprop,        adam,       adagrad,     nadam,         adamax,   lion,          adadelta,
+      addPenaltyGrad, sumSquares, sumAbs,      lstmCell,      clip,     clipGrad,      gruMix,
+      gruMixGrad,     sgd,        rmsprop,     adam,          adagrad,  nadam,         adamax,
+      lion,           adadelta,
   };
 }
 

@@ -38,6 +38,7 @@ const cases: [string, Layer, SymbolicShape][] = [
     layers.lstm({ ...everyRecurrentOption, recurrentActivation: 'hardSigmoid', unitForgetBias: false }),
     sequence,
   ],
+  ['lstm with cellClip', layers.lstm({ units: 4, cellClip: 0.75 }), sequence],
   ['a stateful lstm', layers.lstm({ units: 4, stateful: true, batchInputShape: [3, 5, 7] }), sequence],
   ['gru', layers.gru({ units: 11, recurrentActivation: 'hardSigmoid' }), sequence],
   ['gru with everything', layers.gru({ ...everyRecurrentOption, resetAfter: false }), sequence],
@@ -191,7 +192,7 @@ describe('a layer rebuilt from its configuration', () => {
   test('every option is in the configuration as it was given', () => {
     const gated = { ...everyRecurrentOption, recurrentActivation: 'hardSigmoid' };
     expect(layers.simpleRNN(everyRecurrentOption).getConfig()).toMatchObject(written(everyRecurrentOption));
-    const lstm = { ...gated, unitForgetBias: false };
+    const lstm = { ...gated, unitForgetBias: false, cellClip: 2.5 };
     expect(layers.lstm(lstm).getConfig()).toMatchObject(written(lstm));
     const gru = { ...gated, resetAfter: false };
     expect(layers.gru(gru).getConfig()).toMatchObject(written(gru));

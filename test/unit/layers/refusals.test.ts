@@ -62,6 +62,13 @@ describe('options of layers that are refused', () => {
       () => layerFromConfig('gru', { units: 3, resetAfter: 'no' }),
       "layers.gru: resetAfter: expected true or false, got 'no'.",
     ],
+    ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e-50, '1'].map(
+      (cellClip): [string, () => unknown, string] => [
+        `cellClip ${cellClip}`,
+        lstm({ cellClip }),
+        `layers.lstm: cellClip: expected a positive number in float32's range, got ${cellClip === '1' ? "'1'" : cellClip}.`,
+      ],
+    ),
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),

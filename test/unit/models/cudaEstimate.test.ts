@@ -13,6 +13,7 @@ interface Net {
   readonly T: number;
   readonly N: number;
   readonly resetAfter?: boolean;
+  readonly cellClip?: number;
 }
 
 /** A plan of a stack and a dense head; no weight is made, so that large ones cost nothing. */
@@ -118,6 +119,12 @@ test('a GRU with the reset before the product has rungs a and b only', () => {
     fits: false,
     reason: 'a GRU with the reset before the product needs two exchanges a step',
   });
+});
+
+test('an LSTM with more than the usual equations has rungs a and b only', () => {
+  const estimate = train({ H: [64, 64], T: 20, N: 32, cellClip: 3 });
+  expect(Object.values(estimate.rungs).map(({ fits }) => fits)).toEqual([true, true, false, false]);
+  expect(estimate.rungs.d).toEqual({ fits: false, reason: 'an LSTM with cellClip has no persistent kernel' });
 });
 
 test('layers side by side take less than one after another', () => {

@@ -75,6 +75,7 @@ const stacks: Record<string, () => Layer[]> = {
   'lstm of other activations': () => [
     layers.lstm({ units: 9, activation: 'silu', recurrentActivation: 'hardSigmoid', ...first }),
   ],
+  'lstm with cellClip': () => [layers.lstm({ units: 9, cellClip: 0.1, ...first })],
   'gru, reset after': () => [layers.gru({ units: 9, resetAfter: true, ...first })],
   'gru, reset before': () => [layers.gru({ units: 9, resetAfter: false, ...first })],
   'learned states': () => [

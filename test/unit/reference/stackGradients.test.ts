@@ -3,9 +3,10 @@ import { activationCodes } from '../../../lib/plan/codes';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type LayerChoice, runStack, type StackChoice, stackArgs, stackOutputs } from './stacks';
 
-const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter'>> = {
+const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip'>> = {
   simpleRnn: { cell: 'simpleRnn' },
   lstm: { cell: 'lstm' },
+  'lstm with cellClip': { cell: 'lstm', cellClip: 0.3 },
   'gru, reset before': { cell: 'gru', resetAfter: false },
   'gru, reset after': { cell: 'gru', resetAfter: true },
 };

@@ -18,6 +18,7 @@ export interface LayerChoice {
   readonly inputDropout?: { readonly mode: DropoutMode; readonly rate: number };
   readonly recurrentDropout?: number;
   readonly initialState?: boolean;
+  readonly cellClip?: number;
 }
 
 export interface StackChoice {
@@ -58,6 +59,7 @@ export function stackAttrs({
         activation: { kind: l.activation ?? 'tanh', alpha: l.alpha ?? 0.3 },
         recurrentActivation: { kind: l.recurrentActivation ?? 'sigmoid', alpha: l.alpha ?? 0.3 },
         resetAfter: l.resetAfter ?? false,
+        cellClip: l.cellClip,
         useBias: l.useBias ?? true,
         inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
         recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },

@@ -1,0 +1,85 @@
+#include "cuda/cell_math.h"
+#include "cuda/lstm_variants.h"
+
+namespace deeprnn::cuda {
+namespace {
+
+/** c cut to the layer's bound; NaN stays. */
+__device__ __forceinline__ float clipped(const StackLayer& l, float c) {
+  if (!(l.cellClip > 0)) return c;
+  return c > l.cellClip ? l.cellClip : (c < -l.cellClip ? -l.cellClip : c);
+}
+
+/** Whether c stands at its bound, where it has no gradient. */
+__device__ __forceinline__ bool atBound(const StackLayer& l, float c) {
+  return l.cellClip > 0 && fabsf(c) >= l.cellClip;
+}
+
+/** Value of gate g of (n, j), whose sum becomes what is kept of it. */
+__device__ __forceinline__ float gateValue(const CellStep& s, size_t n, size_t g, size_t j, Activation kind,
+                                           float alpha) {
+  float* gate = s.gates + (n * s.l.G + g) * s.l.H + j;
+  const float sum = *gate + (s.bias ? s.bias[g * s.l.H + j] : 0.0f), value = activate(kind, alpha, sum);
+  *gate = kept(kind, sum, value);
+  return value;
+}
+
+__global__ void forward(CellStep s) {
+  forEach(s.N * s.l.H, [&](size_t at) {
+    const size_t n = at / s.l.H, j = at % s.l.H;
+    float h = s.hPrev ? s.hPrev[at] : 0.0f, c = s.cPrev ? s.cPrev[at] : 0.0f;
+    if (!s.valid || s.valid[n]) {
+      const float i = gateValue(s, n, 0, j, s.l.recurrentActivation, s.l.recurrentAlpha);
+      const float f = gateValue(s, n, 1, j, s.l.recurrentActivation, s.l.recurrentAlpha);
+      const float g = gateValue(s, n, 2, j, s.l.activation, s.l.alpha);
+      c = clipped(s.l, i * g + f * c);
+      const float o = gateValue(s, n, 3, j, s.l.recurrentActivation, s.l.recurrentAlpha);
+      h = o * activate(s.l.activation, s.l.alpha, c);
+    }
+    s.extra[at] = c;
+    s.h[at] = h;
+    if (s.y) s.y[at] = h;
+  });
+}
+
+__global__ void backward(CellGradStep s) {
+  const size_t G = s.l.G, H = s.l.H;
+  forEach(s.N * H, [&](size_t at) {
+    float dh = s.dh[at];
+    if (s.dy) dh += s.dy[at];
+    if (s.dAbove) dh += s.dAbove[at];
+    if (s.total) s.total[at] = dh;
+    const size_t first = at / H * G * H + at % H;
+    const float* gates = s.gates + first;
+    float* d = s.dG + first;
+    if (s.valid && !s.valid[at / H]) {
+      s.dh[at] = dh;
+      for (size_t g = 0; g < G; ++g) d[g * H] = 0;
+      return;
+    }
+    if (s.valid) s.dh[at] = 0;
+    const Activation kind = s.l.activation;
+    const float i = recurrentValue(s.l, gates[0]), f = recurrentValue(s.l, gates[H]),
+                g = valueOfKept(kind, s.l.alpha, gates[2 * H]), o = recurrentValue(s.l, gates[3 * H]);
+    const float cPrev = s.cPrev ? s.cPrev[at] : 0.0f, c = s.extra[at], a = activate(kind, s.l.alpha, c);
+    d[3 * H] = dh * a * recurrentSlope(s.l, gates[3 * H]);
+    float dc = s.dc[at] + dh * o * slope(kind, s.l.alpha, core::derivativeFromInput(kind) ? c : a);
+    if (atBound(s.l, c)) dc = 0;
+    d[0] = dc * g * recurrentSlope(s.l, gates[0]);
+    d[H] = dc * cPrev * recurrentSlope(s.l, gates[H]);
+    d[2 * H] = dc * i * slope(kind, s.l.alpha, gates[2 * H]);
+    s.dc[at] = dc * f;
+  });
+}
+
+}  // namespace
+
+Status lstmVariantForward(const CellStep& s, cudaStream_t stream) {
+  return launch(elementwise("cell", s.N * s.l.H, stream), forward, s);
+}
+
+Status lstmVariantBackward(const CellGradStep& s, cudaStream_t stream) {
+  return launch(elementwise("cell gradient", s.N * s.l.H, stream), backward, s);
+}
+
+}  // namespace deeprnn::cuda
