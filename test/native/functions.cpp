@@ -226,6 +226,28 @@ void testCase(const cpu::KernelTable& k, const Case& c, const std::vector<float>
   CHECK(std::isnan(nan), what + ": NaN");
 }
 
+/** Values and slopes of any numbers are the same bits wherever they stand in an array of whatever length. */
+void testPlaces(const cpu::KernelTable& k, const Case& c) {
+  Random random(7);
+  constexpr size_t kMost = 512;
+  const std::vector<float> x = random.floats(kMost), dy = random.floats(kMost);
+  std::vector<float> from(x), y(kMost), dx(kMost);
+  k.activate(c.kind, c.alpha, x.data(), y.data(), kMost);
+  if (!core::derivativeFromInput(c.kind)) from = y;
+  k.activateGrad(c.kind, c.alpha, from.data(), dy.data(), dx.data(), kMost);
+  for (size_t first = 0; first < 20; ++first) {
+    for (size_t n = 1; first + n <= kMost; n += n < 70 ? 1 : 97) {
+      std::vector<float> value(n), slope(n);
+      k.activate(c.kind, c.alpha, x.data() + first, value.data(), n);
+      k.activateGrad(c.kind, c.alpha, from.data() + first, dy.data() + first, slope.data(), n);
+      const std::string where =
+          std::string(k.name) + " " + c.name + ": " + std::to_string(n) + " from " + std::to_string(first);
+      CHECK(std::memcmp(value.data(), y.data() + first, n * sizeof(float)) == 0, where);
+      CHECK(std::memcmp(slope.data(), dx.data() + first, n * sizeof(float)) == 0, "slopes of " + where);
+    }
+  }
+}
+
 void testSoftmax(const cpu::KernelTable& k) {
   Random random(2);
   for (size_t columns : {1, 2, 7, 33, 130}) {
@@ -265,7 +287,10 @@ void testSoftmax(const cpu::KernelTable& k) {
 void testFunctions() {
   const std::vector<float> x = samples();
   for (const cpu::KernelTable* k : usableKernels()) {
-    for (const Case& c : kCases) testCase(*k, c, x);
+    for (const Case& c : kCases) {
+      testCase(*k, c, x);
+      testPlaces(*k, c);
+    }
     testSoftmax(*k);
   }
 }

@@ -265,20 +265,51 @@ struct GeluTanh {
   }
 };
 
+/**
+ * Elements are worked on in whole blocks, those that are left over in a block of their own that is filled up:
+ * compilers contract products and sums to fused ones in another way in what they make for the end of a loop,
+ * and the bits of a value must not depend on its place.
+ */
+constexpr size_t kBlock = 16;
+
 template <class F>
-void mapValues(float alpha, const float* x, float* y, size_t n) {
+DEEPRNN_NOINLINE void mapValueBlocks(float alpha, const float* x, float* y, size_t blocks) {
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC ivdep
 #endif
-  for (size_t i = 0; i < n; ++i) y[i] = F::value(x[i], alpha);
+  for (size_t i = 0; i < blocks * kBlock; ++i) y[i] = F::value(x[i], alpha);
+}
+
+template <class F>
+void mapValues(float alpha, const float* x, float* y, size_t n) {
+  const size_t whole = n / kBlock, done = whole * kBlock;
+  mapValueBlocks<F>(alpha, x, y, whole);
+  if (done == n) return;
+  float last[kBlock] = {};
+  std::memcpy(last, x + done, (n - done) * sizeof(float));
+  mapValueBlocks<F>(alpha, last, last, 1);
+  std::memcpy(y + done, last, (n - done) * sizeof(float));
+}
+
+template <class F>
+DEEPRNN_NOINLINE void mapSlopeBlocks(float alpha, const float* from, const float* dy, float* dx,
+                                     size_t blocks) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC ivdep
+#endif
+  for (size_t i = 0; i < blocks * kBlock; ++i) dx[i] = dy[i] * F::slope(from[i], alpha);
 }
 
 template <class F>
 void mapSlopes(float alpha, const float* from, const float* dy, float* dx, size_t n) {
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC ivdep
-#endif
-  for (size_t i = 0; i < n; ++i) dx[i] = dy[i] * F::slope(from[i], alpha);
+  const size_t whole = n / kBlock, done = whole * kBlock;
+  mapSlopeBlocks<F>(alpha, from, dy, dx, whole);
+  if (done == n) return;
+  float at[kBlock] = {}, last[kBlock] = {};
+  std::memcpy(at, from + done, (n - done) * sizeof(float));
+  std::memcpy(last, dy + done, (n - done) * sizeof(float));
+  mapSlopeBlocks<F>(alpha, at, last, last, 1);
+  std::memcpy(dx + done, last, (n - done) * sizeof(float));
 }
 
 /** Calls `use(F())` with the activation's type. softmax and logSoftmax are no elementwise functions and never
@@ -622,11 +653,11 @@ void adadelta(const UpdateArgs& u, size_t n) {
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,          precision,  kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
-      activateGrad,   softmax,    softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
-      addPenaltyGrad, sumSquares, sumAbs,      lstmCell,      clip,     clipGrad,      gruMix,
-      gruMixGrad,     sgd,        rmsprop,     adam,          adagrad,  nadam,         adamax,
-      lion,           adadelta,
+      kName,         precision,     kPanel,         packedRows<T>, pack<T>, gemm<T>,
+      activate,      activateGrad,  softmax,        softmaxGrad,   add,     multiply,
+      multiplyAddTo, addColumnSums, addPenaltyGrad, sumSquares,    sumAbs,  lstmCell,
+      clip,          clipGrad,      gruMix,         gruMixGrad,    sgd,     rmsprop,
+      adam,          adagrad,       nadam,          adamax,        lion,    adadelta,
   };
 }
 

@@ -26,6 +26,7 @@ struct PairWord {
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define DEEPRNN_INLINE __forceinline
+#define DEEPRNN_NOINLINE __declspec(noinline)
 #define DEEPRNN_RESTRICT __restrict
 struct Vec {
   float v[kWidth];
@@ -79,6 +80,12 @@ DEEPRNN_INLINE Vec toFloats(const Words& x) {
 }
 #else
 #define DEEPRNN_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define DEEPRNN_NOINLINE __attribute__((noinline))
+#else
+// Nor copies for one block alone.
+#define DEEPRNN_NOINLINE __attribute__((noinline, noclone))
+#endif
 #define DEEPRNN_RESTRICT __restrict__
 typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
 typedef uint32_t Words __attribute__((vector_size(kWidth * sizeof(uint32_t))));
