@@ -137,7 +137,7 @@ void ThreadPool::run(size_t count, Call call, const void* body) {
 
 void ThreadPool::work() {
   uint32_t seen = 0;
-  const auto current = [this] { return static_cast<uint32_t>(state_.load(std::memory_order_acquire) >> 32); };
+  const auto current = [this] { return static_cast<uint32_t>(state_.load(std::memory_order_seq_cst) >> 32); };
   // Odd numbers mark a loop in the making.
   const auto news = [&] {
     const uint32_t now = current();

@@ -15,6 +15,14 @@ size_t setOf(const Napi::CallbackInfo& call) {
   return set == 0 ? 0 : 1;
 }
 
+core::Status runOf(engine::Executable& executable, size_t set) {
+  try {
+    return executable.run(set);
+  } catch (const std::bad_alloc&) {
+    return core::Status::error(core::Code::outOfMemory, "run: out of memory.");
+  }
+}
+
 }  // namespace
 
 /** One run off the event loop. Holds the JavaScript object, and with it all memory in use, until the promise
@@ -29,13 +37,7 @@ class ExecutableObject::Run : public RunThread::Job {
   /** Valid in the scope that made this. */
   Napi::Value promise(Napi::Env env) const { return {env, promise_}; }
 
-  void execute() override {
-    try {
-      status_ = executable_->run(set_);
-    } catch (const std::bad_alloc&) {
-      status_ = core::Status::error(core::Code::outOfMemory, "run: out of memory.");
-    }
-  }
+  void execute() override { status_ = runOf(*executable_, set_); }
 
   /** Raw calls, whose statuses are not looked at: where JavaScript cannot run any more, because the worker
    * thread is being ended, nobody waits. */
@@ -174,7 +176,7 @@ void ExecutableObject::runSync(const Napi::CallbackInfo& call) {
   const size_t set = setOf(call);
   checkReady(call.Env(), set);
   shared_->running = running_ = true;
-  const core::Status s = executable_->run(set);
+  const core::Status s = runOf(*executable_, set);
   shared_->running = running_ = false;
   if (!s.ok()) throw errorOf(call.Env(), s);
 }
