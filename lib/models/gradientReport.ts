@@ -2,6 +2,7 @@ import type { GradientReport } from '../callbacks/callback';
 import type { Layer } from '../layers/layer';
 import type { Shape } from '../tensors/tensor';
 import type { Batch } from './batches';
+import { type Graph, layersOf, walk } from './graph';
 import type { Model } from './model';
 import { type LoadedPlan, setInput } from './runner';
 
@@ -54,16 +55,32 @@ function normsByLayer(
 }
 
 /** Whether a recurrence meets the steps of the input from their end. */
-function isReversed({ layers }: Model, name: string): boolean {
-  const owner = layers.findIndex((layer) => layer.name === name.split('/')[0]);
-  const turns = turnsAmong(layers.slice(0, owner + 1));
-  const own = layers[owner];
-  return (turns + Number(own?.name !== name && own?.backwards.includes(name))) % 2 === 1;
+function isReversed({ graph }: Model, name: string): boolean {
+  const layers = layersOf(graph as Graph);
+  const own = layers.find((layer) => layer.name === name.split('/')[0]) as Layer;
+  const turned = turnedBy(graph as Graph).after.get(own) as boolean;
+  return turned !== (own.name !== name && own.backwards.includes(name));
 }
 
-/** Layers that give their outputs in the reverse order of their inputs. */
-function turnsAmong(layers: readonly Layer[]): number {
-  return layers.filter(({ name, backwards }) => backwards.includes(name)).length;
+/** Whether a layer gives its outputs in the reverse order of its inputs. */
+function turns({ name, backwards }: Layer): boolean {
+  return backwards.includes(name);
+}
+
+/** Which values have their steps in the reverse order of the input's: the outputs of each layer (of its first use), and of the model. */
+function turnedBy(graph: Graph): { after: Map<Layer, boolean>; outputs: readonly boolean[] } {
+  const after = new Map<Layer, boolean>();
+  const outputs = walk<boolean>(
+    graph,
+    graph.inputs.map(() => false),
+    ({ layer }, [below]) => {
+      const turned = below !== turns(layer);
+      if (!after.has(layer)) after.set(layer, turned);
+      // As many as any layer gives; states have no order.
+      return [turned, false, false];
+    },
+  );
+  return { after, outputs };
 }
 
 /** The gradient norms of the training step that has just run. `carried`: what {@link carriedNorms} gave before it. */
@@ -104,7 +121,7 @@ export async function carriedNorms(
   if (outputs.length === 1 && !penalized) return undefined;
   const steps = outputs.length === 1 ? 1 : (outputs[0] as number);
   // Behind layers that read backwards the outputs may lie in reverse.
-  const turned = turnsAmong(model.layers) % 2 === 1;
+  const turned = turnedBy(model.graph as Graph).outputs[0] === true;
   const inputStep = (t: number) => (turned ? steps - 1 - t : t);
   const weights = new Float32Array(indices.length * steps).fill(1);
   const own = examples.weights.get('weights');
@@ -140,12 +157,22 @@ export async function carriedNorms(
  * Without the layers below one that reads backwards: what reaches their first step need not come through their last. And without
  * the direction of a bidirectional layer that begins at the last step.
  */
-function readAgainstTime(model: Model, norms: NormsByLayer): NormsByLayer {
-  const { layers } = model;
-  const first = layers.findLastIndex(({ name, backwards }) => backwards.includes(name));
+function readAgainstTime({ graph }: Model, norms: NormsByLayer): NormsByLayer {
+  const { inputs, nodes } = graph as Graph;
+  const layers = layersOf(graph as Graph);
+  /** Layers with one that reads backwards above them. */
+  const below = new Set<Layer>();
+  for (const { layer, inputs: read } of nodes.toReversed()) {
+    if (!turns(layer) && !below.has(layer)) continue;
+    for (const { from } of read) {
+      const node = nodes[from - inputs.length];
+      if (node) below.add(node.layer);
+    }
+  }
   const kept = ([name]: [string, unknown]) => {
-    const owner = layers.findIndex((layer) => layer.name === name.split('/')[0]);
-    return owner >= first && (owner === first || !layers[owner]?.backwards.includes(name));
+    const owner = layers.find((layer) => layer.name === name.split('/')[0]);
+    if (!owner || below.has(owner)) return false;
+    return turns(owner) || !owner.backwards.includes(name);
   };
   return Object.fromEntries(Object.entries(norms).filter(kept));
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   Functional,
+  type GradientReport,
   input,
   layers,
   loadModel,
@@ -747,6 +748,39 @@ describe('states as values', () => {
     expect(await refusal(work)).toBe(message);
   });
 });
+
+test.each([false, true])(
+  'gradient reports follow the graph, not the order of the layers (turned branch first: %s)',
+  async (first) => {
+    const source = input({ shape: [T, D] });
+    const forward = layers.simpleRNN({ units: 3, name: 'forward' }).apply(source);
+    const below = layers.gru({ units: 4, returnSequences: true, name: 'below' }).apply(source);
+    const turned = layers.simpleRNN({ units: 3, goBackwards: true, name: 'turned' }).apply(below);
+    const both = layers.concatenate().apply(first ? [turned, forward] : [forward, turned]);
+    const net = model({
+      inputs: source,
+      outputs: layers.dense({ units: 3, activation: 'softmax' }).apply(both),
+    });
+    const reports: GradientReport[] = [];
+    await net.compile(compile('cpu')).fit(x, y, {
+      lengths: new Array(N).fill(4),
+      batchSize: N,
+      callbacks: [{ gradientsEvery: 1, onGradients: (report) => void reports.push(report) }],
+    });
+    const [report] = reports as [GradientReport];
+    // What reaches the first step of `below` came through its last one only for those that read on.
+    expect(Object.keys(report.carried).sort()).toEqual(['forward', 'turned']);
+    // The steps that count, of a layer that reads backwards the last ones of its order.
+    expect(
+      Object.fromEntries(Object.entries(report.steps).map(([name, norms]) => [name, norms.length])),
+    ).toEqual({
+      forward: 4,
+      below: 4,
+      turned: 4,
+    });
+    for (const norms of Object.values(report.steps)) expect(norms.every((norm) => norm > 0)).toBe(true);
+  },
+);
 
 describe('refusals', () => {
   const source = input({ shape: [T, D], name: 'series' });
