@@ -170,7 +170,7 @@ describe('files', () => {
     await net.fit(x, y, { epochs: 2, batchSize: 5 });
     const file = path.join(folder, 'model.safetensors');
     await net.save(file, { includeOptimizer: true });
-    const again = await loadModel(file);
+    const again = await loadModel(file, { device: 'cpu' });
     expect(again).toBeInstanceOf(Functional);
     expect(again.getConfig()).toEqual(net.getConfig());
     expect(await again.predict(x)).toEqual(await net.predict(x));
@@ -473,7 +473,7 @@ describe('several outputs', () => {
       expect(history['val_level_loss']).toHaveLength(40);
       const file = path.join(folder, 'model.safetensors');
       await net.save(file, { includeOptimizer: true });
-      const again = await loadModel<Record<string, Tensor>>(file);
+      const again = await loadModel<Record<string, Tensor>>(file, { device: 'cpu' });
       expect(await again.predict(x)).toEqual(await net.predict(x));
       expect(again.getConfig()).toEqual(net.getConfig());
       const after = { epochs: 42, batchSize: 6, initialEpoch: 40 };
