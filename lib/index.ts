@@ -46,6 +46,7 @@ export {
   sequential,
 } from './models/sequential';
 export type { ModelStream, StreamOptions, StreamStates } from './models/stream';
+export type { SummaryOptions } from './models/summary';
 export type { TrainOnBatchOptions } from './models/trainStep';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';

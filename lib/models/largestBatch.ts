@@ -1,8 +1,6 @@
 import type { OutOfMemory } from '../engines/outOfMemory';
-import { elementBytes, planBuffers } from '../plan/buffers';
-import type { Plan } from '../plan/types';
-import { sizeOf } from '../tensors/tensor';
 import { lower, type PlanRequest, type Recipe } from './lower';
+import { planBytes } from './planBytes';
 
 /** What pools round up to, and what grows otherwise than the buffers of the plan. */
 const MARGIN = 0.98;
@@ -12,7 +10,7 @@ export function largestBatch(recipe: Recipe, request: PlanRequest, shortage: Out
   const asked = request.inputShapes[0]?.[0] as number;
   const sizeFor = (batch: number) => {
     const inputShapes = request.inputShapes.map(([, ...rest]) => [batch, ...rest]);
-    return sizeOfPlan(lower(recipe, { ...request, inputShapes }).plan);
+    return planBytes(lower(recipe, { ...request, inputShapes }).plan, 4);
   };
   // What the device needs beside the buffers (scratch memory, copies of the inputs) is taken to grow as they do.
   const limit = (MARGIN * shortage.available * sizeFor(asked)) / shortage.needed;
@@ -23,13 +21,4 @@ export function largestBatch(recipe: Recipe, request: PlanRequest, shortage: Out
     else tooMany = middle;
   }
   return fits;
-}
-
-/** Bytes of a plan's buffers, inputs and outputs on an engine of float32. */
-function sizeOfPlan(plan: Plan): number {
-  const ends = plan.values.filter(({ role }) => role === 'input' || role === 'output');
-  return ends.reduce(
-    (sum, v) => sum + sizeOf(v.shape) * elementBytes(v.dtype, 4),
-    planBuffers(plan, 4).arenaBytes,
-  );
 }

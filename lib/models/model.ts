@@ -50,7 +50,7 @@ import { Runner } from './runner';
 import { ScoreKeeper, type ScoreState, type Scores } from './scores';
 import type { StepPlan } from './stepPlan';
 import { type ModelStream, openStream, type StreamOptions } from './stream';
-import { summarize } from './summary';
+import { type SummaryOptions, summarize } from './summary';
 import { computeGradients, type TrainOnBatchOptions, trainOnBatch } from './trainStep';
 import { Variables } from './variables';
 import { type NamedWeights, readWeights } from './weights';
@@ -324,10 +324,12 @@ export abstract class Model<Y = unknown> implements CallbackModel {
     return this.weightSpecs('countParams').reduce((sum, [, spec]) => sum + sizeOf(spec.shape), 0);
   }
 
-  /** A table of layers, output shapes and parameter counts. */
-  summary(): string {
-    this.requireBuilt('summary');
-    return summarize(this);
+  /**
+   * A table of layers, output shapes and parameter counts, the recurrent layers that run as one fused stack and, with `batchSize`, the
+   * memory of a batch.
+   */
+  summary(options: SummaryOptions = {}): string {
+    return summarize(this, options);
   }
 
   /**
