@@ -86,6 +86,7 @@ export abstract class Model<Y = unknown> implements CallbackModel {
   /** Calls under way other than those that make it busy: several may be. */
   private readonly inFlight = new Set<{ readonly what: string }>();
   private disposed = false;
+  private lastContract: DataContract | undefined;
 
   /** @param kind names the maker in messages, and a model without a name */
   protected constructor(kind: string, options: ModelOptions) {
@@ -391,7 +392,8 @@ export abstract class Model<Y = unknown> implements CallbackModel {
       const wayOut = "Train in 'fp32' or 'bf16', then compile again with 'int8' to predict and evaluate.";
       refuse('ERR_STATE', `${caller}: precision`, 'one that has gradients', "'int8'", wayOut);
     }
-    return dataContract(caller, graph, this.layers, losses);
+    this.lastContract = dataContract(caller, graph, this.layers, losses, this.lastContract);
+    return this.lastContract;
   }
 
   /** @internal */

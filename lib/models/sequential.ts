@@ -11,6 +11,8 @@ export type SequentialOptions = ModelOptions;
 export class Sequential extends Model<Tensor> {
   graph: Graph | undefined;
   private readonly stack: Layer[] = [];
+  /** The stack as it is handed out; undefined where it has changed since. */
+  private listed: readonly Layer[] | undefined;
 
   /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
   constructor(
@@ -31,7 +33,8 @@ export class Sequential extends Model<Tensor> {
 
   /** The layers, bottom first; `add` appends to them. */
   override get layers(): readonly Layer[] {
-    return Object.freeze([...this.stack]);
+    this.listed ??= Object.freeze([...this.stack]);
+    return this.listed;
   }
 
   /**
@@ -54,11 +57,13 @@ export class Sequential extends Model<Tensor> {
     this.requireIdle('add', 'Wait for its promise first.');
     takeLayer(layer, this.stack);
     this.stack.push(layer);
+    this.listed = undefined;
     try {
       if (this.graph) this.grow([layer], outputOf(this.graph), inputOf(this.graph));
       else if (this.stack[0]?.inputShape) this.build();
     } catch (error) {
       this.stack.pop();
+      this.listed = undefined;
       releaseLayer(layer);
       throw error;
     }
