@@ -103,7 +103,7 @@ function declareStack(b: PlanBuilder, w: Workload): Stack {
 
 /** Emits the forward pass; gives the reserve for the backward pass and the outputs of the last layer. */
 function forward(b: PlanBuilder, w: Workload, { step, x, weights }: Stack): { reserve: ValueId; y: ValueId } {
-  const inputs = [step, x, ABSENT, ...weights.flatMap((own) => [...own, ABSENT, ABSENT])];
+  const inputs = [step, x, ABSENT, ...weights.flatMap((own) => [...own, ABSENT, ABSENT, ABSENT])];
   const outputs = b.emit('rnnStack', inputs, stackAttrs(w), w.name);
   return { reserve: outputs[0] as ValueId, y: outputs[1 + 3 * (w.H.length - 1)] as ValueId };
 }
@@ -120,11 +120,12 @@ function backward(b: PlanBuilder, w: Workload, stack: Stack, reserve: ValueId, y
     ...ids,
     ABSENT,
     ABSENT,
+    ABSENT,
     l === last ? dy : ABSENT,
     ABSENT,
     ABSENT,
   ]);
-  const want = [false, false, ...w.H.flatMap(() => [true, true, true, false, false])];
+  const want = [false, false, ...w.H.flatMap(() => [true, true, true, false, false, false])];
   const grads = b.emit(
     'rnnStackGrad',
     [stack.step, stack.x, ABSENT, reserve, ...own],

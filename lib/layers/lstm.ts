@@ -2,8 +2,11 @@ import { flagOption } from '../config';
 import { quoted, refuse } from '../errors';
 import type { RnnLayerAttrs } from '../plan/types';
 import { activationConfig } from './activations';
+import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { WeightSpec } from './layer';
 import { subjectOf } from './options';
-import { type GatedConfig, Recurrent } from './recurrent';
+import { configs, type GatedConfig, Recurrent } from './recurrent';
+import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface LstmConfig extends GatedConfig {
   /** Start the forget gate's bias at 1 more (Jozefowicz et al., 2015), so that the cell remembers at first. Default true. */
@@ -13,30 +16,77 @@ export interface LstmConfig extends GatedConfig {
    * LSTMCell). Where it stands at a bound no gradient goes through it. Default: none.
    */
   cellClip?: number;
+  /**
+   * Lets the gates see the cell state (Gers & Schmidhuber, 2000), each unit its own: `p_i ⊙ c_{t−1}` and `p_f ⊙ c_{t−1}` are added to what
+   * the gates i and f are made of, `p_o ⊙ c_t` for o. The weights are `peephole` `[3, units]`, rows i, f, o. Default false.
+   */
+  peepholes?: boolean;
+  /** With peepholes: the first weights. Default `'zeros'`, which begins as an LSTM without. */
+  peepholeInitializer?: InitializerSpec;
+  /** With peepholes. */
+  peepholeRegularizer?: RegularizerSpec;
 }
+
+const ownOptions = [
+  'recurrentActivation',
+  'unitForgetBias',
+  'cellClip',
+  'peepholes',
+  'peepholeInitializer',
+  'peepholeRegularizer',
+] as const;
 
 /**
  * Long short-term memory (Hochreiter & Schmidhuber, 1997; forget gate of Gers et al., 2000), gates in the order i, f, g, o:
- * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`.
+ * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`; variants by `cellClip` and `peepholes`.
  * Input `[N, T, D]`; kernel `[D, 4·units]`, recurrentKernel `[units, 4·units]`, bias `[4·units]`.
  */
 export class Lstm extends Recurrent {
   readonly type = 'lstm';
   private readonly unitForgetBias: boolean;
   private readonly cellClip: number | undefined;
+  private readonly peepholes: boolean;
+  private readonly peepholeInitializer: Initializer;
+  private readonly peepholeRegularizer: Regularizer | undefined;
 
   constructor(config: LstmConfig) {
-    super('lstm', 'lstm', config, ['recurrentActivation', 'unitForgetBias', 'cellClip']);
-    this.unitForgetBias = flagOption(
-      this.own['unitForgetBias'],
-      true,
-      `${subjectOf('lstm', config)}: unitForgetBias`,
+    super('lstm', 'lstm', config, ownOptions);
+    const subject = subjectOf('lstm', config);
+    const o = this.own;
+    this.unitForgetBias = flagOption(o['unitForgetBias'], true, `${subject}: unitForgetBias`);
+    this.cellClip = clipOption(o['cellClip'], `${subject}: cellClip`);
+    this.peepholes = flagOption(o['peepholes'], false, `${subject}: peepholes`);
+    for (const option of ['peepholeInitializer', 'peepholeRegularizer'] as const) {
+      if (o[option] !== undefined && !this.peepholes)
+        refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without peepholes: true', quoted(o[option]));
+    }
+    this.peepholeInitializer = resolveInitializer(
+      o['peepholeInitializer'] ?? 'zeros',
+      `${subject}: peepholeInitializer`,
     );
-    this.cellClip = clipOption(this.own['cellClip'], `${subjectOf('lstm', config)}: cellClip`);
+    this.peepholeRegularizer = resolveRegularizer(
+      o['peepholeRegularizer'],
+      `${subject}: peepholeRegularizer`,
+    );
   }
 
-  protected override get variants(): Pick<RnnLayerAttrs, 'cellClip'> {
-    return this.cellClip === undefined ? {} : { cellClip: this.cellClip };
+  protected override get variants(): Pick<RnnLayerAttrs, 'cellClip' | 'peepholes'> {
+    return {
+      ...(this.cellClip === undefined ? {} : { cellClip: this.cellClip }),
+      ...(this.peepholes ? { peepholes: true } : {}),
+    };
+  }
+
+  protected override ownWeights(): WeightSpec[] {
+    if (!this.peepholes) return [];
+    return [
+      {
+        name: 'peephole',
+        shape: [3, this.units],
+        initializer: this.peepholeInitializer,
+        regularizer: this.peepholeRegularizer,
+      },
+    ];
   }
 
   override get states(): readonly { readonly name: string; readonly size: number }[] {
@@ -57,6 +107,8 @@ export class Lstm extends Recurrent {
       recurrentActivation: activationConfig(this.recurrentActivation),
       unitForgetBias: this.unitForgetBias,
       ...this.variants,
+      ...(this.peepholes ? { peepholeInitializer: this.peepholeInitializer.getConfig() } : {}),
+      ...configs({ peepholeRegularizer: this.peepholeRegularizer }),
     };
   }
 }

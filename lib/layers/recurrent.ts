@@ -226,8 +226,13 @@ export abstract class Recurrent extends Layer {
   }
 
   /** What an LSTM has beside the usual equations, as the op has it. */
-  protected get variants(): Pick<RnnLayerAttrs, 'cellClip'> {
+  protected get variants(): Pick<RnnLayerAttrs, 'cellClip' | 'peepholes'> {
     return {};
+  }
+
+  /** Weights that only this kind of layer has. */
+  protected ownWeights(): WeightSpec[] {
+    return [];
   }
 
   /** Shape of the bias. */
@@ -335,6 +340,7 @@ export abstract class Recurrent extends Layer {
         decay: false,
       });
     }
+    weights.push(...this.ownWeights());
     for (const { name, size } of this.states) {
       const learned = this.initialWeight(name);
       if (learned === undefined) continue;
@@ -394,12 +400,13 @@ export abstract class Recurrent extends Layer {
     const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
+    const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
     const carries = this.stateful || context.givesStates;
     const ends = carries || this.returnState;
     const want = [false, true, ends, ends && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',
-      [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states],
+      [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states, peephole],
       attrs,
       this.subject,
       want,

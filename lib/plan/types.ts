@@ -54,6 +54,8 @@ export interface RnnLayerAttrs {
   readonly resetAfter: boolean;
   /** LSTM only: bound of the cell state's size; none when absent. */
   readonly cellClip?: number | undefined;
+  /** LSTM only: its gates see the cell state, through weights of their own. */
+  readonly peepholes?: boolean | undefined;
   readonly useBias: boolean;
   readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
   readonly recurrentDropout: { readonly rate: number; readonly stream: number };

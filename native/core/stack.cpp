@@ -26,6 +26,7 @@ StackSpec stackSpecOf(const Op& op) {
     layer.maskPerElement = l[6] == 0;
     layer.inputStream = static_cast<uint32_t>(l[7]);
     layer.recurrentStream = static_cast<uint32_t>(l[8]);
+    layer.peepholes = l[9] == 1;
     layer.alpha = static_cast<float>(f[0]);
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];
@@ -48,13 +49,14 @@ StackIo stackIoOf(const Operands& o, size_t layers, bool backward) {
   if (!backward) {
     io.reserve = o.out(0);
     for (size_t l = 0; l < layers; ++l) {
-      const size_t i = 3 + 5 * l, out = 1 + 3 * l;
+      const size_t i = 3 + 6 * l, out = 1 + 3 * l;
       StackLayerIo layer{};
       layer.kernel = o.in(i);
       layer.recurrentKernel = o.in(i + 1);
       layer.bias = o.in(i + 2);
       layer.h0 = o.in(i + 3);
       layer.c0 = o.in(i + 4);
+      layer.peephole = o.in(i + 5);
       layer.y = o.out(out);
       layer.hT = o.out(out + 1);
       layer.cT = o.out(out + 2);
@@ -66,21 +68,23 @@ StackIo stackIoOf(const Operands& o, size_t layers, bool backward) {
   io.dx = o.out(0);
   io.stepNorms = o.out<double>(1);
   for (size_t l = 0; l < layers; ++l) {
-    const size_t i = 4 + 8 * l, out = 2 + 5 * l;
+    const size_t i = 4 + 9 * l, out = 2 + 6 * l;
     StackLayerIo layer{};
     layer.kernel = o.in(i);
     layer.recurrentKernel = o.in(i + 1);
     layer.bias = o.in(i + 2);
     layer.h0 = o.in(i + 3);
     layer.c0 = o.in(i + 4);
-    layer.dy = o.in(i + 5);
-    layer.dhT = o.in(i + 6);
-    layer.dcT = o.in(i + 7);
+    layer.peephole = o.in(i + 5);
+    layer.dy = o.in(i + 6);
+    layer.dhT = o.in(i + 7);
+    layer.dcT = o.in(i + 8);
     layer.dKernel = o.out(out);
     layer.dRecurrentKernel = o.out(out + 1);
     layer.dBias = o.out(out + 2);
     layer.dh0 = o.out(out + 3);
     layer.dc0 = o.out(out + 4);
+    layer.dPeephole = o.out(out + 5);
     io.layers.push_back(layer);
   }
   return io;

@@ -17,6 +17,8 @@ struct StackLayer {
   float alpha = 0, recurrentAlpha = 0;
   bool resetAfter = false;
   bool maskPerElement = false;
+  /** LSTM: gates see the cell state. */
+  bool peepholes = false;
   uint32_t inputStream = 0, recurrentStream = 0;
   /** LSTM: bound of |c|, or 0 for none. */
   float cellClip = 0;
@@ -24,7 +26,7 @@ struct StackLayer {
 
   /** An LSTM with more than the usual equations: engines run it by code of its own, so that others do not
    * pay. */
-  bool variant() const { return cellClip > 0; }
+  bool variant() const { return cellClip > 0 || peepholes; }
 };
 
 struct StackSpec {
@@ -37,12 +39,12 @@ struct StackSpec {
 
 /** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
 struct StackLayerIo {
-  const float *kernel, *recurrentKernel, *bias, *h0, *c0;
+  const float *kernel, *recurrentKernel, *bias, *h0, *c0, *peephole;
   // Forward.
   float *y, *hT, *cT;
   // Backward.
   const float *dy, *dhT, *dcT;
-  float *dKernel, *dRecurrentKernel, *dBias, *dh0, *dc0;
+  float *dKernel, *dRecurrentKernel, *dBias, *dh0, *dc0, *dPeephole;
 };
 
 /** Which rows count in a step, in the order of processing; without `first` all do. */

@@ -31,7 +31,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   for (size_t l = 0; l < count; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
     const double* f = op.floats.data() + 5 * l;
-    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]),
+    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) && flag(a[9]),
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
@@ -55,6 +55,11 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     if (!p.fits(p.in(i + 3), DType::real, {batch, units}, "h0 [N, H]")) return false;
     if (!p.fits(p.in(i + 4), DType::real, {batch, units}, "c0 [N, H]")) return false;
     if (!p.demand(cell == Cell::lstm || !p.in(i + 4), "no c0 but for an LSTM")) return false;
+    if (!p.demand((p.in(i + 5) != nullptr) == (a[9] == 1), "peephole weights where they are used"))
+      return false;
+    if (!p.demand(cell == Cell::lstm || !p.in(i + 5), "no peepholes but for an LSTM")) return false;
+    if (!p.fits(p.in(i + 5), DType::real, {gateCount(cell) - 1, units}, "a layer's peephole weights"))
+      return false;
     width = units;
   }
   return true;
@@ -78,7 +83,7 @@ Shape layerOutput(const Op& op, size_t l) {
 }  // namespace
 
 void proveStack(Proof& p) {
-  if (!stack(p, 3, 5, 1, 3)) return;
+  if (!stack(p, 3, 6, 1, 3)) return;
   const Op& op = p.op();
   if (!p.fits(p.out(0), DType::real, {reserveSize(op)}, "the reserve")) return;
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
@@ -92,24 +97,27 @@ void proveStack(Proof& p) {
 }
 
 void proveStackGrad(Proof& p) {
-  if (!stack(p, 4, 8, 2, 5)) return;
+  if (!stack(p, 4, 9, 2, 6)) return;
   const Op& op = p.op();
   if (!p.must(p.in(3), DType::real, {reserveSize(op)}, "the reserve")) return;
   p.fits(p.out(0), DType::real, p.in(1)->shape, "dx like x");
   p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[1]}, "stepNorms [L, T]");
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
-    const size_t i = 4 + 8 * l, o = 2 + 5 * l;
+    const size_t i = 4 + 9 * l, o = 2 + 6 * l;
     const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
     const bool lstm = static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm;
-    p.fits(p.in(i + 5), DType::real, layerOutput(op, l), "dy of a layer");
-    p.fits(p.in(i + 6), DType::real, state, "dhT [N, H]");
-    p.fits(p.in(i + 7), DType::real, state, "dcT [N, H]");
-    p.demand(lstm || (!p.in(i + 7) && !p.out(o + 4)), "no cell state but for an LSTM");
+    p.fits(p.in(i + 6), DType::real, layerOutput(op, l), "dy of a layer");
+    p.fits(p.in(i + 7), DType::real, state, "dhT [N, H]");
+    p.fits(p.in(i + 8), DType::real, state, "dcT [N, H]");
+    p.demand(lstm || (!p.in(i + 8) && !p.out(o + 4)), "no cell state but for an LSTM");
     p.fits(p.out(o), DType::real, p.in(i)->shape, "dKernel like the kernel");
     p.fits(p.out(o + 1), DType::real, p.in(i + 1)->shape, "dRecurrentKernel like the recurrentKernel");
     if (p.out(o + 2))
       p.demand(p.in(i + 2) && p.out(o + 2)->dtype == DType::real && p.out(o + 2)->shape == p.in(i + 2)->shape,
                "dBias like the bias");
+    if (p.out(o + 5))
+      p.demand(p.in(i + 5) && p.out(o + 5)->dtype == DType::real && p.out(o + 5)->shape == p.in(i + 5)->shape,
+               "dPeephole like the peephole weights");
     p.fits(p.out(o + 3), DType::real, state, "dh0 [N, H]");
     p.fits(p.out(o + 4), DType::real, state, "dc0 [N, H]");
   }

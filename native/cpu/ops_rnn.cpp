@@ -21,7 +21,7 @@ Step stackStep(const Operands& o, const Session& session) {
   }
   std::vector<size_t> weights;
   for (size_t l = 0; l < layers; ++l) {
-    for (size_t i = 0; i < 3; ++i) weights.push_back(3 + 5 * l + i);
+    for (size_t i = 0; i < 3; ++i) weights.push_back(3 + 6 * l + i);
   }
   auto kept = std::make_shared<KeptWeights>(o, weights, session, stack->packedFloats());
   if (!kept->allocated()) return {};

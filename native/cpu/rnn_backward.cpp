@@ -263,6 +263,7 @@ struct RnnStack::BackwardRows {
   void lstm(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* cPrev,
             float* dG) const {
     const size_t H = l.H;
+    const bool peepholes = kVariant && l.peepholes;
     for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
       const float *gates = r.gates + (at + n) * 4 * H, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
@@ -279,6 +280,7 @@ struct RnnStack::BackwardRows {
       k.multiply(dh, o, t, H);
       k.activateGrad(l.activation, l.alpha, core::derivativeFromInput(l.activation) ? c : a, t, t, H);
       k.add(dc, t, dc, H);
+      if (peepholes) k.multiplyAdd(io.peephole + 2 * H, out + 3 * H, dc, H);
       if (kVariant && l.cellClip > 0) k.clipGrad(l.cellClip, c, dc, H);
       k.multiply(dc, g, out, H);
       if (cPrev) {
@@ -290,6 +292,8 @@ struct RnnStack::BackwardRows {
       k.multiply(dc, i, out + 2 * H, H);
       k.activateGrad(l.activation, l.alpha, gates + 2 * H, out + 2 * H, out + 2 * H, H);
       k.multiply(dc, f, dc, H);
+      for (size_t gate = 0; peepholes && gate < 2; ++gate)
+        k.multiplyAdd(io.peephole + gate * H, out + gate * H, dc, H);
     }
   }
 
@@ -497,6 +501,19 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     } else {
       gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, work[2]);
     }
+  }
+
+  if (layer.dPeephole) {
+    // i and f saw c before the step, o after it.
+    const size_t gates[3] = {0, 1, 3};
+    pool.parallelFor(3, [&](size_t p) {
+      float* to = layer.dPeephole + p * H;
+      std::memset(to, 0, H * sizeof(float));
+      const float* dG = dGates + gates[p] * H;
+      if (p == 2) return k_.addProductSums(dG, width, r.extra, H, to, rows, H);
+      if (layer.c0) k_.addProductSums(dG, width, layer.c0, H, to, N, H);
+      k_.addProductSums(dG + N * width, width, r.extra, H, to, rows - N, H);
+    });
   }
 
   if (layer.dBias) {

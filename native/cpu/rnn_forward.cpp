@@ -287,20 +287,29 @@ struct RnnStack::ForwardRows {
     float* value = tmp.row + part * tmp.rowFloats;
     const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
     const bool inPlaceInput = !core::derivativeFromInput(l.activation);
+    const bool peepholes = kVariant && l.peepholes;
     for (size_t n = from; n < to; ++n) {
       float* row = gates + n * 4 * H;
       float* i = inPlaceGates ? row : value;
       float* g = inPlaceInput ? row + 2 * H : value + 2 * H;
       float* o = inPlaceGates ? row + 3 * H : value + 3 * H;
+      if (peepholes && cPrev) {
+        for (size_t gate = 0; gate < 2; ++gate)
+          k.multiplyAdd(io.peephole + gate * H, cPrev + n * H, row + gate * H, H);
+      }
       k.activate(l.recurrentActivation, l.recurrentAlpha, row, i, 2 * H);
       k.activate(l.activation, l.alpha, row + 2 * H, g, H);
-      k.activate(l.recurrentActivation, l.recurrentAlpha, row + 3 * H, o, H);
+      if (!peepholes) k.activate(l.recurrentActivation, l.recurrentAlpha, row + 3 * H, o, H);
       if (cPrev) {
         k.lstmCell(i, i + H, g, cPrev + n * H, c + n * H, H);
       } else {
         k.multiply(i, g, c + n * H, H);
       }
       if (kVariant && l.cellClip > 0) k.clip(l.cellClip, c + n * H, H);
+      if (peepholes) {
+        k.multiplyAdd(io.peephole + 2 * H, c + n * H, row + 3 * H, H);
+        k.activate(l.recurrentActivation, l.recurrentAlpha, row + 3 * H, o, H);
+      }
       k.activate(l.activation, l.alpha, c + n * H, out + n * H, H);
       k.multiply(o, out + n * H, out + n * H, H);
     }

@@ -15,11 +15,18 @@ __device__ __forceinline__ bool atBound(const StackLayer& l, float c) {
   return l.cellClip > 0 && fabsf(c) >= l.cellClip;
 }
 
-/** Value of gate g of (n, j), whose sum becomes what is kept of it. */
+/** What row `row` of the peephole weights adds to the sum of its gate for unit j. */
+__device__ __forceinline__ float peep(const float* peephole, size_t row, const StackLayer& l, size_t j,
+                                      float c) {
+  return l.peepholes ? peephole[row * l.H + j] * c : 0.0f;
+}
+
+/** Value of gate g of (n, j), whose sum, with what it sees of c, becomes what is kept of it. */
 __device__ __forceinline__ float gateValue(const CellStep& s, size_t n, size_t g, size_t j, Activation kind,
-                                           float alpha) {
+                                           float alpha, float seen) {
   float* gate = s.gates + (n * s.l.G + g) * s.l.H + j;
-  const float sum = *gate + (s.bias ? s.bias[g * s.l.H + j] : 0.0f), value = activate(kind, alpha, sum);
+  const float sum = *gate + (s.bias ? s.bias[g * s.l.H + j] : 0.0f) + seen;
+  const float value = activate(kind, alpha, sum);
   *gate = kept(kind, sum, value);
   return value;
 }
@@ -29,11 +36,13 @@ __global__ void forward(CellStep s) {
     const size_t n = at / s.l.H, j = at % s.l.H;
     float h = s.hPrev ? s.hPrev[at] : 0.0f, c = s.cPrev ? s.cPrev[at] : 0.0f;
     if (!s.valid || s.valid[n]) {
-      const float i = gateValue(s, n, 0, j, s.l.recurrentActivation, s.l.recurrentAlpha);
-      const float f = gateValue(s, n, 1, j, s.l.recurrentActivation, s.l.recurrentAlpha);
-      const float g = gateValue(s, n, 2, j, s.l.activation, s.l.alpha);
+      const Activation kind = s.l.recurrentActivation;
+      const float alpha = s.l.recurrentAlpha;
+      const float i = gateValue(s, n, 0, j, kind, alpha, peep(s.peephole, 0, s.l, j, c));
+      const float f = gateValue(s, n, 1, j, kind, alpha, peep(s.peephole, 1, s.l, j, c));
+      const float g = gateValue(s, n, 2, j, s.l.activation, s.l.alpha, 0.0f);
       c = clipped(s.l, i * g + f * c);
-      const float o = gateValue(s, n, 3, j, s.l.recurrentActivation, s.l.recurrentAlpha);
+      const float o = gateValue(s, n, 3, j, kind, alpha, peep(s.peephole, 2, s.l, j, c));
       h = o * activate(s.l.activation, s.l.alpha, c);
     }
     s.extra[at] = c;
@@ -49,7 +58,7 @@ __global__ void backward(CellGradStep s) {
     if (s.dy) dh += s.dy[at];
     if (s.dAbove) dh += s.dAbove[at];
     if (s.total) s.total[at] = dh;
-    const size_t first = at / H * G * H + at % H;
+    const size_t j = at % H, first = at / H * G * H + j;
     const float* gates = s.gates + first;
     float* d = s.dG + first;
     if (s.valid && !s.valid[at / H]) {
@@ -64,15 +73,36 @@ __global__ void backward(CellGradStep s) {
     const float cPrev = s.cPrev ? s.cPrev[at] : 0.0f, c = s.extra[at], a = activate(kind, s.l.alpha, c);
     d[3 * H] = dh * a * recurrentSlope(s.l, gates[3 * H]);
     float dc = s.dc[at] + dh * o * slope(kind, s.l.alpha, core::derivativeFromInput(kind) ? c : a);
+    dc += peep(s.peephole, 2, s.l, j, d[3 * H]);
     if (atBound(s.l, c)) dc = 0;
     d[0] = dc * g * recurrentSlope(s.l, gates[0]);
     d[H] = dc * cPrev * recurrentSlope(s.l, gates[H]);
     d[2 * H] = dc * i * slope(kind, s.l.alpha, gates[2 * H]);
-    s.dc[at] = dc * f;
+    s.dc[at] = dc * f + peep(s.peephole, 0, s.l, j, d[0]) + peep(s.peephole, 1, s.l, j, d[H]);
+  });
+}
+
+__global__ void terms(PeepholeTerms p) {
+  const size_t H = p.l.H, P = p.l.G - 1;
+  forEach(p.T * p.N * P * H, [&](size_t at) {
+    const size_t j = at % H, row = at / H % P, n = at / (H * P);
+    // The last row is the output gate's, which sees c after the step; the others see it before.
+    const bool output = row + 1 == P;
+    float seen = 0;
+    if (output || n >= p.N) {
+      seen = p.c[(output ? n : n - p.N) * H + j];
+    } else if (p.c0) {
+      seen = p.c0[n * H + j];
+    }
+    p.terms[at] = p.dG[(n * p.l.G + (output ? P : row)) * H + j] * seen;
   });
 }
 
 }  // namespace
+
+Status peepholeTerms(const PeepholeTerms& p, cudaStream_t stream) {
+  return launch(elementwise("peephole gradient", p.T * p.N * (p.l.G - 1) * p.l.H, stream), terms, p);
+}
 
 Status lstmVariantForward(const CellStep& s, cudaStream_t stream) {
   return launch(elementwise("cell", s.N * s.l.H, stream), forward, s);

@@ -10,4 +10,15 @@ namespace deeprnn::cuda {
 Status lstmVariantForward(const CellStep& s, cudaStream_t stream);
 Status lstmVariantBackward(const CellGradStep& s, cudaStream_t stream);
 
+/** Terms of the gradient of peepholes, to be summed over the rows: [T·N, G − 1, H], a gate's gradient times
+ * the c that it saw. */
+struct PeepholeTerms {
+  StackLayer l;
+  size_t T, N;
+  /** [T, N, G·H], [T, N, H], [N, H] or null. */
+  const float *dG, *c, *c0;
+  float* terms;
+};
+Status peepholeTerms(const PeepholeTerms& p, cudaStream_t stream);
+
 }  // namespace deeprnn::cuda

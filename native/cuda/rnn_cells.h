@@ -27,6 +27,8 @@ struct CellStep {
   /** LSTM: c_t. GRU: the recurrent factor of the candidate. */
   float* extra;
   const float *hPrev, *hMasked, *cPrev;
+  /** LSTM with peepholes: [3, H], of the gates i, f, o. */
+  const float* peephole;
   float *h, *y;
   /** [N], or null: rows that do not count keep their states. */
   const int32_t* valid;
@@ -41,7 +43,7 @@ Status gruResetPart(const CellStep& s, cudaStream_t stream);
 struct CellGradStep {
   StackLayer l;
   size_t N;
-  const float *gates, *extra, *cPrev, *hPrev;
+  const float *gates, *extra, *cPrev, *hPrev, *peephole;
   /** Gradients reaching h_t: from this layer's later steps, from the loss, from the layer above. */
   float* dh;
   const float *dy, *dAbove;

@@ -119,6 +119,7 @@ struct StackSteps::Forward {
     cell.extra = r.extra + at * H;
     cell.hPrev = hPrev;
     cell.hMasked = hMasked;
+    cell.peephole = io.peephole;
     if (l.cell == Cell::lstm) cell.cPrev = t > 0 ? r.extra + (at - N) * H : io.c0;
     cell.h = r.h + at * H;
     cell.valid = valid.at(t);
@@ -225,8 +226,8 @@ struct StackSteps::Backward {
   const float* dAbove;
   double* norms;
   /** dh, dc and products of one step [N, H]; over all steps dG [T, N, G·H], dq, the totals, and x̃ or its
-   * gradient, h̃. */
-  float *dh, *dc, *product, *dG, *dq, *total, *ordered, *masked, *sums;
+   * gradient, h̃; for sums over the rows, and for those of peepholes. */
+  float *dh, *dc, *product, *dG, *dq, *total, *ordered, *masked, *sums, *products;
 
   void take(Carver* carve) {
     const size_t state = spec.N * l.H, rows = spec.T * spec.N;
@@ -240,6 +241,7 @@ struct StackSteps::Backward {
     ordered = reordersInput(spec, l, bottom) ? carve->take(rows * l.D) : nullptr;
     masked = l.recurrentRate > 0 ? carve->take(rows * l.H) : nullptr;
     sums = carve->take(columnSumsScratch(rows, l.G * l.H));
+    products = io.dPeephole ? carve->take(peepholeProducts(rows, l)) : nullptr;
   }
 
   Status begin(cudaStream_t stream) const {
@@ -280,6 +282,7 @@ struct StackSteps::Backward {
     s.gates = r.gates + at * width;
     s.extra = r.extra + at * H;
     s.hPrev = t > 0 ? r.h + (at - N) * H : io.h0;
+    s.peephole = io.peephole;
     if (l.cell == Cell::lstm) s.cPrev = t > 0 ? r.extra + (at - N) * H : io.c0;
     s.dh = dh;
     s.dc = dc;
@@ -346,8 +349,8 @@ struct StackSteps::Backward {
     if (norms) {
       if (Status s = stepNorms(total, norms, spec.T, spec.N * l.H, stream); !s.ok()) return s;
     }
-    return WeightGradients{spec, l, io, step, bottom, input, r, dG, dq, ordered, masked, sums}.queue(c,
-                                                                                                     stream);
+    return WeightGradients{spec, l, io, step, bottom, input, r, dG, dq, ordered, masked, sums, products}
+        .queue(c, stream);
   }
 };
 
@@ -361,7 +364,8 @@ size_t StackSteps::backwardScratch() const {
                  nullptr,   nullptr, io_.stepNorms,
                  {},        {},      {},
                  {},        {},      {},
-                 {},        {},      {}};
+                 {},        {},      {},
+                 {}};
     run.take(&carve);
     if (i > 0) carve.take(spec_.T * spec_.N * l.D);
   }
@@ -389,6 +393,7 @@ Status StackSteps::backward(const RunContext& c) const {
                  io_.dx,
                  nullptr,
                  io_.stepNorms ? io_.stepNorms + i * spec_.T : nullptr,
+                 {},
                  {},
                  {},
                  {},

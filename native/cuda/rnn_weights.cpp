@@ -1,5 +1,6 @@
 #include "cuda/rnn_weights.h"
 
+#include "cuda/lstm_variants.h"
 #include "cuda/reductions.h"
 
 namespace deeprnn::cuda {
@@ -7,7 +8,8 @@ namespace deeprnn::cuda {
 Status WeightGradients::queue(const RunContext& c, cudaStream_t stream) const {
   if (Status s = kernel(c, stream); !s.ok()) return s;
   if (Status s = recurrentKernel(c, stream); !s.ok()) return s;
-  return bias(stream);
+  if (Status s = bias(stream); !s.ok()) return s;
+  return peephole(stream);
 }
 
 Status WeightGradients::kernel(const RunContext& c, cudaStream_t stream) const {
@@ -86,6 +88,13 @@ Status WeightGradients::bias(cudaStream_t stream) const {
   DEEPRNN_TRY(
       cudaMemcpyAsync(io.dBias + width, io.dBias, 2 * H * sizeof(float), cudaMemcpyDeviceToDevice, stream));
   return columnSums(dq, H, io.dBias + width + 2 * H, rows, H, false, sums, stream);
+}
+
+Status WeightGradients::peephole(cudaStream_t stream) const {
+  if (!io.dPeephole) return {};
+  const size_t columns = (l.G - 1) * l.H, rows = spec.T * spec.N;
+  if (Status s = peepholeTerms({l, spec.T, spec.N, dG, r.extra, io.c0, products}, stream); !s.ok()) return s;
+  return columnSums(products, columns, io.dPeephole, rows, columns, false, sums, stream);
 }
 
 }  // namespace deeprnn::cuda

@@ -46,6 +46,11 @@ inline InputOrder inputOrder(const StackSpec& spec, const StackLayer& l, const d
   return {spec.T, spec.N, l.D, bottom && spec.goBackwards, l.maskPerElement, inputMask(spec, l, step)};
 }
 
+/** Floats for the terms of the peepholes' gradient: of i, f and o in `rows` rows. */
+inline size_t peepholeProducts(size_t rows, const StackLayer& l) {
+  return rows * (l.G - 1) * l.H;
+}
+
 /** Gradients of one layer's weights, as large products over all steps. */
 struct WeightGradients {
   const StackSpec& spec;
@@ -62,6 +67,8 @@ struct WeightGradients {
   float *ordered, *masked;
   /** Scratch of `columnSumsScratch(T·N, G·H)` floats. */
   float* sums;
+  /** Scratch of `peepholeProducts` floats where the gradient of peepholes is wanted. */
+  float* products = nullptr;
 
   Status queue(const RunContext& c, cudaStream_t stream) const;
 
@@ -69,6 +76,7 @@ struct WeightGradients {
   Status kernel(const RunContext& c, cudaStream_t stream) const;
   Status recurrentKernel(const RunContext& c, cudaStream_t stream) const;
   Status bias(cudaStream_t stream) const;
+  Status peephole(cudaStream_t stream) const;
 };
 
 }  // namespace deeprnn::cuda

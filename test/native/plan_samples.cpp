@@ -29,7 +29,8 @@ PlanWriter trainingPlan() {
   const int labels = w.value(DType::int32, Role::input, {N});
   const int step = w.value(DType::float64, Role::input, {1});
   const int hyper = w.value(DType::float64, Role::input, {8});
-  const int k1 = w.variable({D, 4 * H1}), r1 = w.variable({H1, 4 * H1}), b1 = w.variable({4 * H1});
+  const int k1 = w.variable({D, 4 * H1}), r1 = w.variable({H1, 4 * H1}), b1 = w.variable({4 * H1}),
+            p1 = w.variable({3, H1});
   const int k2 = w.variable({H1, 3 * H2}), r2 = w.variable({H2, 3 * H2}), b2 = w.variable({2, 3 * H2});
   const int kernel = w.variable({H2, C}), bias = w.variable({C});
 
@@ -42,11 +43,11 @@ PlanWriter trainingPlan() {
   w.op(OpKind::lengthMask, {labels}, {valid});
 
   const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0,  11, 12, 1, H1, 1, 2, 0, 1,
-                                          0, 2, 3, 0, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0};
+                                          0, 2, 3, 1, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0};
   const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0.5, 0, 0, 0.1, 0, 0};
   const int reserve = w.arena({T * N * (H1 * 6 + H2 * 5)});
   const int y = w.arena({N, H2}), hT = w.real(Role::output, {N, H1}), cT = w.arena({N, H1});
-  w.op(OpKind::rnnStack, {step, xd, valid, k1, r1, b1, kNone, kNone, k2, r2, b2, kNone, kNone},
+  w.op(OpKind::rnnStack, {step, xd, valid, k1, r1, b1, kNone, kNone, p1, k2, r2, b2, kNone, kNone, kNone},
        {reserve, kNone, hT, cT, y, kNone, kNone}, stackInts, stackFloats);
 
   const int logits = w.arena({N, C}), p = w.real(Role::output, {N, C});
@@ -72,26 +73,27 @@ PlanWriter trainingPlan() {
   w.op(OpKind::penaltyGrad, {kernel}, {dPenalty}, {}, {0.01, 0.02, 1});
   w.op(OpKind::add, {dKernel, dPenalty}, {dTotal});
 
-  const int dk1 = w.arena({D, 4 * H1}), dr1 = w.arena({H1, 4 * H1}), db1 = w.arena({4 * H1});
+  const int dk1 = w.arena({D, 4 * H1}), dr1 = w.arena({H1, 4 * H1}), db1 = w.arena({4 * H1}),
+            dp1 = w.arena({3, H1});
   const int dk2 = w.arena({H1, 3 * H2}), dr2 = w.arena({H2, 3 * H2}), db2 = w.arena({2, 3 * H2});
-  w.op(OpKind::rnnStackGrad, {step,  xd,    valid, reserve, k1, r1,    b1,    kNone, kNone, kNone,
-                              kNone, kNone, k2,    r2,      b2, kNone, kNone, dy,    kNone, kNone},
-       {w.real(Role::output, {T, N, D}), w.sums({2, T}), dk1, dr1, db1, kNone, kNone, dk2, dr2, db2, kNone,
-        kNone},
+  w.op(OpKind::rnnStackGrad, {step,  xd,    valid, reserve, k1, r1,    b1,    kNone, kNone, p1,    kNone,
+                              kNone, kNone, k2,    r2,      b2, kNone, kNone, kNone, dy,    kNone, kNone},
+       {w.real(Role::output, {T, N, D}), w.sums({2, T}), dk1, dr1, db1, kNone, kNone, dp1, dk2, dr2, db2,
+        kNone, kNone, kNone},
        stackInts, stackFloats);
 
   std::vector<int> updated = {hyper};
-  const int pairs[][2] = {{k1, dk1}, {r1, dr1}, {b1, db1},        {k2, dk2},
+  const int pairs[][2] = {{k1, dk1}, {r1, dr1}, {b1, db1},        {p1, dp1},    {k2, dk2},
                           {r2, dr2}, {b2, db2}, {kernel, dTotal}, {bias, dBias}};
-  const std::vector<int32_t> shapes[] = {{D, 4 * H1},  {H1, 4 * H1}, {4 * H1}, {H1, 3 * H2},
+  const std::vector<int32_t> shapes[] = {{D, 4 * H1},  {H1, 4 * H1}, {4 * H1}, {3, H1}, {H1, 3 * H2},
                                          {H2, 3 * H2}, {2, 3 * H2},  {H2, C},  {C}};
-  for (size_t i = 0; i < 8; ++i) {
+  for (size_t i = 0; i < 9; ++i) {
     updated.insert(updated.end(), {pairs[i][0], pairs[i][1], w.variable(shapes[i]), w.variable(shapes[i]),
                                    kNone, w.variable(shapes[i]), w.variable(shapes[i])});
   }
   // With penalties on some.
-  w.op(OpKind::update, updated, {w.sums({9})}, {2, 8, 3, 0, 1, 1, 0, 1, 1, 0, 1, 0},
-       {1, 0.9, 0.999, 1e-7, 0.01, 0, 0, 0.1, 0, 0, 0.2, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0});
+  w.op(OpKind::update, updated, {w.sums({10})}, {2, 9, 3, 0, 1, 1, 0, 1, 1, 1, 0, 1, 0},
+       {1, 0.9, 0.999, 1e-7, 0.01, 0, 0, 0.1, 0, 0, 0.2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0});
   w.op(OpKind::constraint, {kernel}, {kernel}, {1, 0}, {2});
   return w;
 }
@@ -113,7 +115,8 @@ PlanWriter otherOpsPlan() {
   const std::vector<int32_t> ints = {1, T, N, E, 1, 1, 1, 2, 0, H, 14, 2, 0, 0, 0, 1, 2, 0};
   const std::vector<double> floats = {0, 0, 0, 0.2, 0};
   const int reserve = w.arena({T * N * H * 2}), y = w.arena({T, N, H}), hT = w.arena({N, H});
-  w.op(OpKind::rnnStack, {step, x, kNone, k, r, kNone, first, kNone}, {reserve, y, hT, kNone}, ints, floats);
+  w.op(OpKind::rnnStack, {step, x, kNone, k, r, kNone, first, kNone, kNone}, {reserve, y, hT, kNone}, ints,
+       floats);
   w.op(OpKind::assign, {hT}, {carried});
   const int valid = w.value(DType::int32, Role::arena, {T, N}), reversed = w.arena({T, N, E}),
             weights = w.arena({T, N});
@@ -166,8 +169,8 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::activationGrad, {masked, kNone, dAct}, {dMasked}, {code(core::Activation::gelu)}, {0});
   w.op(OpKind::dropout, {dMasked, step}, {dhT}, {0, 1, 2, 9}, {0.5});
   const int dx = w.arena({T, N, E}), dk = w.arena({E, H}), dr = w.arena({H, H}), dFirst = w.arena({N, H});
-  w.op(OpKind::rnnStackGrad, {step, x, kNone, reserve, k, r, kNone, first, kNone, kNone, dhT, kNone},
-       {dx, kNone, dk, dr, kNone, dFirst, kNone}, ints, floats);
+  w.op(OpKind::rnnStackGrad, {step, x, kNone, reserve, k, r, kNone, first, kNone, kNone, kNone, dhT, kNone},
+       {dx, kNone, dk, dr, kNone, dFirst, kNone, kNone}, ints, floats);
   const int dTable = w.arena({V, E}), dh0 = w.arena({H});
   w.op(OpKind::embeddingGrad, {ids, dx}, {dTable}, {V});
   w.op(OpKind::sumRows, {dFirst}, {dh0});

@@ -39,8 +39,8 @@ StackLayer layer(Cell cell, size_t D, size_t H, bool resetAfter) {
 /** All arrays of one run of a stack. */
 struct Arrays {
   struct Layer {
-    Floats kernel, recurrentKernel, bias, h0, c0, y, hT, cT, dy, dhT, dcT, dKernel, dRecurrentKernel, dBias,
-        dh0, dc0;
+    Floats kernel, recurrentKernel, bias, h0, c0, peephole, y, hT, cT, dy, dhT, dcT, dKernel,
+        dRecurrentKernel, dBias, dh0, dc0, dPeephole;
   };
   Floats x, reserve, dx;
   std::vector<int32_t> valid;
@@ -73,10 +73,12 @@ struct Arrays {
       a.kernel = random.floats(l.D * width);
       a.recurrentKernel = random.floats(l.H * width);
       a.bias = random.floats(bias);
+      a.peephole = random.floats(l.peepholes ? (l.G - 1) * l.H : 0);
       // Small enough that a recurrence through unbounded activations does not grow.
       for (Floats* weights : {&a.kernel, &a.recurrentKernel, &a.bias}) {
         for (float& w : *weights) w *= 0.4f;
       }
+      for (float& w : a.peephole) w *= 0.1f;
       a.h0 = random.floats(state);
       a.c0 = random.floats(lstm ? state : 0);
       a.y.resize(y);
@@ -90,6 +92,7 @@ struct Arrays {
       a.dBias.resize(bias);
       a.dh0.resize(state);
       a.dc0.resize(a.c0.size());
+      a.dPeephole.resize(a.peephole.size());
       layers.push_back(std::move(a));
       kept += rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell));
     }
@@ -116,6 +119,7 @@ struct Arrays {
       l.bias = a.bias.data();
       l.h0 = a.h0.data();
       l.c0 = orNull(a.c0);
+      l.peephole = orNull(a.peephole);
       l.y = a.y.data();
       l.hT = a.hT.data();
       l.cT = orNull(a.cT);
@@ -127,6 +131,7 @@ struct Arrays {
       l.dBias = a.dBias.data();
       l.dh0 = a.dh0.data();
       l.dc0 = orNull(a.dc0);
+      l.dPeephole = orNull(a.dPeephole);
       io.layers.push_back(l);
     }
     return io;
@@ -172,7 +177,7 @@ struct Arrays {
     if (valid.empty()) all.push_back(&reserve);
     for (const Layer& l : layers) {
       for (const Floats* f :
-           {&l.y, &l.hT, &l.cT, &l.dKernel, &l.dRecurrentKernel, &l.dBias, &l.dh0, &l.dc0}) {
+           {&l.y, &l.hT, &l.cT, &l.dKernel, &l.dRecurrentKernel, &l.dBias, &l.dh0, &l.dc0, &l.dPeephole}) {
         all.push_back(f);
       }
     }
@@ -255,6 +260,7 @@ void testGradients(const MaskedSpec& spec, const KernelTable& k, const std::stri
     testGradient(spec, k, a, a.layers[l].bias, done.layers[l].dBias, at + " dBias");
     testGradient(spec, k, a, a.layers[l].h0, done.layers[l].dh0, at + " dh0");
     testGradient(spec, k, a, a.layers[l].c0, done.layers[l].dc0, at + " dc0");
+    testGradient(spec, k, a, a.layers[l].peephole, done.layers[l].dPeephole, at + " dPeephole");
   }
 }
 
@@ -265,12 +271,14 @@ void testStack() {
     Cell cell;
     bool resetAfter;
     const char* name;
-    float cellClip;
-  } cells[] = {{Cell::simpleRnn, false, "simpleRnn", 0},
-               {Cell::lstm, false, "lstm", 0},
+    float cellClip = 0;
+    bool peepholes = false;
+  } cells[] = {{Cell::simpleRnn, false, "simpleRnn"},
+               {Cell::lstm, false, "lstm"},
                {Cell::lstm, false, "lstm with cellClip", 0.3f},
-               {Cell::gru, false, "gru", 0},
-               {Cell::gru, true, "gru resetAfter", 0}};
+               {Cell::lstm, false, "lstm with peepholes", 0, true},
+               {Cell::gru, false, "gru"},
+               {Cell::gru, true, "gru resetAfter"}};
   std::vector<const KernelTable*> tables = usableKernels();
   for (const KernelTable* k : usableKernels(cpu::Precision::bfloat16)) tables.push_back(k);
   for (const KernelTable* k : tables) {
@@ -291,6 +299,7 @@ void testStack() {
         if (variant > 0) spec.layers.push_back(layer(cell.cell, 7, 11, cell.resetAfter));
         for (StackLayer& l : spec.layers) {
           l.cellClip = cell.cellClip;
+          l.peepholes = cell.peepholes;
           if (variant != 2) continue;
           l.activation = Activation::gelu;
           l.recurrentActivation = Activation::silu;

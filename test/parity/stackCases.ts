@@ -1,5 +1,6 @@
 import type { Engine, Executable, Precision } from '../../lib/engines/engine';
 import { type CellKind, gateCounts } from '../../lib/plan/codes';
+import { stackLayout } from '../../lib/plan/ops/rnnStack';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
 import { type Operand, type Outputs, RandomInputs, runOp, scalar, testedPrecision } from './harness';
 
@@ -15,6 +16,7 @@ export interface LayerCase {
   readonly recurrentDropout?: number;
   readonly initialState?: boolean;
   readonly cellClip?: number;
+  readonly peepholes?: boolean;
 }
 
 export interface StackCase {
@@ -51,6 +53,7 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
         recurrentActivation: l.recurrentActivation ?? { kind: 'sigmoid', alpha: 0 },
         resetAfter: l.resetAfter ?? true,
         cellClip: l.cellClip,
+        peepholes: l.peepholes,
         useBias: l.useBias ?? true,
         inputDropout: {
           mode: l.inputDropout?.mode ?? 'sharedOverTime',
@@ -63,7 +66,7 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
   };
 }
 
-/** Random weights and states of every layer: kernel, recurrentKernel, bias?, h0?, c0?. */
+/** Random weights and states of every layer: kernel, recurrentKernel, bias?, h0?, c0?, peephole?. */
 export function layerOperands(c: StackCase, random: RandomInputs): (Operand | undefined)[] {
   const scale = c.weightScale ?? 1;
   return c.layers.flatMap((l, i) => {
@@ -77,6 +80,7 @@ export function layerOperands(c: StackCase, random: RandomInputs): (Operand | un
       (l.useBias ?? true) ? random.normal(biasShape, 0.3 * scale) : undefined,
       l.initialState ? state() : undefined,
       l.initialState && l.cell === 'lstm' ? state() : undefined,
+      l.peepholes ? random.normal([gateCounts[l.cell] - 1, l.units], 0.4 * scale) : undefined,
     ];
   });
 }
@@ -136,11 +140,12 @@ export function runStack(
     values: forward['0'] as Float64Array,
   };
   const wantGrad = [true, true];
+  const perLayer = stackLayout.layerInputs;
   const grads = c.layers.flatMap((l, i) => {
     const last = i === c.layers.length - 1;
     const sequence = !last || (c.returnSequences ?? true);
     const state = () => (c.stateGradients ? random.normal([c.batch, l.units], 0.3) : undefined);
-    const own = weights.slice(5 * i, 5 * i + 5);
+    const own = weights.slice(perLayer * i, perLayer * (i + 1));
     wantGrad.push(...own.map((w) => w !== undefined));
     const dy = last ? random.normal(sequence ? [c.steps, c.batch, l.units] : [c.batch, l.units]) : undefined;
     return [...own, dy, state(), l.cell === 'lstm' ? state() : undefined];

@@ -24,6 +24,8 @@ export interface CellWeights {
   readonly resetAfter: boolean;
   /** LSTM: bound of the cell state's size, or undefined. */
   readonly cellClip: number | undefined;
+  /** LSTM: peephole weights [H] of the gates i, f, o, or none. */
+  readonly p: readonly Float64Array[];
 }
 
 export interface CellInputs {
@@ -57,6 +59,7 @@ export interface CellGradients {
   readonly dW: Matrix;
   readonly dR: Matrix;
   readonly db: readonly Float64Array[];
+  readonly dp: readonly Float64Array[];
 }
 
 /** One kind of recurrent layer at one step. `forward` fills its results, which are zero before. */

@@ -13,7 +13,7 @@ import { simpleRnn } from './simpleRnn';
 /** A new cell is a file of its own and one row here. */
 const cells: { readonly [K in CellKind]: Cell } = { simpleRnn, lstm, gru };
 
-/** Per layer: kernel, recurrentKernel, bias?, h0?, c0?. */
+/** Per layer: kernel, recurrentKernel, bias?, h0?, c0?, peephole?. */
 type LayerInputs = readonly (Real | undefined)[];
 
 /** Layer l of a stack with all that stays the same over time. Sequences are [T·N, ·] in processing order. */
@@ -53,7 +53,7 @@ export const rnnStack: Kernel<
 
   layers.forEach((_, l) => {
     const first = stackLayout.forwardInput(l);
-    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5) as LayerInputs);
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first) as LayerInputs);
     const trace = traces[l]!;
     const xs = maskedInput(layer, below, T, N);
     for (let t = 0; t < T; t++) {
@@ -94,8 +94,8 @@ export const rnnStackGrad: Kernel<
 
   for (let l = layers.length - 1; l >= 0; l--) {
     const first = stackLayout.gradInput(l);
-    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first, first + 5) as LayerInputs);
-    const [dy, dhT, dcT] = inputs.slice(first + 5, first + 8) as LayerInputs;
+    const layer = makeLayer(attrs, l, step.data[0]!, inputs.slice(first) as LayerInputs);
+    const [dy, dhT, dcT] = inputs.slice(first + stackLayout.layerInputs) as LayerInputs;
     const { weights, D } = layer;
     const { H, W, R } = weights;
     const trace = traces[l]!;
@@ -109,6 +109,7 @@ export const rnnStackGrad: Kernel<
     const dW = Matrix.zeros(D, W.cols);
     const dR = Matrix.zeros(H, R.cols);
     const db = weights.b.map((row) => new Float64Array(row.length));
+    const dp = weights.p.map((row) => new Float64Array(row.length));
     const dhNext = Matrix.zeros(N, H);
     const dc = Matrix.zeros(N, H);
     if (dhT) addInto(dhNext, dhT.data);
@@ -128,7 +129,7 @@ export const rnnStackGrad: Kernel<
         moveRow(passed, dh, n);
         moveRow(dcPassed, dc, n);
       }
-      const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db };
+      const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db, dp };
       layer.cell.backward(weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N), gradients);
       for (let i = 0; i < N * H; i++) {
         dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
@@ -136,11 +137,14 @@ export const rnnStackGrad: Kernel<
       }
     }
 
-    const [dKernel, dRecurrentKernel, dBias, dh0, dc0] = outputs.slice(stackLayout.gradOutput(l));
+    const [dKernel, dRecurrentKernel, dBias, dh0, dc0, dPeephole] = outputs.slice(stackLayout.gradOutput(l));
     if (dKernel) copyInto(dKernel.data, dW);
     if (dRecurrentKernel) copyInto(dRecurrentKernel.data, dR);
     db.forEach((row, k) => {
       dBias?.data.set(row, k * row.length);
+    });
+    dp.forEach((row, k) => {
+      dPeephole?.data.set(row, k * row.length);
     });
     if (dh0) copyInto(dh0.data, dhNext);
     if (dc0) copyInto(dc0.data, dc);
@@ -177,9 +181,12 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
   const { units: H, resetAfter, cellClip, inputDropout, recurrentDropout } = attrs;
   const { steps: T, batch: N, seed } = stack;
   const D = inputSizeOf(stack, l);
-  const [kernel, recurrentKernel, bias, h0, c0] = inputs as [Real, Real, ...(Real | undefined)[]];
+  const [kernel, recurrentKernel, bias, h0, c0, peephole] = inputs as [Real, Real, ...(Real | undefined)[]];
   const width = gateCounts[attrs.cell] * H;
-  const rows = bias ? bias.data.length / width : 0;
+  const rowsOf = (weights: Real | undefined, length: number) =>
+    Array.from({ length: weights ? weights.data.length / length : 0 }, (_, k) =>
+      (weights as Real).data.subarray(k * length, (k + 1) * length),
+    );
   const maskRows = inputDropout.mode === 'element' ? T * N : N;
   return {
     cell: cells[attrs.cell],
@@ -187,11 +194,12 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
       H,
       W: new Matrix(kernel.data, D, width),
       R: new Matrix(recurrentKernel.data, H, width),
-      b: Array.from({ length: rows }, (_, k) => (bias as Real).data.subarray(k * width, (k + 1) * width)),
+      b: rowsOf(bias, width),
       a: elementwise(attrs.activation),
       s: elementwise(attrs.recurrentActivation),
       resetAfter,
       cellClip,
+      p: rowsOf(peephole, H),
     },
     D,
     carriesC: attrs.cell === 'lstm',

@@ -7,14 +7,16 @@ import { need, type OpRow, type OutputSpec, present } from './row';
 
 /** Positions of a layer's inputs and outputs, so that the planner's passes never count by hand. */
 export const stackLayout = {
-  /** rnnStack inputs: step, x, valid?, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
-  forwardInput: (layer: number) => 3 + 5 * layer,
+  /** Inputs of a layer that both ops begin with: kernel, recurrentKernel, bias?, h0?, c0?, peephole?. */
+  layerInputs: 6,
+  /** rnnStack inputs: step, x, valid?, then per layer those. */
+  forwardInput: (layer: number) => 3 + 6 * layer,
   /** rnnStack outputs: reserve?, then per layer y?, hT?, cT?. */
   forwardOutput: (layer: number) => 1 + 3 * layer,
-  /** rnnStackGrad inputs: step, x, valid?, reserve, then per layer kernel, recurrentKernel, bias?, h0?, c0?, dy?, dhT?, dcT?. */
-  gradInput: (layer: number) => 4 + 8 * layer,
-  /** rnnStackGrad outputs: dx?, stepNorms?, then per layer dKernel?, dRecurrentKernel?, dBias?, dh0?, dc0?. */
-  gradOutput: (layer: number) => 2 + 5 * layer,
+  /** rnnStackGrad inputs: step, x, valid?, reserve, then per layer those, dy?, dhT?, dcT?. */
+  gradInput: (layer: number) => 4 + 9 * layer,
+  /** rnnStackGrad outputs: dx?, stepNorms?, then per layer dKernel?, dRecurrentKernel?, dBias?, dh0?, dc0?, dPeephole?. */
+  gradOutput: (layer: number) => 2 + 6 * layer,
 };
 
 export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
@@ -24,6 +26,11 @@ export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
 function biasShape(layer: RnnLayerAttrs): number[] {
   const width = gateCounts[layer.cell] * layer.units;
   return layer.cell === 'gru' && layer.resetAfter ? [2, width] : [width];
+}
+
+/** One row for each gate but the candidate, in their order. */
+function peepholeShape(layer: RnnLayerAttrs): number[] {
+  return [gateCounts[layer.cell] - 1, layer.units];
 }
 
 function checkSequence(
@@ -65,8 +72,12 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
   fits(3, 'initial state h', [attrs.batch, layer.units], false);
   fits(4, 'initial state c', [attrs.batch, layer.units], false);
   need(layer.cell === 'lstm' || !own[4], subject, 'no cell state (only an LSTM has one)', own[4]);
-  if (layer.cellClip !== undefined && layer.cell !== 'lstm')
-    refuse('ERR_VALUE', `${subject}: cellClip`, 'none but for an LSTM', layer.cellClip);
+  for (const option of ['cellClip', 'peepholes'] as const) {
+    if (layer[option] !== undefined && layer.cell !== 'lstm')
+      refuse('ERR_VALUE', `${subject}: ${option}`, 'an LSTM, which alone has it', layer.cell);
+  }
+  if (layer.peepholes) fits(5, 'peephole', peepholeShape(layer), true);
+  else need(!own[5], subject, 'no peephole weights', own[5]);
 }
 
 function encodeStack(attrs: RnnStackAttrs) {
@@ -92,7 +103,7 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.inputDropout.mode === 'element' ? 0 : 1,
       l.inputDropout.stream,
       l.recurrentDropout.stream,
-      0,
+      l.peepholes ? 1 : 0,
     );
     floats.push(
       l.activation.alpha,
@@ -114,7 +125,7 @@ export const rnnStack: OpRow<'rnnStack'> = {
     const outputs: OutputSpec[] = [];
     layers.forEach((layer, l) => {
       const first = stackLayout.forwardInput(l);
-      checkLayer(attrs, l, inputs.slice(first, first + 5));
+      checkLayer(attrs, l, inputs.slice(first, first + stackLayout.layerInputs));
       reserve += steps * batch * layer.units * reservePerUnit[layer.cell];
       const state = { dtype: 'real', shape: [batch, layer.units] } as const;
       const sequence = { dtype: 'real', shape: [steps, batch, layer.units] } as const;
@@ -133,12 +144,13 @@ export const rnnStack: OpRow<'rnnStack'> = {
       const first = stackLayout.forwardInput(l);
       const out = stackLayout.forwardOutput(l);
       inputs.push(
-        ...op.inputs.slice(first, first + 5),
+        ...op.inputs.slice(first, first + stackLayout.layerInputs),
         c.outGrad(out),
         c.outGrad(out + 1),
         c.outGrad(out + 2),
       );
-      for (let i = 0; i < 5; i++) want.push(op.inputs[first + i] !== ABSENT && c.needs(first + i));
+      for (let i = 0; i < stackLayout.layerInputs; i++)
+        want.push(op.inputs[first + i] !== ABSENT && c.needs(first + i));
     });
     const grads = c.emit('rnnStackGrad', inputs, op.attrs, want);
     if (c.stepNorms) c.noteStepNorms(grads[1] as ValueId);
@@ -156,7 +168,7 @@ export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
     ];
     attrs.layers.forEach((layer, l) => {
       const first = stackLayout.gradInput(l);
-      checkLayer(attrs, l, inputs.slice(first, first + 5));
+      checkLayer(attrs, l, inputs.slice(first, first + stackLayout.layerInputs));
       const width = gateCounts[layer.cell] * layer.units;
       for (const shape of [
         [inputSizeOf(attrs, l), width],
@@ -164,6 +176,7 @@ export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
         biasShape(layer),
         [attrs.batch, layer.units],
         [attrs.batch, layer.units],
+        peepholeShape(layer),
       ]) {
         outputs.push({ dtype: 'real', shape });
       }

@@ -84,6 +84,9 @@ struct KernelTable {
   void (*addColumnSums)(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last);
   /** y = g + the gradient at p of l1·|p| + l2·p², which is 0 where p is. */
   void (*addPenaltyGrad)(const float* g, const float* p, double l1, double l2, float* y, size_t n);
+  /** y[c] += Σ_r a[r, c]·b[r, c], rows in rising order and `aRow` and `bRow` floats apart. */
+  void (*addProductSums)(const float* a, size_t aRow, const float* b, size_t bRow, float* y, size_t rows,
+                         size_t columns);
   /** Σ x² and Σ |x| in double, four interleaved partial sums. */
   double (*sumSquares)(const float* x, size_t n);
   double (*sumAbs)(const float* x, size_t n);

@@ -447,6 +447,13 @@ void addPenaltyGrad(const float* g, const float* p, double l1, double l2, float*
   for (size_t i = 0; i < n; ++i) y[i] = g[i] + ((p[i] > 0 ? step : (p[i] < 0 ? -step : 0.0f)) + slope * p[i]);
 }
 
+void addProductSums(const float* a, size_t aRow, const float* b, size_t bRow, float* DEEPRNN_RESTRICT y,
+                    size_t rows, size_t columns) {
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) y[c] += a[r * aRow + c] * b[r * bRow + c];
+  }
+}
+
 /** Σ term(x[i]), four interleaved partial sums. */
 template <class Term>
 DEEPRNN_INLINE double sumOf(const float* x, size_t n, const Term& term) {
@@ -653,11 +660,11 @@ void adadelta(const UpdateArgs& u, size_t n) {
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,         precision,     kPanel,         packedRows<T>, pack<T>, gemm<T>,
-      activate,      activateGrad,  softmax,        softmaxGrad,   add,     multiply,
-      multiplyAddTo, addColumnSums, addPenaltyGrad, sumSquares,    sumAbs,  lstmCell,
-      clip,          clipGrad,      gruMix,         gruMixGrad,    sgd,     rmsprop,
-      adam,          adagrad,       nadam,          adamax,        lion,    adadelta,
+      kName,          precision,      kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
+      activateGrad,   softmax,        softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
+      addPenaltyGrad, addProductSums, sumSquares,  sumAbs,        lstmCell, clip,          clipGrad,
+      gruMix,         gruMixGrad,     sgd,         rmsprop,       adam,     adagrad,       nadam,
+      adamax,         lion,           adadelta,
   };
 }
 

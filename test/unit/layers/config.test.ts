@@ -39,6 +39,11 @@ const cases: [string, Layer, SymbolicShape][] = [
     sequence,
   ],
   ['lstm with cellClip', layers.lstm({ units: 4, cellClip: 0.75 }), sequence],
+  [
+    'lstm with peepholes',
+    layers.lstm({ units: 4, peepholes: true, peepholeInitializer: 'heNormal', peepholeRegularizer: 'l2' }),
+    sequence,
+  ],
   ['a stateful lstm', layers.lstm({ units: 4, stateful: true, batchInputShape: [3, 5, 7] }), sequence],
   ['gru', layers.gru({ units: 11, recurrentActivation: 'hardSigmoid' }), sequence],
   ['gru with everything', layers.gru({ ...everyRecurrentOption, resetAfter: false }), sequence],
@@ -192,7 +197,14 @@ describe('a layer rebuilt from its configuration', () => {
   test('every option is in the configuration as it was given', () => {
     const gated = { ...everyRecurrentOption, recurrentActivation: 'hardSigmoid' };
     expect(layers.simpleRNN(everyRecurrentOption).getConfig()).toMatchObject(written(everyRecurrentOption));
-    const lstm = { ...gated, unitForgetBias: false, cellClip: 2.5 };
+    const lstm = {
+      ...gated,
+      unitForgetBias: false,
+      cellClip: 2.5,
+      peepholes: true,
+      peepholeInitializer: initializers.constant({ value: 0.5 }),
+      peepholeRegularizer: regularizers.l2(0.06),
+    };
     expect(layers.lstm(lstm).getConfig()).toMatchObject(written(lstm));
     const gru = { ...gated, resetAfter: false };
     expect(layers.gru(gru).getConfig()).toMatchObject(written(gru));

@@ -70,6 +70,16 @@ describe('options of layers that are refused', () => {
       ],
     ),
     [
+      'peepholes that are no switch',
+      lstm({ peepholes: 1 }),
+      'layers.lstm: peepholes: expected true or false, got 1.',
+    ],
+    [
+      'an option of peepholes that are not there',
+      lstm({ peepholeInitializer: 'ones' }),
+      "layers.lstm: peepholeInitializer: expected nothing without peepholes: true, got 'ones'.",
+    ],
+    [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
       "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",

@@ -27,6 +27,12 @@ describe('weights', () => {
       initialH: [H],
       initialC: [H],
     });
+    expect(shapes(layers.lstm({ units: H, peepholes: true }), sequence)).toEqual({
+      kernel: [D, 4 * H],
+      recurrentKernel: [H, 4 * H],
+      bias: [4 * H],
+      peephole: [3, H],
+    });
     expect(shapes(layers.gru({ units: H, initialState: 'learned' }), sequence)).toMatchObject({
       initialH: [H],
     });

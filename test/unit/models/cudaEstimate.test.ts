@@ -124,7 +124,10 @@ test('a GRU with the reset before the product has rungs a and b only', () => {
 test('an LSTM with more than the usual equations has rungs a and b only', () => {
   const estimate = train({ H: [64, 64], T: 20, N: 32, cellClip: 3 });
   expect(Object.values(estimate.rungs).map(({ fits }) => fits)).toEqual([true, true, false, false]);
-  expect(estimate.rungs.d).toEqual({ fits: false, reason: 'an LSTM with cellClip has no persistent kernel' });
+  expect(estimate.rungs.d).toEqual({
+    fits: false,
+    reason: 'an LSTM with cellClip or peepholes has no persistent kernel',
+  });
 });
 
 test('layers side by side take less than one after another', () => {

@@ -76,6 +76,7 @@ const stacks: Record<string, () => Layer[]> = {
     layers.lstm({ units: 9, activation: 'silu', recurrentActivation: 'hardSigmoid', ...first }),
   ],
   'lstm with cellClip': () => [layers.lstm({ units: 9, cellClip: 0.1, ...first })],
+  'lstm with peepholes': () => [layers.lstm({ units: 9, peepholes: true, ...first })],
   'gru, reset after': () => [layers.gru({ units: 9, resetAfter: true, ...first })],
   'gru, reset before': () => [layers.gru({ units: 9, resetAfter: false, ...first })],
   'learned states': () => [

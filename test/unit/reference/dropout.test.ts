@@ -81,7 +81,7 @@ describe('dropout inside a recurrent stack', () => {
     const fused = runOp('rnnStack', stackAttrs(both), args);
     const alone = (choice: StackChoice, own: (Arg | undefined)[]) =>
       runOp('rnnStack', stackAttrs(choice), own, { want: [false, true] })[1]!;
-    const below = alone({ ...both, layers: [lower] }, args.slice(0, 8));
+    const below = alone({ ...both, layers: [lower] }, args.slice(0, 9));
     // Layer 1 of `stackAttrs` draws its input mask from stream 2.
     const [dropped] = runOp('dropout', { ...dropout, seed: 7, stream: 2 }, [
       real(below, [4, 3, 6]),
@@ -91,7 +91,7 @@ describe('dropout inside a recurrent stack', () => {
       args[0],
       real(dropped!, [4, 3, 6]),
       undefined,
-      ...args.slice(8),
+      ...args.slice(9),
     ]);
     expect(fused[4]).toEqual(above);
   });

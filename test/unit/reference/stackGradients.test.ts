@@ -3,10 +3,11 @@ import { activationCodes } from '../../../lib/plan/codes';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type LayerChoice, runStack, type StackChoice, stackArgs, stackOutputs } from './stacks';
 
-const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip'>> = {
+const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip' | 'peepholes'>> = {
   simpleRnn: { cell: 'simpleRnn' },
   lstm: { cell: 'lstm' },
   'lstm with cellClip': { cell: 'lstm', cellClip: 0.3 },
+  'lstm with peepholes': { cell: 'lstm', peepholes: true },
   'gru, reset before': { cell: 'gru', resetAfter: false },
   'gru, reset after': { cell: 'gru', resetAfter: true },
 };
@@ -29,10 +30,10 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
     const { forward, gradients } = runStack(choice, args, dOut);
     const f = () => contract(forward.run(), dOut);
     expectGradient('x', gradients[0]!, forward.input(1) as Float64Array, f);
-    const names = ['kernel', 'recurrentKernel', 'bias', 'h0', 'c0'];
+    const names = ['kernel', 'recurrentKernel', 'bias', 'h0', 'c0', 'peephole'];
     args.slice(3).forEach((arg, i) => {
       if (!arg) return;
-      const name = `layer ${Math.floor(i / 5)} ${names[i % 5]}`;
+      const name = `layer ${Math.floor(i / names.length)} ${names[i % names.length]}`;
       expectGradient(name, gradients[2 + i]!, forward.input(3 + i) as Float64Array, f);
     });
   }
@@ -105,16 +106,17 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       inputDropout: { mode: 'element', rate: 0.3 },
       initialState: true,
     },
+    { cell: 'lstm', units: 3, peepholes: true, cellClip: 0.5, recurrentDropout: 0.2 },
     { cell: 'gru', units: 2, useBias: false, recurrentDropout: 0.3 },
   ];
 
-  test('four layers of all cells, with gradients on every output of every layer', () => {
+  test('five layers of all cells, with gradients on every output of every layer', () => {
     expectStackGradients({ T: 3, N: 2, D: 3, layers: mixed });
   });
 
-  test('four layers backwards, of which only the last step is used', () => {
+  test('five layers backwards, of which only the last step is used', () => {
     const choice = { T: 3, N: 2, D: 3, layers: mixed, returnSequences: false, goBackwards: true };
-    expectStackGradients(choice, (output) => output === 10);
+    expectStackGradients(choice, (output) => output === 13);
   });
 
   test.each([true, false])(

@@ -19,6 +19,7 @@ export interface LayerChoice {
   readonly recurrentDropout?: number;
   readonly initialState?: boolean;
   readonly cellClip?: number;
+  readonly peepholes?: boolean;
 }
 
 export interface StackChoice {
@@ -60,6 +61,7 @@ export function stackAttrs({
         recurrentActivation: { kind: l.recurrentActivation ?? 'sigmoid', alpha: l.alpha ?? 0.3 },
         resetAfter: l.resetAfter ?? false,
         cellClip: l.cellClip,
+        peepholes: l.peepholes,
         useBias: l.useBias ?? true,
         inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
         recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
@@ -68,7 +70,7 @@ export function stackAttrs({
   };
 }
 
-/** Random inputs for a stack: step, x, valid?, then per layer kernel, recurrentKernel, bias?, h0?, c0?. */
+/** Random inputs for a stack: step, x, valid?, then per layer kernel, recurrentKernel, bias?, h0?, c0?, peephole?. */
 export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | undefined)[] {
   const attrs = stackAttrs(choice);
   const { T, N, D, valid, scale: all = 1 } = choice;
@@ -83,6 +85,7 @@ export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | u
       l.useBias === false ? undefined : random(l.cell === 'gru' && l.resetAfter ? [2, width] : [width], 0.3),
       l.initialState ? random([N, l.units], 0.7) : undefined,
       l.initialState && l.cell === 'lstm' ? random([N, l.units], 0.7) : undefined,
+      l.peepholes ? random([gateCounts[l.cell] - 1, l.units], 0.5) : undefined,
     );
   });
   return args;
@@ -109,7 +112,7 @@ export function stackGradArgs(
     const whole = returnSequences || l < layers.length - 1;
     const shapes = [whole ? [T, N, units] : [N, units], [N, units], [N, units]];
     result.push(
-      ...args.slice(first, first + 5),
+      ...args.slice(first, first + stackLayout.layerInputs),
       ...shapes.map((shape, k) => {
         const d = dOut[out + k];
         return d && real(d, shape);
@@ -122,7 +125,7 @@ export function stackGradArgs(
 export interface StackRun {
   readonly forward: LoadedOp;
   readonly outputs: readonly (Float64Array | undefined)[];
-  /** dx, stepNorms, then per layer dKernel, dRecurrentKernel, dBias, dh0, dc0. */
+  /** dx, stepNorms, then per layer dKernel, dRecurrentKernel, dBias, dh0, dc0, dPeephole. */
   readonly gradients: readonly (Float64Array | undefined)[];
 }
 
