@@ -1,11 +1,10 @@
 import { flagOption } from '../config';
 import { quoted, refuse } from '../errors';
-import type { RnnLayerAttrs } from '../plan/types';
 import { activationConfig } from './activations';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import type { WeightSpec } from './layer';
 import { subjectOf } from './options';
-import { configs, type GatedConfig, Recurrent } from './recurrent';
+import { configs, type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface LstmConfig extends GatedConfig {
@@ -25,6 +24,12 @@ export interface LstmConfig extends GatedConfig {
   peepholeInitializer?: InitializerSpec;
   /** With peepholes. */
   peepholeRegularizer?: RegularizerSpec;
+  /**
+   * Couples the input gate to the forget gate, `i = 1 − f` (CIFG; Greff et al., 2017), with a quarter of the weights less: the gates are
+   * f, g, o, the kernel `[D, 3·units]`, the recurrentKernel `[units, 3·units]`, the bias `[3·units]`, the peephole weights `[2, units]`, rows
+   * f, o. Default false.
+   */
+  coupledGates?: boolean;
 }
 
 const ownOptions = [
@@ -34,11 +39,12 @@ const ownOptions = [
   'peepholes',
   'peepholeInitializer',
   'peepholeRegularizer',
+  'coupledGates',
 ] as const;
 
 /**
  * Long short-term memory (Hochreiter & Schmidhuber, 1997; forget gate of Gers et al., 2000), gates in the order i, f, g, o:
- * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`; variants by `cellClip` and `peepholes`.
+ * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`; variants by `cellClip`, `peepholes` and `coupledGates`.
  * Input `[N, T, D]`; kernel `[D, 4·units]`, recurrentKernel `[units, 4·units]`, bias `[4·units]`.
  */
 export class Lstm extends Recurrent {
@@ -46,6 +52,7 @@ export class Lstm extends Recurrent {
   private readonly unitForgetBias: boolean;
   private readonly cellClip: number | undefined;
   private readonly peepholes: boolean;
+  private readonly coupledGates: boolean;
   private readonly peepholeInitializer: Initializer;
   private readonly peepholeRegularizer: Regularizer | undefined;
 
@@ -56,6 +63,7 @@ export class Lstm extends Recurrent {
     this.unitForgetBias = flagOption(o['unitForgetBias'], true, `${subject}: unitForgetBias`);
     this.cellClip = clipOption(o['cellClip'], `${subject}: cellClip`);
     this.peepholes = flagOption(o['peepholes'], false, `${subject}: peepholes`);
+    this.coupledGates = flagOption(o['coupledGates'], false, `${subject}: coupledGates`);
     for (const option of ['peepholeInitializer', 'peepholeRegularizer'] as const) {
       if (o[option] !== undefined && !this.peepholes)
         refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without peepholes: true', quoted(o[option]));
@@ -70,10 +78,11 @@ export class Lstm extends Recurrent {
     );
   }
 
-  protected override get variants(): Pick<RnnLayerAttrs, 'cellClip' | 'peepholes'> {
+  protected override get variants(): LstmVariants {
     return {
       ...(this.cellClip === undefined ? {} : { cellClip: this.cellClip }),
       ...(this.peepholes ? { peepholes: true } : {}),
+      ...(this.coupledGates ? { coupledGates: true } : {}),
     };
   }
 
@@ -82,7 +91,7 @@ export class Lstm extends Recurrent {
     return [
       {
         name: 'peephole',
-        shape: [3, this.units],
+        shape: [this.coupledGates ? 2 : 3, this.units],
         initializer: this.peepholeInitializer,
         regularizer: this.peepholeRegularizer,
       },
@@ -98,7 +107,8 @@ export class Lstm extends Recurrent {
 
   /** As in Keras the forget gate's part becomes 1, whatever the bias initializer says. */
   protected override shapeBias(bias: Float64Array): Float64Array {
-    return this.unitForgetBias ? bias.fill(1, this.units, 2 * this.units) : bias;
+    const first = this.coupledGates ? 0 : this.units;
+    return this.unitForgetBias ? bias.fill(1, first, first + this.units) : bias;
   }
 
   override getConfig(): Record<string, unknown> {

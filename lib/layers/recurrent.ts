@@ -1,6 +1,6 @@
 import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
-import { type CellKind, gateCounts } from '../plan/codes';
+import { type CellKind, gatesOf } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
 import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
@@ -92,6 +92,9 @@ const recurrentOptions = [
   'initialState',
   'seed',
 ] as const;
+
+/** What an LSTM may have beside the usual equations. */
+export type LstmVariants = Pick<RnnLayerAttrs, 'cellClip' | 'peepholes' | 'coupledGates'>;
 
 /** What SimpleRNN, LSTM and GRU share: a recurrent layer with kernel, recurrentKernel and bias over G gates. */
 export abstract class Recurrent extends Layer {
@@ -226,8 +229,13 @@ export abstract class Recurrent extends Layer {
   }
 
   /** What an LSTM has beside the usual equations, as the op has it. */
-  protected get variants(): Pick<RnnLayerAttrs, 'cellClip' | 'peepholes'> {
+  protected get variants(): LstmVariants {
     return {};
+  }
+
+  /** Columns of the kernels: gates times units. */
+  private get width(): number {
+    return gatesOf({ cell: this.cell, ...this.variants }) * this.units;
   }
 
   /** Weights that only this kind of layer has. */
@@ -237,7 +245,7 @@ export abstract class Recurrent extends Layer {
 
   /** Shape of the bias. */
   protected get biasShape(): number[] {
-    return [gateCounts[this.cell] * this.units];
+    return [this.width];
   }
 
   /** First values of the bias, from what the bias initializer gave. */
@@ -309,7 +317,7 @@ export abstract class Recurrent extends Layer {
     this.outputShape(input);
     const features = input.shape[1] as number;
     this.inputSize = features;
-    const width = gateCounts[this.cell] * this.units;
+    const { width } = this;
     const weights: WeightSpec[] = [
       {
         name: 'kernel',

@@ -86,6 +86,21 @@ export const gateCounts = { simpleRnn: 1, lstm: 4, gru: 3 } as const;
 /** Elements of `reserve` per (step, row, unit). */
 export const reservePerUnit = { simpleRnn: 2, lstm: 6, gru: 5 } as const;
 
+/** What of a recurrent layer decides how many gates it has: an LSTM of coupled gates has no input gate, so f g o. */
+export interface Gates {
+  readonly cell: CellKind;
+  readonly coupledGates?: boolean | undefined;
+}
+
+export function gatesOf({ cell, coupledGates }: Gates): number {
+  return gateCounts[cell] - (coupledGates ? 1 : 0);
+}
+
+/** Elements of `reserve` per (step, row, unit) of a layer. */
+export function reserveOf({ cell, coupledGates }: Gates): number {
+  return reservePerUnit[cell] - (coupledGates ? 1 : 0);
+}
+
 export const lossCodes = {
   categoricalCrossentropy: 0,
   sparseCategoricalCrossentropy: 1,

@@ -1,4 +1,4 @@
-import { gateCounts } from './codes';
+import { gatesOf } from './codes';
 import { inputSizeOf, stackLayout } from './ops/rnnStack';
 import { lastOf, rowsOf } from './ops/row';
 import { ABSENT, type AnyPlanOp, type Plan, type PlanOp, type RnnLayerAttrs, type ValueId } from './types';
@@ -46,8 +46,8 @@ function sumOverLayers(
   { attrs }: PlanOp<'rnnStack'> | PlanOp<'rnnStackGrad'>,
   each: (input: number, recurrent: number, layer: number) => number,
 ): number {
-  return attrs.layers.reduce((sum, { cell, units }: RnnLayerAttrs, l) => {
-    const perInput = 2 * attrs.steps * attrs.batch * gateCounts[cell] * units;
-    return sum + each(perInput * inputSizeOf(attrs, l), perInput * units, l);
+  return attrs.layers.reduce((sum, layer: RnnLayerAttrs, l) => {
+    const perInput = 2 * attrs.steps * attrs.batch * gatesOf(layer) * layer.units;
+    return sum + each(perInput * inputSizeOf(attrs, l), perInput * layer.units, l);
   }, 0);
 }

@@ -56,6 +56,8 @@ export interface RnnLayerAttrs {
   readonly cellClip?: number | undefined;
   /** LSTM only: its gates see the cell state, through weights of their own. */
   readonly peepholes?: boolean | undefined;
+  /** LSTM only: the input gate is 1 − the forget gate. */
+  readonly coupledGates?: boolean | undefined;
   readonly useBias: boolean;
   readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
   readonly recurrentDropout: { readonly rate: number; readonly stream: number };

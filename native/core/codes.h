@@ -77,20 +77,21 @@ constexpr bool derivativeFromInput(Activation kind) {
          kind == Activation::hardSilu || kind == Activation::geluTanh;
 }
 
-/** Gate order: LSTM i f g o, GRU r z n. */
+/** Gate order: LSTM i f g o (coupled: f g o), GRU r z n. */
 enum class Cell {
   simpleRnn = 0,
   lstm = 1,
   gru = 2,
 };
 
-constexpr int gateCount(Cell cell) {
-  return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm ? 4 : 3;
+/** `coupled`: an LSTM whose input gate is 1 − its forget gate. */
+constexpr int gateCount(Cell cell, bool coupled = false) {
+  return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm && !coupled ? 4 : 3;
 }
 
 /** Elements of the stack's reserve per (step, row, unit). */
-constexpr int reservePerUnit(Cell cell) {
-  return cell == Cell::simpleRnn ? 2 : cell == Cell::lstm ? 6 : 5;
+constexpr int reservePerUnit(Cell cell, bool coupled = false) {
+  return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2);
 }
 
 enum class Loss {

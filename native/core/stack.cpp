@@ -19,14 +19,15 @@ StackSpec stackSpecOf(const Op& op) {
     layer.cell = static_cast<Cell>(l[0]);
     layer.D = width;
     layer.H = static_cast<size_t>(l[1]);
-    layer.G = static_cast<size_t>(gateCount(layer.cell));
+    layer.G = static_cast<size_t>(gateCount(layer.cell, (l[9] & 2) != 0));
     layer.activation = static_cast<Activation>(l[2]);
     layer.recurrentActivation = static_cast<Activation>(l[3]);
     layer.resetAfter = l[4] == 1;
     layer.maskPerElement = l[6] == 0;
     layer.inputStream = static_cast<uint32_t>(l[7]);
     layer.recurrentStream = static_cast<uint32_t>(l[8]);
-    layer.peepholes = l[9] == 1;
+    layer.peepholes = (l[9] & 1) != 0;
+    layer.coupledGates = (l[9] & 2) != 0;
     layer.alpha = static_cast<float>(f[0]);
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];

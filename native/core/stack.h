@@ -19,6 +19,8 @@ struct StackLayer {
   bool maskPerElement = false;
   /** LSTM: gates see the cell state. */
   bool peepholes = false;
+  /** LSTM: i = 1 − f, of three gates f g o. */
+  bool coupledGates = false;
   uint32_t inputStream = 0, recurrentStream = 0;
   /** LSTM: bound of |c|, or 0 for none. */
   float cellClip = 0;
@@ -26,7 +28,7 @@ struct StackLayer {
 
   /** An LSTM with more than the usual equations: engines run it by code of its own, so that others do not
    * pay. */
-  bool variant() const { return cellClip > 0 || peepholes; }
+  bool variant() const { return cellClip > 0 || peepholes || coupledGates; }
 };
 
 struct StackSpec {
@@ -80,7 +82,7 @@ struct ReserveView {
     h = layer.cell == Cell::simpleRnn ? extra : extra + rows * layer.H;
   }
   static size_t size(const StackLayer& layer, size_t rows) {
-    return rows * layer.H * static_cast<size_t>(reservePerUnit(layer.cell));
+    return rows * layer.H * static_cast<size_t>(reservePerUnit(layer.cell, layer.coupledGates));
   }
 };
 

@@ -31,7 +31,8 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   for (size_t l = 0; l < count; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
     const double* f = op.floats.data() + 5 * l;
-    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) && flag(a[9]),
+    if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) &&
+                      a[9] >= 0 && a[9] <= 3,
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
@@ -45,7 +46,9 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     const Cell cell = static_cast<Cell>(a[0]);
     if (!p.demand(cellClip(f[4]) && (cell == Cell::lstm || f[4] == 0), "a clip of an LSTM's cell"))
       return false;
-    const int64_t units = a[1], gates = gateCount(cell) * units;
+    const bool peepholes = (a[9] & 1) != 0, coupled = (a[9] & 2) != 0;
+    if (!p.demand(cell == Cell::lstm || a[9] == 0, "no variants but of an LSTM")) return false;
+    const int64_t units = a[1], gates = gateCount(cell, coupled) * units;
     const size_t i = inputsFirst + inputsPerLayer * l;
     const Shape bias = cell == Cell::gru && a[4] ? Shape{2, gates} : Shape{gates};
     if (!p.must(p.in(i), DType::real, {width, gates}, "a layer's kernel")) return false;
@@ -55,10 +58,9 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     if (!p.fits(p.in(i + 3), DType::real, {batch, units}, "h0 [N, H]")) return false;
     if (!p.fits(p.in(i + 4), DType::real, {batch, units}, "c0 [N, H]")) return false;
     if (!p.demand(cell == Cell::lstm || !p.in(i + 4), "no c0 but for an LSTM")) return false;
-    if (!p.demand((p.in(i + 5) != nullptr) == (a[9] == 1), "peephole weights where they are used"))
+    if (!p.demand((p.in(i + 5) != nullptr) == peepholes, "peephole weights where they are used"))
       return false;
-    if (!p.demand(cell == Cell::lstm || !p.in(i + 5), "no peepholes but for an LSTM")) return false;
-    if (!p.fits(p.in(i + 5), DType::real, {gateCount(cell) - 1, units}, "a layer's peephole weights"))
+    if (!p.fits(p.in(i + 5), DType::real, {gates / units - 1, units}, "a layer's peephole weights"))
       return false;
     width = units;
   }
@@ -69,7 +71,8 @@ int64_t reserveSize(const Op& op) {
   int64_t total = 0;
   for (int32_t l = 0; l < op.ints[0]; ++l) {
     const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
-    total += int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]));
+    total +=
+        int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0);
   }
   return total;
 }

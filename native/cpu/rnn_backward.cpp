@@ -263,37 +263,44 @@ struct RnnStack::BackwardRows {
   void lstm(const ValidRows& rows, size_t from, size_t to, float* row, size_t at, const float* cPrev,
             float* dG) const {
     const size_t H = l.H;
-    const bool peepholes = kVariant && l.peepholes;
+    const bool peepholes = kVariant && l.peepholes, coupled = kVariant && l.coupledGates;
+    // Where the gates begin: i f g o, or f g o.
+    const size_t fAt = coupled ? 0 : H, gAt = fAt + H, oAt = gAt + H, width = oAt + H;
     for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
-      const float *gates = r.gates + (at + n) * 4 * H, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
-      float *dc = tmp.dc + n * H, *out = dG + n * 4 * H;
-      const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, 2 * H);
-      const float* f = i + H;
-      const float* g = valueOfKept(k, l.activation, l.alpha, gates + 2 * H, row + 2 * H, H);
-      const float* o = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + 3 * H, row + 3 * H, H);
+      const float *gates = r.gates + (at + n) * width, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
+      float *dc = tmp.dc + n * H, *out = dG + n * width;
+      const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, gAt);
+      const float* f = i + fAt;
+      const float* g = valueOfKept(k, l.activation, l.alpha, gates + gAt, row + gAt, H);
+      const float* o = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates + oAt, row + oAt, H);
       float *a = row + 4 * H, *t = row + 5 * H;
       k.activate(l.activation, l.alpha, c, a, H);
       // Gradient of the output gate, then of c through h = o ⊙ a(c).
-      k.multiply(dh, a, out + 3 * H, H);
-      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates + 3 * H, out + 3 * H, out + 3 * H, H);
+      k.multiply(dh, a, out + oAt, H);
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates + oAt, out + oAt, out + oAt, H);
       k.multiply(dh, o, t, H);
       k.activateGrad(l.activation, l.alpha, core::derivativeFromInput(l.activation) ? c : a, t, t, H);
       k.add(dc, t, dc, H);
-      if (peepholes) k.multiplyAdd(io.peephole + 2 * H, out + 3 * H, dc, H);
+      if (peepholes) k.multiplyAdd(io.peephole + gAt, out + oAt, dc, H);
       if (kVariant && l.cellClip > 0) k.clipGrad(l.cellClip, c, dc, H);
-      k.multiply(dc, g, out, H);
-      if (cPrev) {
-        k.multiply(dc, cPrev + n * H, out + H, H);
+      if (coupled) {
+        // c = f ⊙ c_{t−1} + (1 − f) ⊙ g is a GRU's mixture.
+        k.gruMixGrad(f, g, cPrev ? cPrev + n * H : nullptr, dc, out, out + gAt, H);
       } else {
-        std::memset(out + H, 0, H * sizeof(float));
+        k.multiply(dc, g, out, H);
+        if (cPrev) {
+          k.multiply(dc, cPrev + n * H, out + H, H);
+        } else {
+          std::memset(out + H, 0, H * sizeof(float));
+        }
+        k.multiply(dc, i, out + gAt, H);
+        k.multiply(dc, f, dc, H);
       }
-      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, 2 * H);
-      k.multiply(dc, i, out + 2 * H, H);
-      k.activateGrad(l.activation, l.alpha, gates + 2 * H, out + 2 * H, out + 2 * H, H);
-      k.multiply(dc, f, dc, H);
-      for (size_t gate = 0; peepholes && gate < 2; ++gate)
-        k.multiplyAdd(io.peephole + gate * H, out + gate * H, dc, H);
+      k.activateGrad(l.recurrentActivation, l.recurrentAlpha, gates, out, out, gAt);
+      k.activateGrad(l.activation, l.alpha, gates + gAt, out + gAt, out + gAt, H);
+      for (size_t gate = 0; peepholes && gate < gAt; gate += H)
+        k.multiplyAdd(io.peephole + gate, out + gate, dc, H);
     }
   }
 
@@ -504,13 +511,14 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
   }
 
   if (layer.dPeephole) {
-    // i and f saw c before the step, o after it.
-    const size_t gates[3] = {0, 1, 3};
-    pool.parallelFor(3, [&](size_t p) {
+    // The last row is of o, which saw c after the step; i and f saw it before.
+    const size_t count = l.G - 1;
+    pool.parallelFor(count, [&](size_t p) {
       float* to = layer.dPeephole + p * H;
       std::memset(to, 0, H * sizeof(float));
-      const float* dG = dGates + gates[p] * H;
-      if (p == 2) return k_.addProductSums(dG, width, r.extra, H, to, rows, H);
+      const bool output = p + 1 == count;
+      const float* dG = dGates + (output ? count : p) * H;
+      if (output) return k_.addProductSums(dG, width, r.extra, H, to, rows, H);
       if (layer.c0) k_.addProductSums(dG, width, layer.c0, H, to, N, H);
       k_.addProductSums(dG + N * width, width, r.extra, H, to, rows - N, H);
     });

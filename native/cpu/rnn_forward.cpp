@@ -284,33 +284,38 @@ struct RnnStack::ForwardRows {
   void lstm(size_t from, size_t to, size_t part, float* gates, const float* cPrev, float* c,
             float* out) const {
     const size_t H = l.H;
+    const bool peepholes = kVariant && l.peepholes, coupled = kVariant && l.coupledGates;
+    // Where the gates begin: i f g o, or f g o.
+    const size_t fAt = coupled ? 0 : H, gAt = fAt + H, oAt = gAt + H, width = oAt + H;
     float* value = tmp.row + part * tmp.rowFloats;
     const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
     const bool inPlaceInput = !core::derivativeFromInput(l.activation);
-    const bool peepholes = kVariant && l.peepholes;
     for (size_t n = from; n < to; ++n) {
-      float* row = gates + n * 4 * H;
+      float *row = gates + n * width, *cRow = c + n * H;
       float* i = inPlaceGates ? row : value;
-      float* g = inPlaceInput ? row + 2 * H : value + 2 * H;
-      float* o = inPlaceGates ? row + 3 * H : value + 3 * H;
-      if (peepholes && cPrev) {
-        for (size_t gate = 0; gate < 2; ++gate)
-          k.multiplyAdd(io.peephole + gate * H, cPrev + n * H, row + gate * H, H);
-      }
-      k.activate(l.recurrentActivation, l.recurrentAlpha, row, i, 2 * H);
-      k.activate(l.activation, l.alpha, row + 2 * H, g, H);
-      if (!peepholes) k.activate(l.recurrentActivation, l.recurrentAlpha, row + 3 * H, o, H);
-      if (cPrev) {
-        k.lstmCell(i, i + H, g, cPrev + n * H, c + n * H, H);
+      float* g = inPlaceInput ? row + gAt : value + gAt;
+      float* o = inPlaceGates ? row + oAt : value + oAt;
+      const float* before = cPrev ? cPrev + n * H : nullptr;
+      for (size_t at = 0; peepholes && before && at < gAt; at += H)
+        k.multiplyAdd(io.peephole + at, before, row + at, H);
+      k.activate(l.recurrentActivation, l.recurrentAlpha, row, i, gAt);
+      k.activate(l.activation, l.alpha, row + gAt, g, H);
+      if (!peepholes) k.activate(l.recurrentActivation, l.recurrentAlpha, row + oAt, o, H);
+      if (coupled) {
+        float* zeros = value + width;
+        if (!before) std::memset(zeros, 0, H * sizeof(float));
+        k.gruMix(i, g, before ? before : zeros, cRow, H);
+      } else if (before) {
+        k.lstmCell(i, i + H, g, before, cRow, H);
       } else {
-        k.multiply(i, g, c + n * H, H);
+        k.multiply(i, g, cRow, H);
       }
-      if (kVariant && l.cellClip > 0) k.clip(l.cellClip, c + n * H, H);
+      if (kVariant && l.cellClip > 0) k.clip(l.cellClip, cRow, H);
       if (peepholes) {
-        k.multiplyAdd(io.peephole + 2 * H, c + n * H, row + 3 * H, H);
-        k.activate(l.recurrentActivation, l.recurrentAlpha, row + 3 * H, o, H);
+        k.multiplyAdd(io.peephole + gAt, cRow, row + oAt, H);
+        k.activate(l.recurrentActivation, l.recurrentAlpha, row + oAt, o, H);
       }
-      k.activate(l.activation, l.alpha, c + n * H, out + n * H, H);
+      k.activate(l.activation, l.alpha, cRow, out + n * H, H);
       k.multiply(o, out + n * H, out + n * H, H);
     }
   }

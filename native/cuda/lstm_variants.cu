@@ -33,16 +33,17 @@ __device__ __forceinline__ float gateValue(const CellStep& s, size_t n, size_t g
 
 __global__ void forward(CellStep s) {
   forEach(s.N * s.l.H, [&](size_t at) {
-    const size_t n = at / s.l.H, j = at % s.l.H;
+    const size_t n = at / s.l.H, j = at % s.l.H, f0 = s.l.coupledGates ? 0 : 1;
     float h = s.hPrev ? s.hPrev[at] : 0.0f, c = s.cPrev ? s.cPrev[at] : 0.0f;
     if (!s.valid || s.valid[n]) {
       const Activation kind = s.l.recurrentActivation;
       const float alpha = s.l.recurrentAlpha;
-      const float i = gateValue(s, n, 0, j, kind, alpha, peep(s.peephole, 0, s.l, j, c));
-      const float f = gateValue(s, n, 1, j, kind, alpha, peep(s.peephole, 1, s.l, j, c));
-      const float g = gateValue(s, n, 2, j, s.l.activation, s.l.alpha, 0.0f);
+      const float f = gateValue(s, n, f0, j, kind, alpha, peep(s.peephole, f0, s.l, j, c));
+      const float i =
+          s.l.coupledGates ? 1.0f - f : gateValue(s, n, 0, j, kind, alpha, peep(s.peephole, 0, s.l, j, c));
+      const float g = gateValue(s, n, f0 + 1, j, s.l.activation, s.l.alpha, 0.0f);
       c = clipped(s.l, i * g + f * c);
-      const float o = gateValue(s, n, 3, j, kind, alpha, peep(s.peephole, 2, s.l, j, c));
+      const float o = gateValue(s, n, f0 + 2, j, kind, alpha, peep(s.peephole, f0 + 1, s.l, j, c));
       h = o * activate(s.l.activation, s.l.alpha, c);
     }
     s.extra[at] = c;
@@ -59,7 +60,6 @@ __global__ void backward(CellGradStep s) {
     if (s.dAbove) dh += s.dAbove[at];
     if (s.total) s.total[at] = dh;
     const size_t j = at % H, first = at / H * G * H + j;
-    const float* gates = s.gates + first;
     float* d = s.dG + first;
     if (s.valid && !s.valid[at / H]) {
       s.dh[at] = dh;
@@ -67,18 +67,26 @@ __global__ void backward(CellGradStep s) {
       return;
     }
     if (s.valid) s.dh[at] = 0;
+    const bool coupled = s.l.coupledGates;
+    const size_t f0 = coupled ? 0 : 1;
     const Activation kind = s.l.activation;
-    const float i = recurrentValue(s.l, gates[0]), f = recurrentValue(s.l, gates[H]),
-                g = valueOfKept(kind, s.l.alpha, gates[2 * H]), o = recurrentValue(s.l, gates[3 * H]);
+    const float* gates = s.gates + first;
+    const float keptI = gates[0], keptF = gates[f0 * H], keptG = gates[(f0 + 1) * H],
+                keptO = gates[(f0 + 2) * H];
+    const float f = recurrentValue(s.l, keptF), i = coupled ? 1.0f - f : recurrentValue(s.l, keptI),
+                g = valueOfKept(kind, s.l.alpha, keptG), o = recurrentValue(s.l, keptO);
     const float cPrev = s.cPrev ? s.cPrev[at] : 0.0f, c = s.extra[at], a = activate(kind, s.l.alpha, c);
-    d[3 * H] = dh * a * recurrentSlope(s.l, gates[3 * H]);
-    float dc = s.dc[at] + dh * o * slope(kind, s.l.alpha, core::derivativeFromInput(kind) ? c : a);
-    dc += peep(s.peephole, 2, s.l, j, d[3 * H]);
+    const float dO = dh * a * recurrentSlope(s.l, keptO);
+    float dc = s.dc[at] + dh * o * slope(kind, s.l.alpha, core::derivativeFromInput(kind) ? c : a) +
+               peep(s.peephole, f0 + 1, s.l, j, dO);
     if (atBound(s.l, c)) dc = 0;
-    d[0] = dc * g * recurrentSlope(s.l, gates[0]);
-    d[H] = dc * cPrev * recurrentSlope(s.l, gates[H]);
-    d[2 * H] = dc * i * slope(kind, s.l.alpha, gates[2 * H]);
-    s.dc[at] = dc * f + peep(s.peephole, 0, s.l, j, d[0]) + peep(s.peephole, 1, s.l, j, d[H]);
+    const float dI = coupled ? 0.0f : dc * g * recurrentSlope(s.l, keptI);
+    const float dF = dc * (coupled ? cPrev - g : cPrev) * recurrentSlope(s.l, keptF);
+    if (!coupled) d[0] = dI;
+    d[f0 * H] = dF;
+    d[(f0 + 1) * H] = dc * i * slope(kind, s.l.alpha, keptG);
+    d[(f0 + 2) * H] = dO;
+    s.dc[at] = dc * f + peep(s.peephole, 0, s.l, j, dI) + peep(s.peephole, f0, s.l, j, dF);
   });
 }
 

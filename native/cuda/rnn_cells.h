@@ -27,7 +27,7 @@ struct CellStep {
   /** LSTM: c_t. GRU: the recurrent factor of the candidate. */
   float* extra;
   const float *hPrev, *hMasked, *cPrev;
-  /** LSTM with peepholes: [3, H], of the gates i, f, o. */
+  /** LSTM with peepholes: [G − 1, H], of the gates i, f, o, or f, o where they are coupled. */
   const float* peephole;
   float *h, *y;
   /** [N], or null: rows that do not count keep their states. */

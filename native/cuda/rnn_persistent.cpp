@@ -274,7 +274,7 @@ std::unique_ptr<PersistentStack> PersistentStack::plan(const StackSpec& spec, co
       return nullptr;
     }
     if (l.variant()) {
-      *why = "an LSTM with cellClip or peepholes has no persistent kernel";
+      *why = "an LSTM with cellClip, peepholes or coupledGates has no persistent kernel";
       return nullptr;
     }
   }

@@ -26,13 +26,24 @@ struct MaskedSpec : StackSpec {
   bool masked = false;
 };
 
-StackLayer layer(Cell cell, size_t D, size_t H, bool resetAfter) {
+struct CellChoice {
+  Cell cell;
+  bool resetAfter;
+  const char* name;
+  float cellClip = 0;
+  bool peepholes = false, coupledGates = false;
+};
+
+StackLayer layer(const CellChoice& choice, size_t D, size_t H) {
   StackLayer l;
-  l.cell = cell;
+  l.cell = choice.cell;
   l.D = D;
   l.H = H;
-  l.G = static_cast<size_t>(core::gateCount(cell));
-  l.resetAfter = resetAfter;
+  l.G = static_cast<size_t>(core::gateCount(choice.cell, choice.coupledGates));
+  l.resetAfter = choice.resetAfter;
+  l.cellClip = choice.cellClip;
+  l.peepholes = choice.peepholes;
+  l.coupledGates = choice.coupledGates;
   return l;
 }
 
@@ -94,7 +105,7 @@ struct Arrays {
       a.dc0.resize(a.c0.size());
       a.dPeephole.resize(a.peephole.size());
       layers.push_back(std::move(a));
-      kept += rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell));
+      kept += rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell, l.coupledGates));
     }
     // Nobody may read what has not been written.
     reserve.assign(kept, std::nanf(""));
@@ -267,18 +278,14 @@ void testGradients(const MaskedSpec& spec, const KernelTable& k, const std::stri
 }  // namespace
 
 void testStack() {
-  const struct {
-    Cell cell;
-    bool resetAfter;
-    const char* name;
-    float cellClip = 0;
-    bool peepholes = false;
-  } cells[] = {{Cell::simpleRnn, false, "simpleRnn"},
-               {Cell::lstm, false, "lstm"},
-               {Cell::lstm, false, "lstm with cellClip", 0.3f},
-               {Cell::lstm, false, "lstm with peepholes", 0, true},
-               {Cell::gru, false, "gru"},
-               {Cell::gru, true, "gru resetAfter"}};
+  const CellChoice cells[] = {{Cell::simpleRnn, false, "simpleRnn"},
+                              {Cell::lstm, false, "lstm"},
+                              {Cell::lstm, false, "lstm with cellClip", 0.3f},
+                              {Cell::lstm, false, "lstm with peepholes", 0, true},
+                              {Cell::lstm, false, "lstm with coupledGates", 0, false, true},
+                              {Cell::lstm, false, "lstm with all variants", 0.3f, true, true},
+                              {Cell::gru, false, "gru"},
+                              {Cell::gru, true, "gru resetAfter"}};
   std::vector<const KernelTable*> tables = usableKernels();
   for (const KernelTable* k : usableKernels(cpu::Precision::bfloat16)) tables.push_back(k);
   for (const KernelTable* k : tables) {
@@ -295,11 +302,9 @@ void testStack() {
         spec.masked = variant > 0;
         spec.seedLo = 1;
         spec.seedHi = 2;
-        spec.layers = {layer(cell.cell, 3, 7, cell.resetAfter)};
-        if (variant > 0) spec.layers.push_back(layer(cell.cell, 7, 11, cell.resetAfter));
+        spec.layers = {layer(cell, 3, 7)};
+        if (variant > 0) spec.layers.push_back(layer(cell, 7, 11));
         for (StackLayer& l : spec.layers) {
-          l.cellClip = cell.cellClip;
-          l.peepholes = cell.peepholes;
           if (variant != 2) continue;
           l.activation = Activation::gelu;
           l.recurrentActivation = Activation::silu;

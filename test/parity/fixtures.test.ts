@@ -113,8 +113,9 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
     });
 
     function weightShapes({ N, D, layers }: Case, l: number): Shape[] {
-      const { cell, units, resetAfter } = layers[l] as Layer;
-      const width = { simpleRnn: 1, lstm: 4, gru: 3 }[cell] * units;
+      const { cell, units, resetAfter, coupledGates } = layers[l] as Layer;
+      const gates = { simpleRnn: 1, lstm: coupledGates ? 3 : 4, gru: 3 }[cell];
+      const width = gates * units;
       const inputSize = l === 0 ? D : (layers[l - 1] as Layer).units;
       return [
         [inputSize, width],
@@ -122,7 +123,7 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
         cell === 'gru' && resetAfter ? [2, width] : [width],
         [N, units],
         [N, units],
-        [3, units],
+        [gates - 1, units],
       ];
     }
   });

@@ -7,10 +7,11 @@ import { runStack, type StackCase } from './stackCases';
 const rounded = enginePrecisions[tested().name].filter(
   (p): p is Exclude<Precision, 'fp32'> => p !== 'fp32' && tested().name !== 'reference',
 );
-const cells: { cell: CellKind; resetAfter?: boolean; peepholes?: boolean }[] = [
+const cells: { cell: CellKind; resetAfter?: boolean; peepholes?: boolean; coupledGates?: boolean }[] = [
   { cell: 'simpleRnn' },
   { cell: 'lstm' },
   { cell: 'lstm', peepholes: true },
+  { cell: 'lstm', coupledGates: true },
   { cell: 'gru', resetAfter: true },
   { cell: 'gru', resetAfter: false },
 ];

@@ -53,14 +53,16 @@ function expectRung({ notes }: Executable, c: StackCase): void {
   const forced = process.env['DEEPRNN_CUDA_RUNG'];
   if (tested().name !== 'cuda' || !forced) return;
   const twoExchanges = c.layers.some((l) => l.cell === 'gru' && l.resetAfter === false);
-  const variant = c.layers.some((l) => l.cellClip || l.peepholes);
+  const variant = c.layers.some((l) => l.cellClip || l.peepholes || l.coupledGates);
   const most = /[cd]/.test(forced) && (twoExchanges || variant) ? 'b' : forced;
   const rung = most === 'b' && (c.steps < 2 || c.layers.length === 1) ? 'a' : most;
   expect(notes.filter((note) => note !== '')).toEqual([expect.stringContaining(`rung ${rung}`)]);
   if (variant && !twoExchanges && most !== forced) expect(notes.join()).toContain('has no persistent kernel');
 }
 
-interface CellCase extends Pick<LayerCase, 'cell' | 'resetAfter' | 'cellClip' | 'peepholes'> {
+type Variants = 'cellClip' | 'peepholes' | 'coupledGates';
+
+interface CellCase extends Pick<LayerCase, 'cell' | 'resetAfter' | Variants> {
   readonly name: string;
 }
 
@@ -69,6 +71,8 @@ const cells: CellCase[] = [
   { name: 'lstm', cell: 'lstm' },
   { name: 'lstm with cellClip', cell: 'lstm', cellClip: 0.3 },
   { name: 'lstm with peepholes', cell: 'lstm', peepholes: true },
+  { name: 'lstm with coupledGates', cell: 'lstm', coupledGates: true },
+  { name: 'lstm with peepholes and coupledGates', cell: 'lstm', peepholes: true, coupledGates: true },
   { name: 'gru (reset after)', cell: 'gru', resetAfter: true },
   { name: 'gru (reset before)', cell: 'gru', resetAfter: false },
 ];

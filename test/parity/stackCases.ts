@@ -1,5 +1,5 @@
 import type { Engine, Executable, Precision } from '../../lib/engines/engine';
-import { type CellKind, gateCounts } from '../../lib/plan/codes';
+import { type CellKind, gatesOf } from '../../lib/plan/codes';
 import { stackLayout } from '../../lib/plan/ops/rnnStack';
 import type { ActivationAttrs, RnnLayerAttrs, RnnStackAttrs } from '../../lib/plan/types';
 import { type Operand, type Outputs, RandomInputs, runOp, scalar, testedPrecision } from './harness';
@@ -17,6 +17,7 @@ export interface LayerCase {
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
+  readonly coupledGates?: boolean;
 }
 
 export interface StackCase {
@@ -54,6 +55,7 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
         resetAfter: l.resetAfter ?? true,
         cellClip: l.cellClip,
         peepholes: l.peepholes,
+        coupledGates: l.coupledGates,
         useBias: l.useBias ?? true,
         inputDropout: {
           mode: l.inputDropout?.mode ?? 'sharedOverTime',
@@ -71,7 +73,7 @@ export function layerOperands(c: StackCase, random: RandomInputs): (Operand | un
   const scale = c.weightScale ?? 1;
   return c.layers.flatMap((l, i) => {
     const inputs = i === 0 ? c.inputSize : (c.layers[i - 1] as LayerCase).units;
-    const width = gateCounts[l.cell] * l.units;
+    const width = gatesOf(l) * l.units;
     const biasShape = l.cell === 'gru' && (l.resetAfter ?? true) ? [2, width] : [width];
     const state = () => random.normal([c.batch, l.units], 0.5);
     return [
@@ -80,7 +82,7 @@ export function layerOperands(c: StackCase, random: RandomInputs): (Operand | un
       (l.useBias ?? true) ? random.normal(biasShape, 0.3 * scale) : undefined,
       l.initialState ? state() : undefined,
       l.initialState && l.cell === 'lstm' ? state() : undefined,
-      l.peepholes ? random.normal([gateCounts[l.cell] - 1, l.units], 0.4 * scale) : undefined,
+      l.peepholes ? random.normal([gatesOf(l) - 1, l.units], 0.4 * scale) : undefined,
     ];
   });
 }

@@ -24,8 +24,10 @@ export interface CellWeights {
   readonly resetAfter: boolean;
   /** LSTM: bound of the cell state's size, or undefined. */
   readonly cellClip: number | undefined;
-  /** LSTM: peephole weights [H] of the gates i, f, o, or none. */
+  /** LSTM: peephole weights [H] of the gates i, f, o (coupled: f, o), or none. */
   readonly p: readonly Float64Array[];
+  /** LSTM: i = 1 − f; there is no gate i. */
+  readonly coupledGates: boolean;
 }
 
 export interface CellInputs {

@@ -18,10 +18,12 @@ import {
  *
  * cellClip cuts c_t to −clip … clip (Sak, Senior & Beaufays, 2014): where it stands at a bound it has no gradient.
  * Peepholes (Gers & Schmidhuber, 2000): u_i and u_f have p_i ⊙ c_{t−1} and p_f ⊙ c_{t−1} added to them, u_o has p_o ⊙ c_t.
+ * Coupled gates (Greff et al., 2017): i = 1 − f, so that u and its weights have the gates f g o alone.
  */
 export const lstm: Cell = {
-  forward({ H, W, R, b, a, s, cellClip, p }, { x, hMasked, cPrev }, { gates: u, h, extra: c }) {
-    const [p_i, p_f, p_o] = p;
+  forward({ H, W, R, b, a, s, cellClip, p, coupledGates }, { x, hMasked, cPrev }, { gates: u, h, extra: c }) {
+    const [p_i, p_f, p_o] = coupledGates ? [undefined, ...p] : p;
+    const [f_at, g_at, o_at] = places(H, coupledGates);
     addProduct(u, x, W);
     addProduct(u, hMasked, R);
     for (const row of b) addToRows(u, row);
@@ -29,16 +31,14 @@ export const lstm: Cell = {
       for (let j = 0; j < H; j++) {
         const at = u.at(n) + j;
         const before = cPrev.data[cPrev.at(n) + j]!;
-        if (p_i && p_f) {
-          u.data[at]! += p_i[j]! * before;
-          u.data[at + H]! += p_f[j]! * before;
-        }
-        const i = s.value(u.data[at]!);
-        const f = s.value(u.data[at + H]!);
-        const g = a.value(u.data[at + 2 * H]!);
+        if (p_i) u.data[at]! += p_i[j]! * before;
+        if (p_f) u.data[at + f_at]! += p_f[j]! * before;
+        const f = s.value(u.data[at + f_at]!);
+        const i = coupledGates ? 1 - f : s.value(u.data[at]!);
+        const g = a.value(u.data[at + g_at]!);
         const c_t = clipped(f * before + i * g, cellClip);
-        if (p_o) u.data[at + 3 * H]! += p_o[j]! * c_t;
-        const o = s.value(u.data[at + 3 * H]!);
+        if (p_o) u.data[at + o_at]! += p_o[j]! * c_t;
+        const o = s.value(u.data[at + o_at]!);
         c.data[c.at(n) + j] = c_t;
         h.data[h.at(n) + j] = o * a.value(c_t);
       }
@@ -49,21 +49,25 @@ export const lstm: Cell = {
   // dc_t = dc (from step t+1) + dh ⊙ o ⊙ a′(c_t) + du_o ⊙ p_o, or 0 where c_t stands at a bound
   // di = dc_t ⊙ g    df = dc_t ⊙ c_{t−1}    dg = dc_t ⊙ i    du_k = dk ⊙ s′(u_k) for k = i, f    du_g = dg ⊙ a′(u_g)
   // dc_{t−1} = dc_t ⊙ f + du_i ⊙ p_i + du_f ⊙ p_f
+  // Coupled: df = dc_t ⊙ (c_{t−1} − g), and there is no du_i.
   // dp_i = Σ du_i ⊙ c_{t−1}    dp_f = Σ du_f ⊙ c_{t−1}    dp_o = Σ du_o ⊙ c_t
   backward(
-    { H, W, R, a, s, cellClip, p },
+    { H, W, R, a, s, cellClip, p, coupledGates },
     { x, hMasked, cPrev },
     { gates: u, extra: c },
     { dh, dc, dhMasked, dx, dW, dR, db, dp },
   ) {
-    const [p_i, p_f, p_o] = p;
-    const [dp_i, dp_f, dp_o] = dp;
+    const [p_i, p_f, p_o] = coupledGates ? [undefined, ...p] : p;
+    const [dp_i, dp_f, dp_o] = coupledGates ? [undefined, ...dp] : dp;
+    const [f_at, g_at, o_at] = places(H, coupledGates);
     const du = Matrix.zeros(u.rows, u.cols);
     for (let n = 0; n < u.rows; n++) {
       for (let j = 0; j < H; j++) {
         const at = u.at(n) + j;
-        const [u_i, u_f, u_g, u_o] = [u.data[at]!, u.data[at + H]!, u.data[at + 2 * H]!, u.data[at + 3 * H]!];
-        const [i, f, g, o] = [s.value(u_i), s.value(u_f), a.value(u_g), s.value(u_o)];
+        const [u_f, u_g, u_o] = [u.data[at + f_at]!, u.data[at + g_at]!, u.data[at + o_at]!];
+        const [f, g, o] = [s.value(u_f), a.value(u_g), s.value(u_o)];
+        const u_i = u.data[at]!;
+        const i = coupledGates ? 1 - f : s.value(u_i);
         const before = cPrev.data[cPrev.at(n) + j]!;
         const c_t = c.data[c.at(n) + j]!;
         const a_c = a.value(c_t);
@@ -73,19 +77,17 @@ export const lstm: Cell = {
         const dc_t = atBound
           ? 0
           : dc.data[dc.at(n) + j]! + dh_t * o * a.slope(c_t, a_c) + (p_o ? du_o * p_o[j]! : 0);
-        const du_i = dc_t * g * s.slope(u_i, i);
-        const du_f = dc_t * before * s.slope(u_f, f);
+        const du_i = coupledGates ? 0 : dc_t * g * s.slope(u_i, i);
+        const du_f = dc_t * (coupledGates ? before - g : before) * s.slope(u_f, f);
         const to = du.at(n) + j;
-        du.data[to] = du_i;
-        du.data[to + H] = du_f;
-        du.data[to + 2 * H] = dc_t * i * a.slope(u_g, g);
-        du.data[to + 3 * H] = du_o;
-        dc.data[dc.at(n) + j] = dc_t * f;
-        if (!p_i || !p_f || !dp_i || !dp_f || !dp_o) continue;
-        dc.data[dc.at(n) + j]! += du_i * p_i[j]! + du_f * p_f[j]!;
-        dp_i[j]! += du_i * before;
-        dp_f[j]! += du_f * before;
-        dp_o[j]! += du_o * c_t;
+        if (!coupledGates) du.data[to] = du_i;
+        du.data[to + f_at] = du_f;
+        du.data[to + g_at] = dc_t * i * a.slope(u_g, g);
+        du.data[to + o_at] = du_o;
+        dc.data[dc.at(n) + j] = dc_t * f + (p_i ? du_i * p_i[j]! : 0) + (p_f ? du_f * p_f[j]! : 0);
+        if (dp_i) dp_i[j]! += du_i * before;
+        if (dp_f) dp_f[j]! += du_f * before;
+        if (dp_o) dp_o[j]! += du_o * c_t;
       }
     }
     addProductTransposed(dx, du, W);
@@ -95,6 +97,11 @@ export const lstm: Cell = {
     for (const row of db) addSumOfRows(row, du);
   },
 };
+
+/** Where the gates f, g and o begin in a row of u; i, where there is one, at 0. */
+function places(H: number, coupledGates: boolean): [f: number, g: number, o: number] {
+  return coupledGates ? [0, H, 2 * H] : [H, 2 * H, 3 * H];
+}
 
 function clipped(c: number, limit: number | undefined): number {
   return limit === undefined ? c : Math.min(Math.max(c, -limit), limit);

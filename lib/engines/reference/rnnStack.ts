@@ -1,4 +1,4 @@
-import { type CellKind, gateCounts, reservePerUnit } from '../../plan/codes';
+import { type CellKind, gatesOf, reserveOf } from '../../plan/codes';
 import { inputSizeOf, stackLayout } from '../../plan/ops/rnnStack';
 import type { RnnStackAttrs } from '../../plan/types';
 import { elementwise } from './activation';
@@ -155,7 +155,7 @@ export const rnnStackGrad: Kernel<
 };
 
 function reserveSize({ steps, batch, layers }: RnnStackAttrs): number {
-  return layers.reduce((sum, { cell, units }) => sum + steps * batch * units * reservePerUnit[cell], 0);
+  return layers.reduce((sum, layer) => sum + steps * batch * layer.units * reserveOf(layer), 0);
 }
 
 function splitReserve({ steps, batch, layers }: RnnStackAttrs, reserve: Float64Array): Trace[] {
@@ -166,12 +166,13 @@ function splitReserve({ steps, batch, layers }: RnnStackAttrs, reserve: Float64A
     offset += rows * cols;
     return part;
   };
-  return layers.map(({ cell, units }) => {
-    const gates = gateCounts[cell];
+  return layers.map((layer) => {
+    const { units } = layer;
+    const gates = gatesOf(layer);
     return {
       gates: take(gates * units),
       h: take(units),
-      extra: take((reservePerUnit[cell] - gates - 1) * units),
+      extra: take((reserveOf(layer) - gates - 1) * units),
     };
   });
 }
@@ -182,7 +183,7 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
   const { steps: T, batch: N, seed } = stack;
   const D = inputSizeOf(stack, l);
   const [kernel, recurrentKernel, bias, h0, c0, peephole] = inputs as [Real, Real, ...(Real | undefined)[]];
-  const width = gateCounts[attrs.cell] * H;
+  const width = gatesOf(attrs) * H;
   const rowsOf = (weights: Real | undefined, length: number) =>
     Array.from({ length: weights ? weights.data.length / length : 0 }, (_, k) =>
       (weights as Real).data.subarray(k * length, (k + 1) * length),
@@ -200,6 +201,7 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
       resetAfter,
       cellClip,
       p: rowsOf(peephole, H),
+      coupledGates: attrs.coupledGates ?? false,
     },
     D,
     carriesC: attrs.cell === 'lstm',

@@ -54,7 +54,7 @@ function oneKernel(prices: Prices, stack: Stack, fromAbove: boolean): Kernels | 
   if (layers.some(({ resetBefore }) => resetBefore))
     return { reason: 'a GRU with the reset before the product needs two exchanges a step' };
   if (layers.some(({ variant }) => variant))
-    return { reason: 'an LSTM with cellClip or peepholes has no persistent kernel' };
+    return { reason: 'an LSTM with cellClip, peepholes or coupledGates has no persistent kernel' };
   const work = layers.map((_, l) => workOf(stack, l, fromAbove, prices.precision));
   const shape = shareOut(work, batch, prices.precision, prices.gpu);
   if (!('groups' in shape)) return { reason: misfitReason(shape, prices.gpu) };

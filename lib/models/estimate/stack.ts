@@ -1,4 +1,4 @@
-import { gateCounts } from '../../plan/codes';
+import { gatesOf } from '../../plan/codes';
 import { inputSizeOf, stackLayout } from '../../plan/ops/rnnStack';
 import { ABSENT, type PlanOp, type RnnLayerAttrs } from '../../plan/types';
 import { type Cost, nothing, type Prices, plus } from './cost';
@@ -56,9 +56,9 @@ export function stackOf(op: StackOp): Stack {
         cell: layer.cell,
         units: layer.units,
         inputSize: inputSizeOf(attrs, l),
-        width: gateCounts[layer.cell] * layer.units,
+        width: gatesOf(layer) * layer.units,
         resetBefore: layer.cell === 'gru' && !layer.resetAfter,
-        variant: layer.cellClip !== undefined || layer.peepholes === true,
+        variant: layer.cellClip !== undefined || layer.peepholes === true || layer.coupledGates === true,
         inputDropout: layer.inputDropout.rate > 0,
         recurrentDropout: layer.recurrentDropout.rate > 0,
         initialState: op.inputs[input + 3] !== ABSENT,

@@ -1,7 +1,7 @@
 import { refuse } from '../../errors';
 import { splitSeed } from '../../tensors/random';
 import { sameShape } from '../../tensors/tensor';
-import { activationCodes, cellCodes, gateCounts, reservePerUnit } from '../codes';
+import { activationCodes, cellCodes, gatesOf, reserveOf } from '../codes';
 import { ABSENT, type RnnLayerAttrs, type RnnStackAttrs, type ValueId, type ValueSpec } from '../types';
 import { need, type OpRow, type OutputSpec, present } from './row';
 
@@ -24,13 +24,13 @@ export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
 }
 
 function biasShape(layer: RnnLayerAttrs): number[] {
-  const width = gateCounts[layer.cell] * layer.units;
+  const width = gatesOf(layer) * layer.units;
   return layer.cell === 'gru' && layer.resetAfter ? [2, width] : [width];
 }
 
 /** One row for each gate but the candidate, in their order. */
 function peepholeShape(layer: RnnLayerAttrs): number[] {
-  return [gateCounts[layer.cell] - 1, layer.units];
+  return [gatesOf(layer) - 1, layer.units];
 }
 
 function checkSequence(
@@ -56,7 +56,7 @@ function checkSequence(
 function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | undefined)[]): void {
   const layer = attrs.layers[l] as RnnLayerAttrs;
   const subject = `layer '${layer.name}'`;
-  const width = gateCounts[layer.cell] * layer.units;
+  const width = gatesOf(layer) * layer.units;
   const fits = (i: number, what: string, shape: number[], required: boolean) => {
     const v = own[i];
     need(
@@ -72,7 +72,7 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
   fits(3, 'initial state h', [attrs.batch, layer.units], false);
   fits(4, 'initial state c', [attrs.batch, layer.units], false);
   need(layer.cell === 'lstm' || !own[4], subject, 'no cell state (only an LSTM has one)', own[4]);
-  for (const option of ['cellClip', 'peepholes'] as const) {
+  for (const option of ['cellClip', 'peepholes', 'coupledGates'] as const) {
     if (layer[option] !== undefined && layer.cell !== 'lstm')
       refuse('ERR_VALUE', `${subject}: ${option}`, 'an LSTM, which alone has it', layer.cell);
   }
@@ -103,7 +103,7 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.inputDropout.mode === 'element' ? 0 : 1,
       l.inputDropout.stream,
       l.recurrentDropout.stream,
-      l.peepholes ? 1 : 0,
+      (l.peepholes ? 1 : 0) + (l.coupledGates ? 2 : 0),
     );
     floats.push(
       l.activation.alpha,
@@ -126,7 +126,7 @@ export const rnnStack: OpRow<'rnnStack'> = {
     layers.forEach((layer, l) => {
       const first = stackLayout.forwardInput(l);
       checkLayer(attrs, l, inputs.slice(first, first + stackLayout.layerInputs));
-      reserve += steps * batch * layer.units * reservePerUnit[layer.cell];
+      reserve += steps * batch * layer.units * reserveOf(layer);
       const state = { dtype: 'real', shape: [batch, layer.units] } as const;
       const sequence = { dtype: 'real', shape: [steps, batch, layer.units] } as const;
       const last = l === layers.length - 1;
@@ -169,7 +169,7 @@ export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
     attrs.layers.forEach((layer, l) => {
       const first = stackLayout.gradInput(l);
       checkLayer(attrs, l, inputs.slice(first, first + stackLayout.layerInputs));
-      const width = gateCounts[layer.cell] * layer.units;
+      const width = gatesOf(layer) * layer.units;
       for (const shape of [
         [inputSizeOf(attrs, l), width],
         [layer.units, width],

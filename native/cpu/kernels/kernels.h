@@ -97,7 +97,7 @@ struct KernelTable {
   void (*clip)(float limit, float* x, size_t n);
   /** Its gradient: dx becomes 0 where y = clip(x) is at the limit. */
   void (*clipGrad)(float limit, const float* y, float* dx, size_t n);
-  /** One row of a GRU: h = z·hPrev + (1−z)·n. */
+  /** One row of a GRU, or of an LSTM's c where its gates are coupled: h = z·hPrev + (1−z)·n. */
   void (*gruMix)(const float* z, const float* candidate, const float* hPrev, float* h, size_t n);
   /** Its gradient: dz = dh·(hPrev−n), dn = dh·(1−z), and dh becomes dh·z. `hPrev` null: zeros. */
   void (*gruMixGrad)(const float* z, const float* candidate, const float* hPrev, float* dh, float* dz,

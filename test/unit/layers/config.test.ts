@@ -44,6 +44,7 @@ const cases: [string, Layer, SymbolicShape][] = [
     layers.lstm({ units: 4, peepholes: true, peepholeInitializer: 'heNormal', peepholeRegularizer: 'l2' }),
     sequence,
   ],
+  ['lstm with coupledGates', layers.lstm({ units: 4, coupledGates: true, peepholes: true }), sequence],
   ['a stateful lstm', layers.lstm({ units: 4, stateful: true, batchInputShape: [3, 5, 7] }), sequence],
   ['gru', layers.gru({ units: 11, recurrentActivation: 'hardSigmoid' }), sequence],
   ['gru with everything', layers.gru({ ...everyRecurrentOption, resetAfter: false }), sequence],
@@ -204,6 +205,7 @@ describe('a layer rebuilt from its configuration', () => {
       peepholes: true,
       peepholeInitializer: initializers.constant({ value: 0.5 }),
       peepholeRegularizer: regularizers.l2(0.06),
+      coupledGates: true,
     };
     expect(layers.lstm(lstm).getConfig()).toMatchObject(written(lstm));
     const gru = { ...gated, resetAfter: false };

@@ -33,6 +33,12 @@ describe('weights', () => {
       bias: [4 * H],
       peephole: [3, H],
     });
+    expect(shapes(layers.lstm({ units: H, peepholes: true, coupledGates: true }), sequence)).toEqual({
+      kernel: [D, 3 * H],
+      recurrentKernel: [H, 3 * H],
+      bias: [3 * H],
+      peephole: [2, H],
+    });
     expect(shapes(layers.gru({ units: H, initialState: 'learned' }), sequence)).toMatchObject({
       initialH: [H],
     });

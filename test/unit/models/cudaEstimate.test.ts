@@ -126,7 +126,7 @@ test('an LSTM with more than the usual equations has rungs a and b only', () => 
   expect(Object.values(estimate.rungs).map(({ fits }) => fits)).toEqual([true, true, false, false]);
   expect(estimate.rungs.d).toEqual({
     fits: false,
-    reason: 'an LSTM with cellClip or peepholes has no persistent kernel',
+    reason: 'an LSTM with cellClip, peepholes or coupledGates has no persistent kernel',
   });
 });
 

@@ -77,6 +77,9 @@ const stacks: Record<string, () => Layer[]> = {
   ],
   'lstm with cellClip': () => [layers.lstm({ units: 9, cellClip: 0.1, ...first })],
   'lstm with peepholes': () => [layers.lstm({ units: 9, peepholes: true, ...first })],
+  'lstm with coupledGates and peepholes': () => [
+    layers.lstm({ units: 9, coupledGates: true, peepholes: true, ...first }),
+  ],
   'gru, reset after': () => [layers.gru({ units: 9, resetAfter: true, ...first })],
   'gru, reset before': () => [layers.gru({ units: 9, resetAfter: false, ...first })],
   'learned states': () => [

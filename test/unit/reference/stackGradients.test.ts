@@ -3,11 +3,15 @@ import { activationCodes } from '../../../lib/plan/codes';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type LayerChoice, runStack, type StackChoice, stackArgs, stackOutputs } from './stacks';
 
-const cells: Record<string, Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip' | 'peepholes'>> = {
+type Cell = Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip' | 'peepholes' | 'coupledGates'>;
+
+const cells: Record<string, Cell> = {
   simpleRnn: { cell: 'simpleRnn' },
   lstm: { cell: 'lstm' },
   'lstm with cellClip': { cell: 'lstm', cellClip: 0.3 },
   'lstm with peepholes': { cell: 'lstm', peepholes: true },
+  'lstm with coupledGates': { cell: 'lstm', coupledGates: true },
+  'lstm with peepholes and coupledGates': { cell: 'lstm', peepholes: true, coupledGates: true },
   'gru, reset before': { cell: 'gru', resetAfter: false },
   'gru, reset after': { cell: 'gru', resetAfter: true },
 };

@@ -1,5 +1,5 @@
 import type { ActivationKind, CellKind } from '../../../lib/plan/codes';
-import { gateCounts } from '../../../lib/plan/codes';
+import { gatesOf } from '../../../lib/plan/codes';
 import { inputSizeOf, stackLayout } from '../../../lib/plan/ops/rnnStack';
 import type { DropoutMode, RnnLayerAttrs, RnnStackAttrs } from '../../../lib/plan/types';
 import { sizeOf } from '../../../lib/tensors/tensor';
@@ -20,6 +20,7 @@ export interface LayerChoice {
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
+  readonly coupledGates?: boolean;
 }
 
 export interface StackChoice {
@@ -62,6 +63,7 @@ export function stackAttrs({
         resetAfter: l.resetAfter ?? false,
         cellClip: l.cellClip,
         peepholes: l.peepholes,
+        coupledGates: l.coupledGates,
         useBias: l.useBias ?? true,
         inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
         recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
@@ -77,7 +79,7 @@ export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | u
   const random = (shape: number[], scale: number) => real(draws.normals(sizeOf(shape), scale * all), shape);
   const args: (Arg | undefined)[] = [scalar(step), random([T, N, D], 1), valid && ints(valid, [T, N])];
   choice.layers.forEach((l, i) => {
-    const width = gateCounts[l.cell] * l.units;
+    const width = gatesOf(l) * l.units;
     const inputSize = inputSizeOf(attrs, i);
     args.push(
       random([inputSize, width], 0.8 / Math.sqrt(inputSize)),
@@ -85,7 +87,7 @@ export function stackArgs(choice: StackChoice, draws: Draws, step = 5): (Arg | u
       l.useBias === false ? undefined : random(l.cell === 'gru' && l.resetAfter ? [2, width] : [width], 0.3),
       l.initialState ? random([N, l.units], 0.7) : undefined,
       l.initialState && l.cell === 'lstm' ? random([N, l.units], 0.7) : undefined,
-      l.peepholes ? random([gateCounts[l.cell] - 1, l.units], 0.5) : undefined,
+      l.peepholes ? random([gatesOf(l) - 1, l.units], 0.5) : undefined,
     );
   });
   return args;
