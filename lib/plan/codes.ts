@@ -40,6 +40,7 @@ export const opCodes = {
   fold: 35,
   pool: 36,
   poolGrad: 37,
+  program: 40,
   loss: 48,
   lossGrad: 49,
   metric: 56,

@@ -1,6 +1,7 @@
 import { gatesOf } from './codes';
 import { inputSizeOf, stackLayout } from './ops/rnnStack';
 import { lastOf, rowsOf } from './ops/row';
+import type { ProgramAttrs, ProgramOperand } from './program/program';
 import { ABSENT, type AnyPlanOp, type Plan, type PlanOp, type RnnLayerAttrs, type ValueId } from './types';
 
 /**
@@ -17,6 +18,8 @@ export function opFlops(plan: Plan, op: AnyPlanOp): number {
       // Backward, the input's and the kernel's gradient are a product each.
       return op.kind === 'dense' ? product : product * countPresent(op.outputs.slice(0, 2));
     }
+    case 'program':
+      return programFlops(op.attrs);
     case 'rnnStack':
       return sumOverLayers(op, (input, recurrent) => input + recurrent);
     case 'rnnStackGrad':
@@ -35,6 +38,16 @@ export function opFlops(plan: Plan, op: AnyPlanOp): number {
 /** The same over all ops. */
 export function planFlops(plan: Plan): number {
   return plan.ops.reduce((sum, op) => sum + opFlops(plan, op), 0);
+}
+
+/** A product of each row at every step. */
+function programFlops(attrs: ProgramAttrs): number {
+  const { steps, batch, operands, instructions } = attrs;
+  return instructions.reduce((sum, { kind, from, ints: [, repeat] }) => {
+    if (kind !== 'matmul') return sum;
+    const { rows, width } = operands[from[1] as number] as ProgramOperand;
+    return sum + 2 * steps * batch * (repeat as number) * rows * width;
+  }, 0);
 }
 
 function countPresent(ids: readonly ValueId[]): number {

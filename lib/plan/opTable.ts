@@ -5,6 +5,7 @@ import * as loss from './ops/loss';
 import * as mask from './ops/mask';
 import * as merge from './ops/merge';
 import * as norm from './ops/norm';
+import { program } from './ops/program';
 import * as rnnStack from './ops/rnnStack';
 import type { OpRow } from './ops/row';
 import * as shape from './ops/shape';
@@ -50,6 +51,7 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   penaltyGrad: dense.penaltyGrad,
   rnnStack: rnnStack.rnnStack,
   rnnStackGrad: rnnStack.rnnStackGrad,
+  program,
   loss: loss.loss,
   lossGrad: loss.lossGrad,
   metric: loss.metric,

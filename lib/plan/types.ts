@@ -12,6 +12,7 @@ import type {
   ValueDType,
   ValueRole,
 } from './codes';
+import type { ProgramAttrs } from './program/program';
 
 /** Index of a value in a plan; {@link ABSENT} stands for an optional input or output that is not there. */
 export type ValueId = number;
@@ -178,6 +179,7 @@ export interface OpAttrs {
   penaltyGrad: { readonly l1: number; readonly l2: number; readonly scale: number };
   rnnStack: RnnStackAttrs;
   rnnStackGrad: RnnStackAttrs;
+  program: ProgramAttrs;
   loss: LossAttrs;
   lossGrad: LossAttrs;
   metric: MetricAttrs;

@@ -42,6 +42,7 @@ enum class OpKind {
   fold = 35,
   pool = 36,
   poolGrad = 37,
+  program = 40,
   loss = 48,
   lossGrad = 49,
   metric = 56,
@@ -93,6 +94,46 @@ constexpr int gateCount(Cell cell, bool coupled = false) {
 constexpr int reservePerUnit(Cell cell, bool coupled = false) {
   return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2);
 }
+
+/** What an instruction of a program computes. */
+enum class Instruction {
+  matmul = 0,
+  activation = 1,
+  activationGrad = 2,
+  log = 3,
+  sqrt = 4,
+  abs = 5,
+  sign = 6,
+  reciprocal = 7,
+  scale = 8,
+  shift = 9,
+  add = 10,
+  subtract = 11,
+  multiply = 12,
+  divide = 13,
+  maximum = 14,
+  minimum = 15,
+  greater = 16,
+  greaterEqual = 17,
+  select = 18,
+  sumGroups = 19,
+  expandGroups = 20,
+  slice = 21,
+  pad = 22,
+  concat = 23,
+  gather = 24,
+  scatterAdd = 25,
+  valid = 26,
+  dropMask = 27,
+};
+
+/** What an operand of a program is: of every step and row, of every row, of none, or which rows count. */
+enum class ProgramOperandKind {
+  sequence = 0,
+  rows = 1,
+  weight = 2,
+  valid = 3,
+};
 
 enum class Loss {
   categoricalCrossentropy = 0,

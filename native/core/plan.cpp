@@ -69,6 +69,7 @@ bool knownOp(int32_t code) {
     case OpKind::fold:
     case OpKind::pool:
     case OpKind::poolGrad:
+    case OpKind::program:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

@@ -101,6 +101,8 @@ inline bool rate(double r) {
   return r >= 0 && r < 1;
 }
 
+constexpr int32_t kLastActivation = static_cast<int32_t>(Activation::geluTanh);
+
 // Each family proves its ops.
 void proveStack(Proof& p);
 void proveStackGrad(Proof& p);
@@ -113,6 +115,7 @@ void proveTranspose(Proof& p);
 void proveLayerNorm(Proof& p);
 void proveUnfold(Proof& p);
 void provePool(Proof& p);
+void proveProgram(Proof& p);
 void proveLoss(Proof& p);
 void proveMetric(Proof& p);
 void proveUpdate(Proof& p);

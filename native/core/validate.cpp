@@ -69,7 +69,7 @@ void denseGrad(Proof& p) {
 }
 
 bool activationKind(Proof& p) {
-  return p.demand(p.op().ints[0] >= 0 && p.op().ints[0] <= 18, "a known activation");
+  return p.demand(p.op().ints[0] >= 0 && p.op().ints[0] <= kLastActivation, "a known activation");
 }
 
 void activation(Proof& p) {
@@ -274,6 +274,9 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
     case OpKind::pool:
     case OpKind::poolGrad:
       provePool(p);
+      break;
+    case OpKind::program:
+      proveProgram(p);
       break;
     case OpKind::rnnStack:
       proveStack(p);

@@ -54,6 +54,8 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::pool:
     case OpKind::poolGrad:
       return windowStep(o);
+    case OpKind::program:
+      return programStep(o, session);
     case OpKind::batchToTime:
     case OpKind::timeToBatch:
     case OpKind::check:

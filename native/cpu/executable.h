@@ -68,6 +68,7 @@ Step mergeStep(const Operands& o);
 Step shapeStep(const Operands& o);
 Step normStep(const Operands& o);
 Step windowStep(const Operands& o);
+Step programStep(const Operands& o, const Session& session);
 Step denseStep(const Operands& o, const Session& session);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

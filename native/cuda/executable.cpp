@@ -33,6 +33,9 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::penaltyGrad:
       *step = activationStep(o);
       return {};
+    case OpKind::program:
+      *step = programStep(o);
+      return {};
     case OpKind::rnnStack:
     case OpKind::rnnStackGrad:
       return stackStep(o, session, step);

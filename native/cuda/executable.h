@@ -59,6 +59,7 @@ Step mergeStep(const Operands& o);
 Step shapeStep(const Operands& o);
 Step normStep(const Operands& o);
 Step windowStep(const Operands& o);
+Step programStep(const Operands& o);
 Step denseStep(const Operands& o);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

@@ -1,4 +1,6 @@
 // Two plans that between them have every op.
+#include <array>
+
 #include "plan_writer.h"
 
 namespace deeprnn::test {
@@ -18,6 +20,45 @@ int32_t code(core::Loss l) {
 }
 int32_t code(core::Metric m) {
   return static_cast<int32_t>(m);
+}
+
+/** A recurrence of rows: x [T, N, E], weights [E, H] and [H, H], rows [N, H] to begin with, and which steps
+ * count. */
+void recurrentProgram(PlanWriter& w, const std::vector<int>& inputs, const std::array<int32_t, 4>& sizes) {
+  const auto [T, N, E, H] = sizes;
+  using I = core::Instruction;
+  const auto of = [](I kind) { return static_cast<int32_t>(kind); };
+  // Values 0 … 4 are the operands, 5 the carry, 6 … 16 the registers.
+  const std::vector<int32_t> widths = {H, H, H, 1, H, H, H, H, 2 * H, H, H};
+  std::vector<int32_t> ints = {T, N, 0, 11, 12, 5, 1, 11, 11, 0, 1, E, 2,
+                               E, H, 2, H,  H,  1, 1, H,  3,  1, 1, 7, 3};
+  ints.insert(ints.end(), widths.begin(), widths.end());
+  const auto instruction = [&](I kind, int32_t to, const std::vector<int32_t>& from,
+                               const std::vector<int32_t>& more, int32_t floats) {
+    ints.insert(ints.end(), {of(kind), to, static_cast<int32_t>(from.size())});
+    ints.insert(ints.end(), from.begin(), from.end());
+    ints.push_back(static_cast<int32_t>(more.size()));
+    ints.insert(ints.end(), more.begin(), more.end());
+    ints.push_back(floats);
+  };
+  instruction(I::matmul, 0, {0, 1}, {0, 1}, 0);
+  instruction(I::matmul, 1, {5, 2}, {1, 1}, 0);
+  instruction(I::add, 2, {6, 7}, {}, 0);
+  instruction(I::valid, 3, {4}, {}, 0);
+  instruction(I::activation, 4, {8}, {code(core::Activation::tanh), H}, 1);
+  instruction(I::dropMask, 5, {}, {9, 0}, 2);
+  instruction(I::multiply, 6, {10, 11}, {}, 0);
+  instruction(I::select, 7, {9, 12, 5}, {}, 0);
+  instruction(I::concat, 8, {12, 13}, {}, 0);
+  std::vector<int32_t> columns(static_cast<size_t>(H));
+  for (int32_t j = 0; j < H; ++j) columns[static_cast<size_t>(j)] = j == 0 ? -1 : 2 * j;
+  instruction(I::gather, 9, {14}, columns, 0);
+  for (int32_t& column : columns) column /= 2;
+  instruction(I::scatterAdd, 10, {15}, columns, 0);
+  std::vector<int> outputs(13, kNone);
+  outputs[0] = w.real(Role::output, {N, H});
+  outputs[12] = w.real(Role::output, {T, N, H});
+  w.op(OpKind::program, inputs, outputs, ints, {0, 0.25, 1});
 }
 
 }  // namespace
@@ -140,6 +181,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::fold, {unfolded}, {w.real(Role::output, {T, N, E})}, {3, 1, 1, 2});
   w.op(OpKind::pool, {x, valid}, {pooled}, {0, 3, 2, 1});
   w.op(OpKind::poolGrad, {x, valid, pooled}, {w.real(Role::output, {T, N, E})}, {1, 3, 2, 1});
+  recurrentProgram(w, {step, x, k, r, first, valid}, {T, N, E, H});
   w.op(OpKind::maskWeights, {valid, kNone}, {weights}, {1});
   w.op(OpKind::maskWeights, {valid, weights}, {w.real(Role::output, {T, N})}, {0});
   w.op(OpKind::timeToBatch, {y}, {w.real(Role::output, {N, T, H})});

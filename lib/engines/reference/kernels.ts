@@ -13,6 +13,7 @@ import { metric } from './metrics';
 import { noise } from './noise';
 import type { Kernel } from './operands';
 import { penalty, penaltyGrad } from './penalty';
+import { program } from './program';
 import { rnnStack, rnnStackGrad } from './rnnStack';
 import { reshape, transpose } from './shape';
 import { update } from './update';
@@ -57,6 +58,7 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   penaltyGrad,
   rnnStack,
   rnnStackGrad,
+  program,
   loss,
   lossGrad,
   metric,
