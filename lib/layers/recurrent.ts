@@ -5,20 +5,19 @@ import { stackLayout } from '../plan/ops/rnnStack';
 import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { CallContext, WeightSpec } from './layer';
+import { commonOptions, countOption, rateOption, subjectOf } from './options';
 import {
-  type CallContext,
-  Layer,
-  type LayerConfig,
-  type LayerValue,
-  type SymbolicShape,
-  shownInput,
-  type WeightSpec,
-} from './layer';
-import { commonOptions, countOption, rateOption, seedOption, subjectOf } from './options';
+  type Recurrence,
+  type RecurrenceInputs,
+  RecurrentLayer,
+  type RecurrentLayerConfig,
+  recurrentLayerOptions,
+} from './recurrentLayer';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
-export interface RecurrentConfig extends LayerConfig {
+export interface RecurrentConfig extends RecurrentLayerConfig {
   /** Width of the state and of the output. */
   units: number;
   /** Of the candidate state. Default `'tanh'`. */
@@ -34,32 +33,11 @@ export interface RecurrentConfig extends LayerConfig {
   kernelRegularizer?: RegularizerSpec;
   recurrentRegularizer?: RegularizerSpec;
   biasRegularizer?: RegularizerSpec;
-  /** On the output, divided by the batch size. */
-  activityRegularizer?: RegularizerSpec;
   kernelConstraint?: ConstraintSpec;
   recurrentConstraint?: ConstraintSpec;
   biasConstraint?: ConstraintSpec;
-  /** Rate at which inputs are dropped, one mask per sequence shared over time (Gal & Ghahramani, 2016). Default 0. */
-  dropout?: number;
   /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
   recurrentDropout?: number;
-  /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
-  returnSequences?: boolean;
-  /**
-   * In a model of symbolic tensors: also give the states after the last step, each `[N, units]`: `const [y, h, c] = lstm.applyAll(x)`. A
-   * layer takes such states as further inputs, to begin from: `decoder.apply([x, h, c])`. Default false.
-   */
-  returnState?: boolean;
-  /** With returnSequences: outputs of steps that a mask leaves out are zeros, not those of the step before. Default false. */
-  zeroOutputForMask?: boolean;
-  /** Read the sequence from its end; the output is in the order of reading. Default false. */
-  goBackwards?: boolean;
-  /** Carry the state from batch to batch; needs a batchInputShape. `model.resetStates()` clears it. Default false. */
-  stateful?: boolean;
-  /** `'zeros'` (default), or `'learned'`: trainable weights of shape `[units]`, the same for every sequence. */
-  initialState?: 'zeros' | 'learned';
-  /** Seed of the layer's dropout masks. Default: the model's. */
-  seed?: number;
 }
 
 export interface GatedConfig extends RecurrentConfig {
@@ -78,44 +56,25 @@ const recurrentOptions = [
   'kernelRegularizer',
   'recurrentRegularizer',
   'biasRegularizer',
-  'activityRegularizer',
   'kernelConstraint',
   'recurrentConstraint',
   'biasConstraint',
-  'dropout',
   'recurrentDropout',
-  'returnSequences',
-  'returnState',
-  'zeroOutputForMask',
-  'goBackwards',
-  'stateful',
-  'initialState',
-  'seed',
+  ...recurrentLayerOptions,
 ] as const;
 
 /** What an LSTM may have beside the usual equations. */
 export type LstmVariants = Pick<RnnLayerAttrs, 'cellClip' | 'peepholes' | 'coupledGates'>;
 
 /** What SimpleRNN, LSTM and GRU share: a recurrent layer with kernel, recurrentKernel and bias over G gates. */
-export abstract class Recurrent extends Layer {
+export abstract class Recurrent extends RecurrentLayer {
   readonly units: number;
-  readonly returnSequences: boolean;
-  readonly returnState: boolean;
-  readonly stateful: boolean;
   protected readonly activation: ActivationAttrs;
   protected readonly recurrentActivation: ActivationAttrs;
   protected readonly useBias: boolean;
-  readonly goBackwards: boolean;
-  private readonly zeroOutputForMask: boolean;
-  private readonly dropout: number;
   private readonly recurrentDropout: number;
-  private readonly initialState: 'zeros' | 'learned';
-  private readonly seed: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
-  private readonly regularizers: Record<
-    'kernel' | 'recurrent' | 'bias' | 'activity',
-    Regularizer | undefined
-  >;
+  private readonly regularizers: Record<'kernel' | 'recurrent' | 'bias', Regularizer | undefined>;
   private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
   /** The options that only this kind of layer has. */
   protected readonly own: Partial<Record<string, unknown>>;
@@ -128,7 +87,7 @@ export abstract class Recurrent extends Layer {
   ) {
     const subject = subjectOf(type, config);
     const o = readConfig<string>(config, [...recurrentOptions, ...ownOptions], subject);
-    super(type, o as LayerConfig);
+    super(type, o);
     this.own = o;
     this.units = countOption(o['units'], `${subject}: units`);
     this.activation = this.elementwise(
@@ -138,29 +97,7 @@ export abstract class Recurrent extends Layer {
     const gates = o['recurrentActivation'] === undefined ? 'sigmoid' : o['recurrentActivation'];
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
-    this.returnSequences = flagOption(o['returnSequences'], false, `${subject}: returnSequences`);
-    this.returnState = flagOption(o['returnState'], false, `${subject}: returnState`);
-    this.zeroOutputForMask = flagOption(o['zeroOutputForMask'], false, `${subject}: zeroOutputForMask`);
-    if (this.zeroOutputForMask && !this.returnSequences)
-      refuse('ERR_VALUE', `${subject}: zeroOutputForMask`, 'false without returnSequences', true);
-    this.goBackwards = flagOption(o['goBackwards'], false, `${subject}: goBackwards`);
-    this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
-    this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
-    const initialState = o['initialState'] ?? 'zeros';
-    if (initialState !== 'zeros' && initialState !== 'learned') {
-      refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' or 'learned'", initialState);
-    }
-    if (this.stateful && initialState === 'learned') {
-      refuse(
-        'ERR_VALUE',
-        `${subject}: initialState`,
-        "'zeros' for a stateful layer, which carries its state",
-        "'learned'",
-      );
-    }
-    this.initialState = initialState as 'zeros' | 'learned';
-    this.seed = seedOption(o['seed'], `${subject}: seed`);
     const initializer = (key: string, fallback: string) =>
       resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
     this.initializers = {
@@ -173,7 +110,6 @@ export abstract class Recurrent extends Layer {
       kernel: regularizer('kernelRegularizer'),
       recurrent: regularizer('recurrentRegularizer'),
       bias: regularizer('biasRegularizer'),
-      activity: regularizer('activityRegularizer'),
     };
     const constraint = (key: string) => resolveConstraint(o[key], `${subject}: ${key}`);
     this.constraints = {
@@ -195,32 +131,6 @@ export abstract class Recurrent extends Layer {
       );
     }
     return activation;
-  }
-
-  override get carriesState(): boolean {
-    return this.stateful;
-  }
-
-  override get givesSeveral(): boolean {
-    return this.returnState;
-  }
-
-  override arityObstacle(inputs: number): string | undefined {
-    const { length } = this.states;
-    if (inputs === 1 || inputs === 1 + length) return undefined;
-    return `one input, or with ${length === 1 ? 'its initial state two' : `its ${length} initial states ${1 + length}`}`;
-  }
-
-  override get backwards(): readonly string[] {
-    return this.goBackwards ? [this.name] : [];
-  }
-
-  override get streamObstacle(): string | undefined {
-    return this.goBackwards ? 'goBackwards: true, which begins at the end of the sequence' : undefined;
-  }
-
-  override initialWeight(state: string): string | undefined {
-    return this.initialState === 'learned' ? `initial${state.toUpperCase()}` : undefined;
   }
 
   /** Whether the GRU's reset gate works after the recurrent product. */
@@ -257,66 +167,7 @@ export abstract class Recurrent extends Layer {
     return [{ name: 'h', size: this.units }];
   }
 
-  override outputShape(input: SymbolicShape): SymbolicShape {
-    const { shape } = input;
-    if (input.dtype !== 'real' || shape.length !== 2) {
-      const flat = input.dtype === 'real' && shape.length === 1;
-      const got =
-        input.dtype === 'int32'
-          ? `ids [N, ${shape.map((n) => n ?? 'T').join(', ')}]`
-          : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
-      const hint =
-        input.dtype === 'int32'
-          ? 'Put an embedding layer below.'
-          : flat
-            ? 'When a recurrent layer is below, give it returnSequences: true.'
-            : undefined;
-      refuse('ERR_SHAPE', this.subject, 'a sequence [N, T, features]', got, hint);
-    }
-    const [steps, features] = shape as [number | null, number | null];
-    if (features === null) refuse('ERR_SHAPE', this.subject, 'a known number of features', '[N, T, any]');
-    if (this.inputSize !== undefined && this.inputSize !== features) {
-      refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
-    }
-    return this.returnSequences
-      ? { dtype: 'real', shape: [steps, this.units], sequence: true }
-      : { dtype: 'real', shape: [this.units], sequence: false };
-  }
-
-  override outputShapes(inputs: readonly SymbolicShape[]): readonly SymbolicShape[] {
-    const [x, ...begins] = inputs as readonly [SymbolicShape, ...SymbolicShape[]];
-    const wanted = this.arityObstacle(inputs.length);
-    if (wanted !== undefined) refuse('ERR_VALUE', this.subject, wanted, inputs.length);
-    if (begins.length > 0 && (this.stateful || this.initialState === 'learned')) {
-      const own = this.stateful ? 'a stateful layer, which carries them' : "initialState: 'learned'";
-      refuse('ERR_VALUE', this.subject, `no initial states beside ${own}`, 'some');
-    }
-    const state = { dtype: 'real', shape: [this.units], sequence: false } as const;
-    for (const [i, { name }] of this.states.entries()) {
-      const begin = begins[i];
-      if (begin && (begin.dtype !== 'real' || begin.shape.length !== 1 || begin.shape[0] !== this.units))
-        refuse(
-          'ERR_SHAPE',
-          `${this.subject}: initial state ${name}`,
-          `[N, ${this.units}]`,
-          shownInput(begin),
-        );
-    }
-    return [this.outputShape(x), ...(this.returnState ? this.states.map(() => state) : [])];
-  }
-
-  override buildOn(inputs: readonly SymbolicShape[]): void {
-    this.outputShapes(inputs);
-    this.build(inputs[0] as SymbolicShape);
-  }
-
-  /** Set by `build`. */
-  private inputSize: number | undefined;
-
-  override build(input: SymbolicShape): void {
-    this.outputShape(input);
-    const features = input.shape[1] as number;
-    this.inputSize = features;
+  protected override stepWeights(features: number): WeightSpec[] {
     const { width } = this;
     const weights: WeightSpec[] = [
       {
@@ -348,39 +199,18 @@ export abstract class Recurrent extends Layer {
         decay: false,
       });
     }
-    weights.push(...this.ownWeights());
-    for (const { name, size } of this.states) {
-      const learned = this.initialWeight(name);
-      if (learned === undefined) continue;
-      weights.push({ name: learned, shape: [size], initializer: initializers.zeros(), decay: false });
-    }
-    this.weights = weights;
+    return [...weights, ...this.ownWeights()];
   }
 
-  override unbuild(): void {
-    super.unbuild();
-    this.inputSize = undefined;
-  }
-
-  override call(context: CallContext, input: LayerValue): LayerValue {
-    return this.callOn(context, [input])[0] as LayerValue;
-  }
-
-  /** @param inputs the sequence, and states to begin from */
-  override callOn(context: CallContext, inputs: readonly LayerValue[]): readonly LayerValue[] {
-    const [input, ...begins] = inputs as readonly [LayerValue, ...LayerValue[]];
+  protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {
+    const { input, starts, wantsEnds } = inputs;
     const { builder, batch, training } = context;
     const [steps, features] = input.shape as [number, number];
-    const names = this.states.map(({ name }) => name);
-    const starts = this.states.map(
-      ({ name, size }, i) => begins[i]?.id ?? this.startState(context, name, [batch, size]),
-    );
     const attrs = {
       steps,
       batch,
       inputSize: features,
       returnSequences: this.returnSequences,
-      zeroOutputForMask: this.zeroOutputForMask,
       goBackwards: this.goBackwards,
       seed: this.seed ?? context.seed,
       layers: [
@@ -409,9 +239,7 @@ export abstract class Recurrent extends Layer {
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
-    const carries = this.stateful || context.givesStates;
-    const ends = carries || this.returnState;
-    const want = [false, true, ends, ends && names.includes('c')];
+    const want = [false, true, wantsEnds, wantsEnds && this.states.length > 1];
     const outputs = builder.emit(
       'rnnStack',
       [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states, peephole],
@@ -419,61 +247,8 @@ export abstract class Recurrent extends Layer {
       this.subject,
       want,
     );
-    const first = stackLayout.forwardOutput(0);
-    if (carries) {
-      names.forEach((name, i) => {
-        context.carry(this, name, outputs[first + 1 + i] as ValueId);
-      });
-    }
-    const mask = this.returnSequences ? this.maskAbove(context, input) : undefined;
-    let id = outputs[first] as ValueId;
-    if (this.zeroOutputForMask && mask !== undefined)
-      id = builder.emit('maskRows', [id, mask], {}, this.subject)[0] as ValueId;
-    this.penalizeActivity(context, id);
-    const output: LayerValue = {
-      id,
-      dtype: 'real',
-      shape: this.returnSequences ? [steps, this.units] : [this.units],
-      sequence: this.returnSequences,
-      mask,
-    };
-    if (!this.returnState) return [output];
-    const after = names.map((_, i): LayerValue => {
-      const state = outputs[first + 1 + i] as ValueId;
-      return { id: state, dtype: 'real', shape: [this.units], sequence: false };
-    });
-    return [output, ...after];
-  }
-
-  /** The mask in the order of the outputs. */
-  private maskAbove(context: CallContext, { mask }: LayerValue): ValueId | undefined {
-    if (mask === undefined || !this.goBackwards) return mask;
-    return context.builder.emit('reverseTime', [mask], {}, this.subject)[0] as ValueId;
-  }
-
-  /** A state handed in for this run, the carried one, the learned one, or none (zeros). */
-  private startState(context: CallContext, name: string, shape: [number, number]): ValueId | undefined {
-    const given = context.initialState(this, name, shape);
-    if (given !== undefined) return given;
-    if (this.stateful) return context.state(this, name, shape);
-    const learned = this.initialWeight(name);
-    if (learned === undefined) return undefined;
-    const vector = context.weight(this, learned);
-    return context.builder.emit(
-      'broadcastRows',
-      [vector],
-      { rows: context.batch },
-      this.subject,
-    )[0] as ValueId;
-  }
-
-  private penalizeActivity(context: CallContext, id: ValueId): void {
-    const { activity } = this.regularizers;
-    if (!activity) return;
-    const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
-    context.addLoss(
-      context.builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId,
-    );
+    const [y, ...ends] = outputs.slice(stackLayout.forwardOutput(0)) as [ValueId, ...ValueId[]];
+    return { y, ends };
   }
 
   override getConfig(): Record<string, unknown> {
@@ -490,20 +265,11 @@ export abstract class Recurrent extends Layer {
         kernelRegularizer: this.regularizers.kernel,
         recurrentRegularizer: this.regularizers.recurrent,
         biasRegularizer: this.regularizers.bias,
-        activityRegularizer: this.regularizers.activity,
         kernelConstraint: this.constraints.kernel,
         recurrentConstraint: this.constraints.recurrent,
         biasConstraint: this.constraints.bias,
       }),
-      dropout: this.dropout,
       recurrentDropout: this.recurrentDropout,
-      returnSequences: this.returnSequences,
-      ...(this.returnState ? { returnState: true } : {}),
-      zeroOutputForMask: this.zeroOutputForMask,
-      goBackwards: this.goBackwards,
-      stateful: this.stateful,
-      initialState: this.initialState,
-      ...(this.seed === undefined ? {} : { seed: this.seed }),
     };
   }
 }

@@ -77,6 +77,7 @@ function isIterator(generator: BatchGenerator): boolean {
 
 class Fit {
   private readonly contract: DataContract;
+  private readonly validationContract: DataContract;
   private readonly callbacks: readonly Callback[];
   private readonly batchSize: number;
   private readonly epochs: number;
@@ -101,6 +102,7 @@ class Fit {
     x?: Inputs,
   ) {
     this.contract = model.contract('fit', x);
+    this.validationContract = model.contract('fit: validationData');
     this.batchSize = positiveInteger('fit: batchSize', options.batchSize, this.contract.fixedBatch ?? 32);
     this.epochs = positiveInteger('fit: epochs', options.epochs, 1);
     this.epoch = options.initialEpoch ?? 0;
@@ -170,7 +172,7 @@ class Fit {
       refuse('ERR_VALUE', 'fit', 'validationData or validationSplit', 'both');
     if (Array.isArray(validationData)) {
       const [x, y, sampleWeight] = validationData;
-      return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
+      return readExamples(this.validationContract, x, y, { sampleWeight });
     }
     if (isGenerator(validationData)) {
       const { validationSteps, validationFreq = 1 } = this.options;
@@ -186,7 +188,7 @@ class Fit {
       ['x', 'y', 'sampleWeight', 'lengths'],
       'fit: validationData',
     ) as { x: Inputs; y: Inputs; sampleWeight?: Inputs; lengths?: TensorLike };
-    return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, options);
+    return readExamples(this.validationContract, x, y, options);
   }
 
   async run(): Promise<History> {
@@ -351,7 +353,7 @@ class Fit {
 
   private async validate(): Promise<Logs> {
     const { model, options, callbacks } = this;
-    const contract = { ...this.contract, caller: 'fit: validationData' };
+    const contract = this.validationContract;
     const data = this.validation as Data | Examples;
     const size = this.validationBatchSize;
     const batches = this.validationBatches(contract);
