@@ -11,6 +11,15 @@ export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { constraints, initializers, layers, regularizers } from './layers';
+export { cells, type IndRnnConfig } from './layers/cells';
+export {
+  type Cell,
+  type CellContext,
+  type CellDefinition,
+  type CellStep,
+  type CellWeight,
+  defineCell,
+} from './layers/cells/cell';
 export { Layer } from './layers/layer';
 export { SymbolicTensor } from './layers/symbolic';
 export { losses } from './losses';
@@ -48,6 +57,8 @@ export {
 export type { ModelStream, StreamOptions, StreamStates } from './models/stream';
 export type { SummaryOptions } from './models/summary';
 export type { TrainOnBatchOptions } from './models/trainStep';
+export { ops } from './ops';
+export { Traced } from './ops/traced';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';
 export { type NestedArray, type Shape, Tensor, type TensorLike, tensor } from './tensors/tensor';

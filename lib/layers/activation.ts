@@ -1,7 +1,7 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
+import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import type { ActivationAttrs, ValueId } from '../plan/types';
-import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
 import { commonOptions, subjectOf } from './options';
 

@@ -13,7 +13,7 @@ import {
 } from './layer';
 import { commonOptions, subjectOf } from './options';
 import { PartContext } from './partContext';
-import { Recurrent } from './recurrent';
+import { RecurrentLayer } from './recurrentLayer';
 
 const mergeModes = ['concat', 'sum', 'mul', 'ave'] as const;
 export type MergeMode = (typeof mergeModes)[number];
@@ -41,7 +41,7 @@ type Direction = (typeof directions)[number];
 export class Bidirectional extends Layer {
   readonly type = 'bidirectional';
   readonly mergeMode: MergeMode;
-  readonly parts: Readonly<Record<Direction, Recurrent>>;
+  readonly parts: Readonly<Record<Direction, RecurrentLayer>>;
   private readonly ownBackward: boolean;
 
   constructor(config: BidirectionalConfig, make: LayerMaker) {
@@ -67,9 +67,9 @@ export class Bidirectional extends Layer {
       [`stateful ${forward.stateful}`, forward.stateful, backward.stateful],
     ] as const)
       if (ours !== theirs) refuse('ERR_VALUE', `${subject}: backwardLayer`, what, 'another');
-    if (mode !== 'concat' && forward.units !== backward.units) {
-      const wanted = `${forward.units} units for mergeMode '${mode}'`;
-      refuse('ERR_VALUE', `${subject}: backwardLayer`, wanted, backward.units);
+    if (mode !== 'concat' && forward.outputSize !== backward.outputSize) {
+      const wanted = `${forward.outputSize} units for mergeMode '${mode}'`;
+      refuse('ERR_VALUE', `${subject}: backwardLayer`, wanted, backward.outputSize);
     }
     this.parts = { forward, backward };
   }
@@ -148,7 +148,7 @@ export class Bidirectional extends Layer {
   }
 
   /** Both directions, under names that say whose they are. */
-  private named(): readonly Recurrent[] {
+  private named(): readonly RecurrentLayer[] {
     return directions.map((d) => {
       this.parts[d].name = `${this.name}/${d}`;
       return this.parts[d];
@@ -170,25 +170,25 @@ function batchShapeOf({ batchSize, inputShape }: Layer): (number | null)[] | und
   return batchSize !== undefined && inputShape ? [batchSize, ...inputShape] : undefined;
 }
 
-function configOf(layer: Recurrent): { type: string; config: Record<string, unknown> } {
+function configOf(layer: RecurrentLayer): { type: string; config: Record<string, unknown> } {
   const { name: _, ...config } = layer.getConfig();
   return { type: layer.type, config };
 }
 
 /** A new layer like the given one, or like the one of a given configuration. */
-function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boolean): Recurrent {
+function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boolean): RecurrentLayer {
   const spec = given instanceof Layer ? { type: given.type, config: given.getConfig() } : given;
   const { type, class_name = type, config } = Object(spec) as Record<string, unknown>;
   if (typeof class_name !== 'string' || typeof config !== 'object')
     refuse('ERR_VALUE', subject, 'a recurrent layer', quoted(given));
   const { zeroOutputForMask: _, zero_output_for_mask: __, ...options } = config as Record<string, unknown>;
   const layer = make(class_name as string, { ...options, name: undefined });
-  if (!(layer instanceof Recurrent))
+  if (!(layer instanceof RecurrentLayer))
     refuse('ERR_VALUE', subject, 'a recurrent layer', `layers.${layer.type}`);
   if (layer.returnState) refuse('ERR_VALUE', subject, 'a layer with returnState: false', true);
   // What is to be joined must not hold, in steps that do not count, the state of either direction.
   const own = { zeroOutputForMask: layer.returnSequences, goBackwards: turned !== layer.goBackwards };
-  return make(layer.type, { ...layer.getConfig(), ...own }) as Recurrent;
+  return make(layer.type, { ...layer.getConfig(), ...own }) as RecurrentLayer;
 }
 
 /** The second direction's masks have numbers of their own. */

@@ -1,7 +1,7 @@
 import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
+import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
-import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import {

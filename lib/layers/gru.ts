@@ -1,5 +1,7 @@
 import { flagOption } from '../config';
-import { activationConfig } from './activations';
+import { activationConfig } from '../ops/activations';
+import type { CellDefinition } from './cells/cell';
+import { gruStep } from './cells/steps';
 import { subjectOf } from './options';
 import { type GatedConfig, Recurrent } from './recurrent';
 
@@ -28,6 +30,9 @@ export class Gru extends Recurrent {
   protected override get resetAfter(): boolean {
     return this.isResetAfter;
   }
+
+  protected override readonly step: CellDefinition['step'] = (x, states, weights, context) =>
+    gruStep({ ...this.stepOptions, resetAfter: this.resetAfter }, x, states, weights, context);
 
   protected override get biasShape(): number[] {
     const width = 3 * this.units;

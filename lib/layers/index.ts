@@ -20,6 +20,7 @@ import { Permute, type PermuteConfig } from './permute';
 import { Pooling1D, type Pooling1DConfig } from './pooling1D';
 import { RepeatVector, type RepeatVectorConfig } from './repeatVector';
 import { Reshape, type ReshapeConfig } from './reshape';
+import { Rnn, type RnnConfig } from './rnn';
 import { SimpleRnn, type SimpleRnnConfig } from './simpleRnn';
 import { SpatialDropout1D, type SpatialDropout1DConfig } from './spatialDropout1D';
 import { TimeDistributed, type TimeDistributedConfig } from './timeDistributed';
@@ -30,6 +31,7 @@ export const layers = {
   simpleRNN: (config: SimpleRnnConfig): Layer => new SimpleRnn(fromKeras('simpleRNN', config)),
   lstm: (config: LstmConfig): Layer => new Lstm(fromKeras('lstm', config)),
   gru: (config: GruConfig): Layer => new Gru(fromKeras('gru', config)),
+  rnn: (config: RnnConfig): Layer => new Rnn(fromKeras('rnn', config)),
   bidirectional: (config: BidirectionalConfig): Layer =>
     new Bidirectional(fromKeras('bidirectional', config), layerFromConfig),
   dense: (config: DenseConfig): Layer => new Dense(fromKeras('dense', config)),
@@ -99,6 +101,7 @@ export type {
   Pooling1DConfig,
   RepeatVectorConfig,
   ReshapeConfig,
+  RnnConfig,
   SimpleRnnConfig,
   SpatialDropout1DConfig,
   TimeDistributedConfig,

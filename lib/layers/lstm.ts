@@ -1,9 +1,11 @@
 import { flagOption } from '../config';
 import { quoted, refuse } from '../errors';
-import { activationConfig } from './activations';
+import { activationConfig } from '../ops/activations';
+import type { CellDefinition } from './cells/cell';
+import { lstmStep } from './cells/steps';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import type { WeightSpec } from './layer';
-import { subjectOf } from './options';
+import { countOption, subjectOf } from './options';
 import { configs, type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
@@ -30,6 +32,16 @@ export interface LstmConfig extends GatedConfig {
    * f, o. Default false.
    */
   coupledGates?: boolean;
+  /**
+   * Projects the output before it goes back and up (LSTMP; Sak, Senior & Beaufays, 2014; `proj_size` of PyTorch): `h_t = (o ⊙ activation(c_t))·P`
+   * with `projection` `[units, projectionUnits]`; the recurrentKernel is `[projectionUnits, 4·units]`, h and the output have
+   * projectionUnits columns. Default: none.
+   */
+  projectionUnits?: number;
+  /** With projectionUnits. Default `'glorotUniform'`. */
+  projectionInitializer?: InitializerSpec;
+  /** With projectionUnits. */
+  projectionRegularizer?: RegularizerSpec;
 }
 
 const ownOptions = [
@@ -40,11 +52,15 @@ const ownOptions = [
   'peepholeInitializer',
   'peepholeRegularizer',
   'coupledGates',
+  'projectionUnits',
+  'projectionInitializer',
+  'projectionRegularizer',
 ] as const;
 
 /**
  * Long short-term memory (Hochreiter & Schmidhuber, 1997; forget gate of Gers et al., 2000), gates in the order i, f, g, o:
- * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`; variants by `cellClip`, `peepholes` and `coupledGates`.
+ * `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ activation(c_t)`; variants by `cellClip`, `peepholes`,
+ * `coupledGates`, `projectionUnits` and `layerNormalization`.
  * Input `[N, T, D]`; kernel `[D, 4·units]`, recurrentKernel `[units, 4·units]`, bias `[4·units]`.
  */
 export class Lstm extends Recurrent {
@@ -53,6 +69,9 @@ export class Lstm extends Recurrent {
   private readonly cellClip: number | undefined;
   private readonly peepholes: boolean;
   private readonly coupledGates: boolean;
+  private readonly projectionUnits: number | undefined;
+  private readonly projectionInitializer: Initializer;
+  private readonly projectionRegularizer: Regularizer | undefined;
   private readonly peepholeInitializer: Initializer;
   private readonly peepholeRegularizer: Regularizer | undefined;
 
@@ -68,6 +87,21 @@ export class Lstm extends Recurrent {
       if (o[option] !== undefined && !this.peepholes)
         refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without peepholes: true', quoted(o[option]));
     }
+    const projected = o['projectionUnits'];
+    this.projectionUnits =
+      projected === undefined ? undefined : countOption(projected, `${subject}: projectionUnits`);
+    for (const option of ['projectionInitializer', 'projectionRegularizer'] as const) {
+      if (o[option] !== undefined && projected === undefined)
+        refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without projectionUnits', quoted(o[option]));
+    }
+    this.projectionInitializer = resolveInitializer(
+      o['projectionInitializer'] ?? 'glorotUniform',
+      `${subject}: projectionInitializer`,
+    );
+    this.projectionRegularizer = resolveRegularizer(
+      o['projectionRegularizer'],
+      `${subject}: projectionRegularizer`,
+    );
     this.peepholeInitializer = resolveInitializer(
       o['peepholeInitializer'] ?? 'zeros',
       `${subject}: peepholeInitializer`,
@@ -86,21 +120,45 @@ export class Lstm extends Recurrent {
     };
   }
 
+  protected override readonly step: CellDefinition['step'] = (x, states, weights, context) => {
+    const { cellClip, coupledGates } = this;
+    return lstmStep({ ...this.stepOptions, cellClip, coupledGates }, x, states, weights, context);
+  };
+
+  protected override get normalized(): Readonly<Record<string, number>> {
+    return { ...super.normalized, cellGamma: this.units, cellBeta: this.units };
+  }
+
+  override get outputSize(): number {
+    return this.projectionUnits ?? this.units;
+  }
+
+  protected override get isTraced(): boolean {
+    return super.isTraced || this.projectionUnits !== undefined;
+  }
+
   protected override ownWeights(): WeightSpec[] {
-    if (!this.peepholes) return [];
-    return [
-      {
+    const weights: WeightSpec[] = [];
+    if (this.peepholes)
+      weights.push({
         name: 'peephole',
         shape: [this.coupledGates ? 2 : 3, this.units],
         initializer: this.peepholeInitializer,
         regularizer: this.peepholeRegularizer,
-      },
-    ];
+      });
+    if (this.projectionUnits !== undefined)
+      weights.push({
+        name: 'projection',
+        shape: [this.units, this.projectionUnits],
+        initializer: this.projectionInitializer,
+        regularizer: this.projectionRegularizer,
+      });
+    return weights;
   }
 
   override get states(): readonly { readonly name: string; readonly size: number }[] {
     return [
-      { name: 'h', size: this.units },
+      { name: 'h', size: this.outputSize },
       { name: 'c', size: this.units },
     ];
   }
@@ -119,6 +177,13 @@ export class Lstm extends Recurrent {
       ...this.variants,
       ...(this.peepholes ? { peepholeInitializer: this.peepholeInitializer.getConfig() } : {}),
       ...configs({ peepholeRegularizer: this.peepholeRegularizer }),
+      ...(this.projectionUnits === undefined
+        ? {}
+        : {
+            projectionUnits: this.projectionUnits,
+            projectionInitializer: this.projectionInitializer.getConfig(),
+            ...configs({ projectionRegularizer: this.projectionRegularizer }),
+          }),
     };
   }
 }

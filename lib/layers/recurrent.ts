@@ -1,11 +1,14 @@
 import { flagOption, readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
+import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { type CellKind, gatesOf } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
 import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
-import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
+import type { CellDefinition, CellWeight } from './cells/cell';
+import { lowerCell } from './cells/lowerCell';
+import type { StepOptions } from './cells/steps';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
 import type { CallContext, WeightSpec } from './layer';
 import { commonOptions, countOption, rateOption, subjectOf } from './options';
 import {
@@ -36,6 +39,12 @@ export interface RecurrentConfig extends RecurrentLayerConfig {
   kernelConstraint?: ConstraintSpec;
   recurrentConstraint?: ConstraintSpec;
   biasConstraint?: ConstraintSpec;
+  /**
+   * Normalizes both products of a step, of the input and of the state, and of an LSTM the cell state where it is shown (Ba, Kiros & Hinton,
+   * 2016; as Haste does): `LN(x W)·kernelGamma + LN(h R)·recurrentGamma + bias`, over all gates of a row. Weights `kernelGamma` and
+   * `recurrentGamma` `[gates·units]`, of an LSTM `cellGamma` and `cellBeta` `[units]`. `true` has epsilon 1e-5. Default false.
+   */
+  layerNormalization?: boolean | { epsilon?: number };
   /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
   recurrentDropout?: number;
 }
@@ -60,6 +69,7 @@ const recurrentOptions = [
   'recurrentConstraint',
   'biasConstraint',
   'recurrentDropout',
+  'layerNormalization',
   ...recurrentLayerOptions,
 ] as const;
 
@@ -73,6 +83,8 @@ export abstract class Recurrent extends RecurrentLayer {
   protected readonly recurrentActivation: ActivationAttrs;
   protected readonly useBias: boolean;
   private readonly recurrentDropout: number;
+  /** Of the layer normalization; undefined: there is none. */
+  protected readonly epsilon: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
   private readonly regularizers: Record<'kernel' | 'recurrent' | 'bias', Regularizer | undefined>;
   private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
@@ -98,6 +110,7 @@ export abstract class Recurrent extends RecurrentLayer {
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
+    this.epsilon = epsilonOption(o['layerNormalization'], `${subject}: layerNormalization`);
     const initializer = (key: string, fallback: string) =>
       resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
     this.initializers = {
@@ -179,7 +192,7 @@ export abstract class Recurrent extends RecurrentLayer {
       },
       {
         name: 'recurrentKernel',
-        shape: [this.units, width],
+        shape: [this.outputSize, width],
         initializer: this.initializers.recurrent,
         regularizer: this.regularizers.recurrent,
         constraint: this.constraints.recurrent,
@@ -199,10 +212,65 @@ export abstract class Recurrent extends RecurrentLayer {
         decay: false,
       });
     }
-    return [...weights, ...this.ownWeights()];
+    return [...weights, ...this.ownWeights(), ...this.normalizationWeights()];
+  }
+
+  /** Weights of the layer normalization, by name their sizes. */
+  protected get normalized(): Readonly<Record<string, number>> {
+    return { kernelGamma: this.width, recurrentGamma: this.width };
+  }
+
+  private normalizationWeights(): WeightSpec[] {
+    if (this.epsilon === undefined) return [];
+    return Object.entries(this.normalized).map(([name, size]) => {
+      const initializer = /Gamma$/.test(name) ? initializers.ones() : initializers.zeros();
+      return { name, shape: [size], initializer, decay: false };
+    });
+  }
+
+  /** Writes a step down. */
+  protected abstract readonly step: CellDefinition['step'];
+
+  protected get stepOptions(): StepOptions {
+    const { units, activation, recurrentActivation, recurrentDropout, epsilon } = this;
+    return { units, activation, recurrentActivation, recurrentDropout, epsilon };
+  }
+
+  override get outputSize(): number {
+    return this.units;
+  }
+
+  /** Whether the step is another than that of the fused stack. */
+  protected get isTraced(): boolean {
+    return this.epsilon !== undefined;
+  }
+
+  /** @internal The step as a cell for `layers.rnn`. */
+  asCell(): CellDefinition {
+    return {
+      states: Object.fromEntries(this.states.map(({ name, size }) => [name, size])),
+      outputSize: this.outputSize,
+      weights: (features) =>
+        Object.fromEntries(
+          this.stepWeights(features).map(({ name, shape, ...rest }) => [
+            name,
+            { shape: readAs(name, shape), ...rest } as CellWeight,
+          ]),
+        ),
+      step: this.step,
+    };
+  }
+
+  private recurByProgram(context: CallContext, inputs: RecurrenceInputs): Recurrence {
+    const { returnSequences, goBackwards, states, outputSize, step } = this;
+    const weights = new Map(this.weights.map(({ name, shape }) => [name, readAs(name, shape)]));
+    const run = { layer: this, weights, states, outputSize, returnSequences, goBackwards, step };
+    const input = this.dropInputs(context, inputs.input);
+    return lowerCell({ ...run, seed: this.seed ?? context.seed }, context, { ...inputs, input });
   }
 
   protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {
+    if (this.isTraced) return this.recurByProgram(context, inputs);
     const { input, starts, wantsEnds } = inputs;
     const { builder, batch, training } = context;
     const [steps, features] = input.shape as [number, number];
@@ -270,8 +338,24 @@ export abstract class Recurrent extends RecurrentLayer {
         biasConstraint: this.constraints.bias,
       }),
       recurrentDropout: this.recurrentDropout,
+      ...(this.epsilon === undefined ? {} : { layerNormalization: { epsilon: this.epsilon } }),
     };
   }
+}
+
+/** The shape in which a step reads a weight: rows of vectors (biases, peepholes) one after another. */
+function readAs(name: string, shape: readonly number[]): readonly number[] {
+  return /^(bias|peephole)$/.test(name) ? [shape.reduce((size, n) => size * n, 1)] : shape;
+}
+
+/** @throws ERR_VALUE unless it is a flag or has a positive epsilon */
+function epsilonOption(value: unknown, subject: string): number | undefined {
+  if (value === undefined || value === false) return undefined;
+  if (value === true) return 1e-5;
+  const { epsilon = 1e-5 } = readConfig(value as { epsilon?: number }, ['epsilon'], subject);
+  if (typeof epsilon !== 'number' || !(epsilon > 0 && Number.isFinite(epsilon)))
+    refuse('ERR_VALUE', `${subject}: epsilon`, 'a positive number', quoted(epsilon));
+  return epsilon;
 }
 
 /** The configurations of those parts that are there. */

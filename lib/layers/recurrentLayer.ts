@@ -50,9 +50,9 @@ export const recurrentLayerOptions = [
   'seed',
 ] as const;
 
-/** The output `[…, units]` of a recurrence, and its states after the last step. */
+/** The output `[…, outputSize]` of a recurrence, and its states after the last step. */
 export interface Recurrence {
-  /** `[T, N, units]`, or `[N, units]` of the last step. */
+  /** `[T, N, outputSize]`, or `[N, outputSize]` of the last step. */
   readonly y: ValueId;
   /** Each `[N, size]`, in the order of the layer's states; there where they were wanted. */
   readonly ends: readonly ValueId[];
@@ -68,8 +68,8 @@ export interface RecurrenceInputs {
 
 /** What all recurrent layers share: how they read a sequence, what they begin with and what they give. The kinds say what a step is. */
 export abstract class RecurrentLayer extends Layer {
-  /** Width of the output. */
-  abstract readonly units: number;
+  /** Columns of the output. */
+  abstract get outputSize(): number;
   readonly returnSequences: boolean;
   readonly returnState: boolean;
   readonly stateful: boolean;
@@ -143,7 +143,9 @@ export abstract class RecurrentLayer extends Layer {
   }
 
   override initialWeight(state: string): string | undefined {
-    return this.initialState === 'learned' ? `initial${state.toUpperCase()}` : undefined;
+    return this.initialState === 'learned'
+      ? `initial${state.charAt(0).toUpperCase()}${state.slice(1)}`
+      : undefined;
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {
@@ -168,8 +170,8 @@ export abstract class RecurrentLayer extends Layer {
       refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
     }
     return this.returnSequences
-      ? { dtype: 'real', shape: [steps, this.units], sequence: true }
-      : { dtype: 'real', shape: [this.units], sequence: false };
+      ? { dtype: 'real', shape: [steps, this.outputSize], sequence: true }
+      : { dtype: 'real', shape: [this.outputSize], sequence: false };
   }
 
   override outputShapes(inputs: readonly SymbolicShape[]): readonly SymbolicShape[] {
@@ -239,7 +241,7 @@ export abstract class RecurrentLayer extends Layer {
     const output: LayerValue = {
       id,
       dtype: 'real',
-      shape: this.returnSequences ? [steps, this.units] : [this.units],
+      shape: this.returnSequences ? [steps, this.outputSize] : [this.outputSize],
       sequence: this.returnSequences,
       mask,
     };
@@ -270,6 +272,19 @@ export abstract class RecurrentLayer extends Layer {
       { rows: context.batch },
       this.subject,
     )[0] as ValueId;
+  }
+
+  /** The input with features dropped, one mask for each sequence, where the layer trains so. */
+  protected dropInputs(context: CallContext, input: LayerValue): LayerValue {
+    if (!context.training || this.dropout === 0) return input;
+    const attrs = {
+      mode: 'sharedOverTime',
+      seed: this.seed ?? context.seed,
+      stream: context.stream(this, 'inputDropout'),
+      rate: this.dropout,
+    } as const;
+    const [id] = context.builder.emit('dropout', [input.id, context.step()], attrs, this.subject);
+    return { ...input, id: id as ValueId };
   }
 
   private penalizeActivity(context: CallContext, id: ValueId): void {

@@ -1,3 +1,5 @@
+import type { CellDefinition } from './cells/cell';
+import { simpleRnnStep } from './cells/steps';
 import { Recurrent, type RecurrentConfig } from './recurrent';
 
 export type SimpleRnnConfig = RecurrentConfig;
@@ -12,4 +14,7 @@ export class SimpleRnn extends Recurrent {
   constructor(config: SimpleRnnConfig) {
     super('simpleRnn', 'simpleRNN', config, []);
   }
+
+  protected override readonly step: CellDefinition['step'] = (x, states, weights, context) =>
+    simpleRnnStep(this.stepOptions, x, states, weights, context);
 }

@@ -5,7 +5,7 @@ import { devices } from '../../lib/engines/devices';
 import { relativeError, tolerance } from './harness';
 
 /*
- * Whole models as Keras writes and computes them, from test/fixtures, through the public face, on every engine that this machine has.
+ * Whole models as Keras writes and computes them, and cells as PyTorch does, from test/fixtures, through the public face, on every engine that this machine has.
  */
 interface Values {
   readonly shape: number[];
@@ -13,7 +13,7 @@ interface Values {
 }
 interface Case {
   readonly name: string;
-  readonly config: { class_name: string; config: object };
+  readonly config: Parameters<typeof sequentialFromConfig>[0];
   readonly weights: Record<string, Values>;
   readonly x: Values;
   readonly target: Values;
@@ -22,7 +22,13 @@ interface Case {
   readonly gradients: Record<string, Values>;
 }
 
-const cases = ['keras-bidirectional', 'keras-shapes', 'keras-normalization', 'keras-convolutions'].flatMap(
+const cases = [
+  'keras-bidirectional',
+  'keras-shapes',
+  'keras-normalization',
+  'keras-convolutions',
+  'torch-cells',
+].flatMap(
   (file) => JSON.parse(readFileSync(join(__dirname, '..', 'fixtures', `${file}.json`), 'utf8')) as Case[],
 );
 const real = ({ data, shape }: Values) => tensor(Float64Array.from(data), shape);

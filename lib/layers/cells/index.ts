@@ -1,0 +1,131 @@
+import { quoted, refuse } from '../../errors';
+import { ops } from '../../ops';
+import type { Traced } from '../../ops/traced';
+import { Gru, type GruConfig } from '../gru';
+import type { InitializerSpec } from '../initializers';
+import { Lstm, type LstmConfig } from '../lstm';
+import type { Recurrent } from '../recurrent';
+import { type RecurrentLayerConfig, recurrentLayerOptions } from '../recurrentLayer';
+import { SimpleRnn, type SimpleRnnConfig } from '../simpleRnn';
+import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCell } from './cell';
+
+/** What says how a sequence is read is the layer's. */
+type OfCell<C> = Omit<C, keyof RecurrentLayerConfig>;
+
+/** The step of a layer as a cell. */
+function cellOf<C extends object>(type: string, config: C, make: (config: C) => Recurrent): CellDefinition {
+  const odd = recurrentLayerOptions.find((option) => option in Object(config));
+  if (odd !== undefined)
+    refuse('ERR_VALUE', `cells.${type}: ${odd}`, 'it at layers.rnn, not at its cell', 'it here');
+  return make(config).asCell();
+}
+
+export interface IndRnnConfig {
+  units: number;
+  /** Default `'relu'`. */
+  activation?: string;
+  /** Default `'glorotUniform'`. */
+  kernelInitializer?: InitializerSpec;
+  /** Of the weights `[units]` that the state is multiplied by. Default: uniform from 0 to 1. */
+  recurrentInitializer?: InitializerSpec;
+}
+
+/** Each unit sees itself alone (Li et al., 2018): `h_t = activation(x_t W + u ⊙ h_{t−1} + b)`. */
+function indRnn(config: IndRnnConfig): CellDefinition {
+  const { units, activation = 'relu', kernelInitializer, recurrentInitializer, ...rest } = Object(config);
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined)
+    refuse(
+      'ERR_VALUE',
+      'cells.indRNN',
+      'units, activation, kernelInitializer or recurrentInitializer',
+      quoted(unknown),
+    );
+  if (!Number.isSafeInteger(units) || units < 1)
+    refuse('ERR_VALUE', 'cells.indRNN: units', 'a positive integer', quoted(units));
+  return {
+    states: { h: units },
+    weights: (features) => ({
+      kernel: { shape: [features, units], ...(kernelInitializer ? { initializer: kernelInitializer } : {}) },
+      recurrentKernel: {
+        shape: [units],
+        initializer: recurrentInitializer ?? { type: 'randomUniform', minval: 0, maxval: 1 },
+        decay: true,
+      },
+      bias: { shape: [units] },
+    }),
+    step(x, { h }, w) {
+      const sum = ops.add(
+        ops.matmul(x, w['kernel'] as Traced),
+        ops.multiply(h as Traced, w['recurrentKernel'] as Traced),
+      );
+      const next = ops.activation(ops.add(sum, w['bias'] as Traced), activation);
+      return { output: next, states: { h: next } };
+    },
+  };
+}
+
+/** Cells on each other: each reads what the one below gives. Their states and weights have the cell's number behind their names. */
+function stacked({
+  cells,
+}: {
+  readonly cells: readonly { type: string; config: unknown }[];
+}): CellDefinition {
+  if (!Array.isArray(cells) || cells.length === 0)
+    refuse('ERR_VALUE', 'cells.stacked', 'an array of cells', quoted(cells));
+  const parts = cells.map((cell, i) => resolveCell(cell, `cells.stacked: [${i}]`).definition);
+  const sizeOf = ({ outputSize, states }: CellDefinition) =>
+    outputSize ?? (Object.values(states)[0] as number);
+  const numbered = <V>(values: Readonly<Record<string, V>>, i: number) =>
+    Object.entries(values).map(([name, value]) => [`${name}${i}`, value] as const);
+  /** Those of part i, under the names that it knows. */
+  const own = <V>(values: Readonly<Record<string, V>>, names: readonly string[], i: number) =>
+    Object.fromEntries(names.map((name) => [name, values[`${name}${i}`] as V]));
+  const inputsOf = (features: number) =>
+    parts.map((_, i) => (i === 0 ? features : sizeOf(parts[i - 1] as CellDefinition)));
+  return {
+    states: Object.fromEntries(parts.flatMap(({ states }, i) => numbered(states, i))),
+    outputSize: sizeOf(parts[parts.length - 1] as CellDefinition),
+    weights: (features) =>
+      Object.fromEntries(
+        inputsOf(features).flatMap((width, i) =>
+          numbered<CellWeight>((parts[i] as CellDefinition).weights(width), i),
+        ),
+      ),
+    step(x, states, weights, context) {
+      let output = x;
+      const next: (readonly [string, Traced])[] = [];
+      for (const [i, part] of parts.entries()) {
+        const names = Object.keys(part.weights(output.width));
+        const given = part.step(
+          output,
+          own(states, Object.keys(part.states), i),
+          own(weights, names, i),
+          context,
+        );
+        next.push(...numbered(given.states, i));
+        output = given.output;
+      }
+      return { output, states: Object.fromEntries(next) };
+    },
+  };
+}
+
+const stack = defineCell('stacked', stacked);
+
+/** Makers of cells for `layers.rnn`. They take the options of the layers of the same name that say what a step is. */
+export const cells = {
+  simpleRNN: defineCell('simpleRNN', (config: OfCell<SimpleRnnConfig>) =>
+    cellOf('simpleRNN', config, (own) => new SimpleRnn(own)),
+  ),
+  lstm: defineCell('lstm', (config: OfCell<LstmConfig>) => cellOf('lstm', config, (own) => new Lstm(own))),
+  gru: defineCell('gru', (config: OfCell<GruConfig>) => cellOf('gru', config, (own) => new Gru(own))),
+  indRNN: defineCell('indRNN', indRnn),
+  stacked: (parts: readonly Cell[]): Cell =>
+    stack({
+      cells: parts.map((cell, i) => {
+        const { type, config } = resolveCell(cell, `cells.stacked: [${i}]`);
+        return { type, config };
+      }),
+    }),
+};
