@@ -65,6 +65,18 @@ void unary(const F& f, const View& a, float* y, size_t rows, size_t width) {
   binary([&](float x, float) { return f(x); }, a, a, y, rows, width);
 }
 
+/** Σ x in double, as means and variances are made of such sums: eight partial sums, which the compiler may
+ * keep in vectors. */
+float sumOf(const float* x, size_t n) {
+  double s[8] = {};
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (size_t k = 0; k < 8; ++k) s[k] += x[i + k];
+  }
+  for (; i < n; ++i) s[0] += x[i];
+  return static_cast<float>(((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])));
+}
+
 /** Weights that a product reads, packed once until they change. */
 using Packed = std::map<std::pair<int, bool>, std::shared_ptr<KeptWeights>>;
 
@@ -285,12 +297,7 @@ class Program {
         case Instruction::sumGroups: {
           const auto group = static_cast<size_t>(own.ints[0]);
           return eachRow([=](const float* x, float* out) {
-            for (size_t j = 0; j < width; ++j) {
-              // In double, as means and variances are made of such sums.
-              double sum = 0;
-              for (size_t k = 0; k < group; ++k) sum += x[j * group + k];
-              out[j] = static_cast<float>(sum);
-            }
+            for (size_t j = 0; j < width; ++j) out[j] = sumOf(x + j * group, group);
           });
         }
         case Instruction::expandGroups: {
