@@ -169,10 +169,9 @@ class ProgramProof {
         return p_.demand(sum == y, "parts that fill the register");
       }
       case Instruction::gather:
-        return shape(1, y, 0) && reads(1) && p_.demand(columns(i.ints, width(i.from[0])), "columns");
+        return p_.demand(i.from.size() == 1, "one value") && reads(1) && groups(i, y, width(i.from[0]));
       case Instruction::scatterAdd:
-        return p_.demand(i.from.size() == 1, "one value") && reads(1) && shape(1, width(i.from[0]), 0) &&
-               p_.demand(columns(i.ints, y), "columns");
+        return p_.demand(i.from.size() == 1, "one value") && reads(1) && groups(i, width(i.from[0]), y);
       case Instruction::valid:
         return shape(1, 0, 0) && p_.demand(operand(i.from[0], ProgramOperandKind::valid) && y == 1, "a mask");
       case Instruction::dropMask:
@@ -186,9 +185,18 @@ class ProgramProof {
     return first >= 0 && static_cast<size_t>(first) + width <= whole;
   }
 
-  static bool columns(const std::vector<int32_t>& list, size_t width) {
-    return std::all_of(list.begin(), list.end(),
-                       [=](int32_t column) { return column >= -1 && column < static_cast<int64_t>(width); });
+  /** A group's size, and for each of the groups of `listed` columns one of `named`, or −1. */
+  bool groups(const ProgramInstruction& i, size_t listed, size_t named) {
+    const int32_t group = i.ints.empty() ? 0 : i.ints[0];
+    if (!p_.demand(group > 0 && i.floats.empty(), "a group")) return false;
+    const auto size = static_cast<size_t>(group);
+    if (!p_.demand(listed % size == 0 && named % size == 0 && i.ints.size() == 1 + listed / size,
+                   "a number for every group"))
+      return false;
+    const auto count = static_cast<int64_t>(named / size);
+    return p_.demand(
+        std::all_of(i.ints.begin() + 1, i.ints.end(), [=](int32_t n) { return n >= -1 && n < count; }),
+        "groups that are there");
   }
 
   bool operand(int value, ProgramOperandKind kind) const {

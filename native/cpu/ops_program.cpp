@@ -328,17 +328,30 @@ class Program {
           }
           return;
         }
-        case Instruction::gather:
+        case Instruction::gather: {
+          const auto size = static_cast<size_t>(own.ints[0]);
           return eachRow([&](const float* x, float* out) {
-            for (size_t j = 0; j < width; ++j) out[j] = own.ints[j] < 0 ? 0.0f : x[own.ints[j]];
-          });
-        case Instruction::scatterAdd:
-          return eachRow([&](const float* x, float* out) {
-            std::memset(out, 0, width * sizeof(float));
-            for (size_t j = 0; j < own.ints.size(); ++j) {
-              if (own.ints[j] >= 0) out[own.ints[j]] += x[j];
+            for (size_t j = 0; j < width / size; ++j) {
+              const int32_t source = own.ints[1 + j];
+              if (source < 0) {
+                std::memset(out + j * size, 0, size * sizeof(float));
+              } else {
+                std::memcpy(out + j * size, x + static_cast<size_t>(source) * size, size * sizeof(float));
+              }
             }
           });
+        }
+        case Instruction::scatterAdd: {
+          const auto size = static_cast<size_t>(own.ints[0]);
+          return eachRow([&](const float* x, float* out) {
+            std::memset(out, 0, width * sizeof(float));
+            for (size_t j = 0; j + 1 < own.ints.size(); ++j) {
+              if (own.ints[1 + j] < 0) continue;
+              float* place = out + static_cast<size_t>(own.ints[1 + j]) * size;
+              for (size_t k = 0; k < size; ++k) place[k] += x[j * size + k];
+            }
+          });
+        }
         case Instruction::valid: {
           const auto* valid = program.o_.in<int32_t>(1 + static_cast<size_t>(own.from[0])) + t * s.N + first;
           for (size_t r = 0; r < rows; ++r) y[r] = valid[r] != 0 ? 1.0f : 0.0f;

@@ -260,20 +260,26 @@ __device__ void execute(const Program& p, const Coded& own, uint64_t t, uint64_t
       forNumbers(rows, a.width, [&](uint32_t r, uint32_t j) { y[r * width + start + j] = a(r, j); });
       break;
     }
-    case Instruction::gather:
+    case Instruction::gather: {
+      const auto size = static_cast<uint32_t>(own.ints[0]);
       forNumbers(rows, width, [&](uint32_t r, uint32_t j) {
-        y[r * width + j] = list[j] < 0 ? 0.0f : a(r, static_cast<uint32_t>(list[j]));
+        const int32_t source = list[j / size];
+        y[r * width + j] = source < 0 ? 0.0f : a(r, static_cast<uint32_t>(source) * size + j % size);
       });
       break;
-    case Instruction::scatterAdd:
-      // The list has, for every column, where its terms begin, and then all terms in rising order.
+    }
+    case Instruction::scatterAdd: {
+      // The list has, for every group, where its terms begin, and then all terms in rising order.
+      const auto size = static_cast<uint32_t>(own.ints[0]);
+      const int32_t* terms = list + width / size + 1;
       forNumbers(rows, width, [&](uint32_t r, uint32_t j) {
         float sum = 0;
-        for (int32_t k = list[j]; k < list[j + 1]; ++k)
-          sum += a(r, static_cast<uint32_t>(list[width + 1 + static_cast<uint32_t>(k)]));
+        for (int32_t k = list[j / size]; k < list[j / size + 1]; ++k)
+          sum += a(r, static_cast<uint32_t>(terms[k]) * size + j % size);
         y[r * width + j] = sum;
       });
       break;
+    }
     case Instruction::valid: {
       const auto* valid = reinterpret_cast<const int32_t*>(p.places[own.from[0]].base) + t * p.N + first;
       for (uint32_t r = threadIdx.x; r < rows; r += blockDim.x) y[r] = valid[r] != 0 ? 1.0f : 0.0f;
@@ -431,7 +437,7 @@ class ProgramRun {
       for (size_t k = 0; k < own.floats.size(); ++k) code.floats[k] = static_cast<float>(own.floats[k]);
       if (own.kind == Instruction::dropMask)
         code.threshold = core::Mask::of(0, 0, 0, 0, own.floats[0]).threshold;
-      if (own.kind == Instruction::gather) lists->insert(lists->end(), own.ints.begin(), own.ints.end());
+      if (own.kind == Instruction::gather) lists->insert(lists->end(), own.ints.begin() + 1, own.ints.end());
       if (own.kind == Instruction::scatterAdd)
         appendTerms(own.ints, spec_.registers[static_cast<size_t>(own.to)], lists);
       if (own.kind != Instruction::concat) {
@@ -450,16 +456,19 @@ class ProgramRun {
     return all;
   }
 
-  /** Of every column where its terms begin, then all terms, column by column, each in rising order. */
-  static void appendTerms(const std::vector<int32_t>& columns, size_t width, std::vector<int32_t>* lists) {
-    std::vector<int32_t> terms;
-    for (size_t j = 0; j <= width; ++j) {
-      lists->push_back(static_cast<int32_t>(terms.size()));
-      for (size_t k = 0; k < columns.size() && j < width; ++k) {
-        if (columns[k] == static_cast<int32_t>(j)) terms.push_back(static_cast<int32_t>(k));
-      }
+  /** Of every group where its terms begin, then all terms, group by group, each in rising order. */
+  static void appendTerms(const std::vector<int32_t>& ints, size_t width, std::vector<int32_t>* lists) {
+    std::vector<std::vector<int32_t>> termsOf(width / static_cast<size_t>(ints[0]));
+    for (size_t j = 0; j + 1 < ints.size(); ++j) {
+      if (ints[1 + j] >= 0) termsOf[static_cast<size_t>(ints[1 + j])].push_back(static_cast<int32_t>(j));
     }
-    lists->insert(lists->end(), terms.begin(), terms.end());
+    int32_t begin = 0;
+    for (const std::vector<int32_t>& terms : termsOf) {
+      lists->push_back(begin);
+      begin += static_cast<int32_t>(terms.size());
+    }
+    lists->push_back(begin);
+    for (const std::vector<int32_t>& terms : termsOf) lists->insert(lists->end(), terms.begin(), terms.end());
   }
 
   const Operands o_;

@@ -50,11 +50,10 @@ void recurrentProgram(PlanWriter& w, const std::vector<int>& inputs, const std::
   instruction(I::multiply, 6, {10, 11}, {}, 0);
   instruction(I::select, 7, {9, 12, 5}, {}, 0);
   instruction(I::concat, 8, {12, 13}, {}, 0);
-  std::vector<int32_t> columns(static_cast<size_t>(H));
-  for (int32_t j = 0; j < H; ++j) columns[static_cast<size_t>(j)] = j == 0 ? -1 : 2 * j;
+  std::vector<int32_t> columns = {2};
+  for (int32_t j = 0; j < H / 2; ++j) columns.push_back(j == 0 ? -1 : 2 * j);
   instruction(I::gather, 9, {14}, columns, 0);
-  for (int32_t& column : columns) column /= 2;
-  instruction(I::scatterAdd, 10, {15}, columns, 0);
+  instruction(I::scatterAdd, 10, {15}, {2, 1, -1, 0}, 0);
   std::vector<int> outputs(13, kNone);
   outputs[0] = w.real(Role::output, {N, H});
   outputs[12] = w.real(Role::output, {T, N, H});

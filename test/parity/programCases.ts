@@ -71,17 +71,18 @@ export function programCase(r: RandomInputs, { T, N, W, reverse }: CaseSizes): P
   const spread = two('subtract', candidate, mean);
   const joined = b.emit('concat', [shares, centred], 2 * W);
   const reversed = b.emit('gather', [joined], 2 * W, [
+    1,
     ...Array.from({ length: 2 * W - 1 }, (_, j) => 2 * W - 2 - j),
     -1,
   ]);
-  const scattered = b.emit(
-    'scatterAdd',
-    [ratio],
-    W,
-    Array.from({ length: W }, (_, j) => (j === 0 ? -1 : j % 2)),
-  );
+  const swapped = b.emit('gather', [joined], 2 * W, [W, 1, -1]);
+  const columnwise = b.emit('scatterAdd', [ratio], W, [
+    1,
+    ...Array.from({ length: W }, (_, j) => (j === 0 ? -1 : j % 2)),
+  ]);
+  const scattered = two('add', columnwise, b.emit('scatterAdd', [joined], W, [W, 0, 0]));
   // W pairs of columns, each of which becomes three.
-  const tripled = b.emit('matmul', [reversed, groups], 3 * W, [0, W]);
+  const tripled = b.emit('matmul', [two('add', reversed, swapped), groups], 3 * W, [0, W]);
   const folded = b.emit('sumGroups', [tripled], W, [3]);
   const larger = b.emit('maximum', [folded, candidate], W);
   const smaller = b.emit('minimum', [scattered, spread], W);

@@ -69,6 +69,8 @@ type Where = { readonly t: number; readonly step: number };
 function execute(attrs: ProgramAttrs, own: Instruction, from: readonly View[], to: View, where: Where): void {
   const { kind, ints, floats } = own;
   const [a = zero, b = zero, c = zero] = from;
+  // Of what moves groups of columns.
+  const [size = 1, ...list] = ints;
   const N = attrs.batch;
   const { width } = to;
   const get = (v: View, n: number, j: number) => v.data[n * v.row + (j % v.width)]!;
@@ -171,13 +173,17 @@ function execute(attrs: ProgramAttrs, own: Instruction, from: readonly View[], t
       return;
     }
     case 'gather':
-      each((n, j) => (ints[j]! < 0 ? 0 : get(a, n, ints[j]!)));
+      each((n, j) => {
+        const source = list[Math.floor(j / size)]!;
+        return source < 0 ? 0 : get(a, n, source * size + (j % size));
+      });
       return;
     case 'scatterAdd':
       to.data.fill(0);
       for (let n = 0; n < N; n++)
-        ints.forEach((column, j) => {
-          if (column >= 0) to.data[n * width + column]! += get(a, n, j);
+        list.forEach((place, j) => {
+          for (let k = 0; k < size && place >= 0; k++)
+            to.data[n * width + place * size + k]! += get(a, n, j * size + k);
         });
       return;
     case 'valid':

@@ -50,10 +50,14 @@ export const program: OpRow<'program'> = {
     for (const { from, init } of carries) ints.push(from, init);
     ints.push(...registers);
     const floats: number[] = [];
-    const list = (values: readonly number[]) => [values.length, ...values];
     for (const instruction of instructions as readonly Instruction[]) {
-      ints.push(instructionCodes[instruction.kind], instruction.to, ...list(instruction.from));
-      ints.push(...list(instruction.ints), instruction.floats.length);
+      ints.push(instructionCodes[instruction.kind], instruction.to);
+      for (const list of [instruction.from, instruction.ints]) {
+        ints.push(list.length);
+        // One by one: of a convolution there are too many for the arguments of a call.
+        for (const value of list) ints.push(value);
+      }
+      ints.push(instruction.floats.length);
       floats.push(...instruction.floats);
     }
     return { ints, floats };
