@@ -2,6 +2,7 @@ import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
 import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Conv1D, type Conv1DConfig } from './conv1D';
+import { ConvLstm, type ConvLstmConfig } from './convLstm';
 import { Dense, type DenseConfig } from './dense';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
@@ -48,6 +49,8 @@ export const layers = {
   layerNormalization: (config?: LayerNormalizationConfig): Layer =>
     new LayerNormalization(fromKeras('layerNormalization', config ?? {})),
   conv1D: (config: Conv1DConfig): Layer => new Conv1D(fromKeras('conv1D', config)),
+  convLSTM1D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM1D', fromKeras('convLSTM1D', config)),
+  convLSTM2D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM2D', fromKeras('convLSTM2D', config)),
   maxPooling1D: (config?: Pooling1DConfig): Layer =>
     new Pooling1D('max', fromKeras('maxPooling1D', config ?? {})),
   averagePooling1D: (config?: Pooling1DConfig): Layer =>
@@ -88,6 +91,7 @@ export type {
   BidirectionalConfig,
   ConcatenateConfig,
   Conv1DConfig,
+  ConvLstmConfig,
   DenseConfig,
   DropoutConfig,
   EmbeddingConfig,

@@ -38,7 +38,7 @@ export function fromKeras<C extends object>(type: string, config: C): C {
   if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;
   const isInput = /^input/i.test(type);
   const subject = subjectOf(toCamelCase(type), config);
-  const isRecurrent = /^(simple_?rnn|lstm|gru|rnn)$/i.test(type);
+  const isRecurrent = /^(simple_?rnn|lstm|gru|rnn|conv_?lstm[12]d)$/i.test(type);
   const known = isInput ? harmlessForInput : isRecurrent ? harmlessForRecurrent : harmless;
   const left = withoutHarmless(config, known, subject);
   const options: Record<string, unknown> = {};

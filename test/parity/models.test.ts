@@ -28,6 +28,7 @@ const cases = [
   'keras-normalization',
   'keras-convolutions',
   'torch-cells',
+  'keras-video',
 ].flatMap(
   (file) => JSON.parse(readFileSync(join(__dirname, '..', 'fixtures', `${file}.json`), 'utf8')) as Case[],
 );

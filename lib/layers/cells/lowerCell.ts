@@ -255,9 +255,28 @@ class Lowering {
   }
 
   private product(value: Traced): ValueId {
+    const { builder } = this.context;
+    const { subject } = this.run.layer;
     const [x, w] = partsOf(value) as [Traced, Traced];
-    const ids = [this.sequence(x), weightId(this.context, this.run.layer, w), ABSENT];
-    return this.context.builder.emit('dense', ids, {}, this.run.layer.subject)[0] as ValueId;
+    const repeat = (value.node as Extract<Traced['node'], { sort: 'made' }>).ints[1] as number;
+    const read = this.sequence(x);
+    const kernel = weightId(this.context, this.run.layer, w);
+    if (repeat === 1) return builder.emit('dense', [read, kernel, ABSENT], {}, subject)[0] as ValueId;
+    // Each row is several of the product's.
+    const [steps, batch] = builder.spec(read).shape as [number, number];
+    const rows = builder.emit(
+      'reshape',
+      [read],
+      { shape: [steps, batch * repeat, x.width / repeat] },
+      subject,
+    );
+    const made = builder.emit('dense', [rows[0] as ValueId, kernel, ABSENT], {}, subject);
+    return builder.emit(
+      'reshape',
+      [made[0] as ValueId],
+      { shape: [steps, batch, value.width] },
+      subject,
+    )[0] as ValueId;
   }
 
   /** A program without states. */
