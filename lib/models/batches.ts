@@ -74,6 +74,8 @@ export interface InputContract {
 export interface DataContract {
   /** How messages call the reader, e.g. `fit`. */
   readonly caller: string;
+  /** The same for another reader. */
+  forCaller(caller: string): DataContract;
   readonly inputs: readonly InputContract[];
   /** Batch-free output shapes for batch-free input shapes. */
   outputShapes(inputShapes: readonly Shape[]): readonly Shape[];
@@ -84,6 +86,8 @@ export interface DataContract {
   readonly fixedBatch: number | undefined;
   /** `layer/state` → units, of every recurrent layer. */
   readonly states: ReadonlyMap<string, number>;
+  /** Those of layers that are not given states by others, which `initialStates` may name. */
+  readonly openStates: ReadonlyMap<string, number>;
 }
 
 export interface ExampleOptions {
@@ -198,7 +202,11 @@ function subjectsOf(subject: string, ends: Named): string[] {
 function listOf(subject: string, ends: Named, x: Inputs, partial = false): (TensorLike | undefined)[] {
   const names = ends.map(({ name }) => name);
   const [only] = names;
-  if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) return [x as TensorLike];
+  if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) {
+    // A list of one, as Keras takes it; nested arrays and typed arrays in an array are one array themselves.
+    const [first] = Array.isArray(x) && x.length === 1 ? (x as unknown[]) : [];
+    return [first instanceof Tensor ? first : (x as TensorLike)];
+  }
   if (isByName(x)) {
     const stranger = Object.keys(x).find((name) => !names.includes(name));
     if (stranger !== undefined)
@@ -275,7 +283,7 @@ export function refuseEmpty(subject: string, inputs: Tensor): void {
 /** States by layer and name, proven, as states `[count, units]` by `layer/state`. `states`: `layer/state` → units. */
 export function readInitialStates(
   caller: string,
-  known: Pick<DataContract, 'states'>,
+  known: Pick<DataContract, 'openStates'>,
   count: number,
   given: InitialStates | undefined,
 ): Map<string, Tensor> {
@@ -290,7 +298,7 @@ export function readInitialStates(
   for (const [layer, byName] of Object.entries(checked(given, subject))) {
     for (const [name, values] of Object.entries(checked(byName, `${subject}: ${layer}`))) {
       const key = `${layer}/${name}`;
-      states.set(key, readState(subject, known.states, count, key, values));
+      states.set(key, readState(subject, known.openStates, count, key, values));
     }
   }
   return states;

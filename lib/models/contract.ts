@@ -29,6 +29,10 @@ class GraphContract implements DataContract {
     this.outputs = outputKeys(graph);
   }
 
+  forCaller(caller: string): DataContract {
+    return new GraphContract(caller, this.graph, this.fixedBatch, this.losses);
+  }
+
   outputShapes(shapes: readonly Shape[]): readonly Shape[] {
     const known = this.lastShapes;
     if (known?.inputs.every((shape, i) => sameShape(shape, shapes[i] as Shape))) return known.outputs;
@@ -42,6 +46,13 @@ class GraphContract implements DataContract {
   // class of its own, every time: some 20 µs of each training step.
   get states(): ReadonlyMap<string, number> {
     return stateSizes(this.graph);
+  }
+
+  get openStates(): ReadonlyMap<string, number> {
+    const given = new Set(
+      this.graph.nodes.flatMap(({ layer, inputs }) => (inputs.length > 1 ? [layer.name] : [])),
+    );
+    return new Map([...this.states].filter(([key]) => !given.has(key.slice(0, key.indexOf('/')))));
   }
 }
 

@@ -170,7 +170,7 @@ class Fit {
       refuse('ERR_VALUE', 'fit', 'validationData or validationSplit', 'both');
     if (Array.isArray(validationData)) {
       const [x, y, sampleWeight] = validationData;
-      return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, { sampleWeight });
+      return readExamples(this.contract.forCaller('fit: validationData'), x, y, { sampleWeight });
     }
     if (isGenerator(validationData)) {
       const { validationSteps, validationFreq = 1 } = this.options;
@@ -186,7 +186,7 @@ class Fit {
       ['x', 'y', 'sampleWeight', 'lengths'],
       'fit: validationData',
     ) as { x: Inputs; y: Inputs; sampleWeight?: Inputs; lengths?: TensorLike };
-    return readExamples({ ...this.contract, caller: 'fit: validationData' }, x, y, options);
+    return readExamples(this.contract.forCaller('fit: validationData'), x, y, options);
   }
 
   async run(): Promise<History> {
@@ -351,7 +351,7 @@ class Fit {
 
   private async validate(): Promise<Logs> {
     const { model, options, callbacks } = this;
-    const contract = { ...this.contract, caller: 'fit: validationData' };
+    const contract = this.contract.forCaller('fit: validationData');
     const data = this.validation as Data | Examples;
     const size = this.validationBatchSize;
     const batches = this.validationBatches(contract);

@@ -285,9 +285,11 @@ export async function openStream(model: Model, options: StreamOptions): Promise<
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
   const graph = model.requireBuilt('stream');
   if (graph.inputs.length > 1) refuse('ERR_VALUE', 'stream', 'a model with one input', graph.inputs.length);
+  if (graph.outputs.length > 1)
+    refuse('ERR_VALUE', 'stream', 'a model with one output', graph.outputs.length);
   const input = inputOf(graph);
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
-  const given = readInitialStates('stream', { states: stateSizes(graph) }, batchSize, o.initialStates);
+  const given = readInitialStates('stream', { openStates: stateSizes(graph) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {
     requireStreamable(graph, input);
     const plan = StepPlan.take(model, batchSize);
