@@ -108,6 +108,8 @@ export interface Batch {
   readonly indices: Uint32Array;
   /** The batch to come, for which all can be made ready while this one runs. Nobody knows it for batches of a generator. */
   readonly next?: Batch | undefined;
+  /** Where a number of a plan's input stands in the caller's array. Default: in row `indices[row]`. */
+  readonly placed?: (place: readonly number[]) => number[];
 }
 
 export function isGenerator(data: unknown): data is BatchGenerator {
@@ -505,13 +507,17 @@ export function* batchesOf(
   for (; batch; batch = batch.next) yield batch;
 }
 
+/** @throws ERR_STATE when the memory of a tensor is gone */
+export function requireValues({ data, shape }: Tensor): void {
+  if (data.length === sizeOf(shape)) return;
+  const got = `memory of ${data.length} values, because its buffer was transferred or resized while in use`;
+  refuse('ERR_STATE', `a tensor of shape [${shape.join(', ')}]`, 'its values', got);
+}
+
 /** Copies rows of an array into a plan input; rows that follow each other in both go in one piece. */
 export function copyRows(source: Tensor, indices: Uint32Array, target: TensorData): void {
   const { data } = source;
-  if (data.length !== sizeOf(source.shape)) {
-    const got = `memory of ${data.length} values, because its buffer was transferred or resized while in use`;
-    refuse('ERR_STATE', `a tensor of shape [${source.shape.join(', ')}]`, 'its values', got);
-  }
+  requireValues(source);
   const width = source.size / (source.shape[0] as number);
   for (let begin = 0, end = 0; begin < indices.length; begin = end) {
     const from = indices[begin] as number;

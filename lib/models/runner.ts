@@ -85,10 +85,10 @@ export class Runner {
         await running;
       } catch (error) {
         if (!(error instanceof PlanCheckError)) throw error;
-        throw dataError(loaded.plan, options.caller, error, ([row, ...place]) => [
-          batch.indices[row as number] as number,
-          ...place,
-        ]);
+        throw dataError(loaded.plan, options.caller, error, (place) => {
+          const [row, ...rest] = place;
+          return batch.placed?.(place) ?? [batch.indices[row as number] as number, ...rest];
+        });
       }
       return read(loaded);
     });
