@@ -11,6 +11,7 @@ import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import type { Optimizer } from '../optimizers/optimizer';
 import { PlanBuilder } from '../plan/builder';
+import { cutStacks } from '../plan/cutStacks';
 import { fuseStacks } from '../plan/fuseStacks';
 import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
@@ -61,6 +62,8 @@ export interface Recipe {
   readonly lossWeights?: readonly number[] | undefined;
   readonly metrics?: readonly OutputMetric[] | undefined;
   readonly optimizer?: Optimizer | undefined;
+  /** Of training: steps of a segment of recurrent stacks that is worked out again on the way back, for a sequence of so many. */
+  readonly checkpointSteps?: ((steps: number) => number) | undefined;
 }
 
 /** A plan and what its named outputs hold. */
@@ -451,6 +454,8 @@ class Lowering implements CallContext {
   }
 
   finish(): Plan {
+    const { checkpointSteps } = this.recipe;
+    if (this.training && checkpointSteps) cutStacks(this.builder, { checkpointSteps });
     // Asking for gradients must leave the model as it was.
     const carried = this.request.mode === 'gradients' ? [] : this.carried;
     for (const { from, state } of carried)

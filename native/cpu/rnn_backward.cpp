@@ -439,7 +439,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
       for (size_t t = 0; t < spec_.T; ++t) {
         double sum = 0;
         for (size_t n = 0; n < spec_.N; ++n) sum += shared.squares[t * spec_.N + n];
-        io.stepNorms[i * spec_.T + t] = std::sqrt(sum);
+        io.stepNorms[i * spec_.normRow() + t] = std::sqrt(sum);
       }
     }
     const float* input = io.x;

@@ -38,6 +38,8 @@ class RnnStack {
   size_t packedFloats() const;
   void pack(const StackIo& io, float* packed, ThreadPool& pool) const;
 
+  const StackSpec& spec() const { return spec_; }
+
   void forward(const StackIo& io, float* packed, float* scratch, ThreadPool& pool) const;
   void backward(const StackIo& io, float* scratch, ThreadPool& pool) const;
 
