@@ -41,6 +41,8 @@ export interface Examples {
   readonly initialStates: ReadonlyMap<string, Tensor>;
   /** int32 `[N]`: how many steps of each sequence count, from its first. */
   readonly lengths: Tensor | undefined;
+  /** int32 `[N]`: how many of the last steps are scored, where the first ones are only to be read. */
+  readonly scored?: Tensor;
 }
 
 /** A batch of a generator. */
@@ -110,6 +112,8 @@ export interface Batch {
   readonly next?: Batch | undefined;
   /** Where a number of a plan's input stands in the caller's array. Default: in row `indices[row]`. */
   readonly placed?: (place: readonly number[]) => number[];
+  /** Of which step the states are wanted, counted from 1. Default: of the last. */
+  readonly statesAfter?: number | undefined;
 }
 
 export function isGenerator(data: unknown): data is BatchGenerator {

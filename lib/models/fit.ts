@@ -67,6 +67,7 @@ interface BatchOrder {
   readonly seed: number;
   /** Of a chunk of a batch. */
   readonly chunkSteps?: number;
+  readonly chunkOverlap?: number;
 }
 
 /** In a checkpoint between chunks: the key of the states that go on, which no callback has. */
@@ -124,7 +125,7 @@ class Fit {
     this.epochs = positiveInteger('fit: epochs', options.epochs, 1);
     this.epoch = options.initialEpoch ?? 0;
     const limit = options.stepsPerEpoch;
-    if (options.truncatedBPTT) requireTruncatable(model.requireBuilt('fit'));
+    if (options.truncatedBPTT) requireTruncatable(model.requireBuilt('fit'), options.truncatedBPTT);
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
     if (!examples) refuseUnbatched('fit', options);
@@ -307,9 +308,12 @@ class Fit {
       await this.runStep(chunkOf(batch, chunk, this.carried), epoch, index, chunk.share, ({ executable }) => {
         const last = i + 1 === chunks.length;
         const rows = batch.indices.length;
-        this.carried = last
-          ? new Map()
-          : new Map([...going].map(([key, units]) => [key, outputTensor(executable, key, [rows, units])]));
+        if (last) this.carried = new Map();
+        // A chunk that begins where this one did begins with the same states.
+        else if (chunk.next !== chunk.begin)
+          this.carried = new Map(
+            [...going].map(([key, units]) => [key, outputTensor(executable, key, [rows, units])]),
+          );
         this.chunk = last ? 0 : i + 1;
         this.batch = last ? index + 1 : index;
       });
@@ -457,17 +461,27 @@ class Fit {
       stepsPerEpoch: this.stepsPerEpoch,
       shuffle: options.shuffle ?? true,
       seed: options.seed ?? modelSeed,
-      ...(options.truncatedBPTT ? { chunkSteps: options.truncatedBPTT.steps } : {}),
+      ...(options.truncatedBPTT
+        ? { chunkSteps: options.truncatedBPTT.steps, chunkOverlap: options.truncatedBPTT.overlap ?? 0 }
+        : {}),
     };
   }
 
   /** The batches left of an unfinished epoch are those not yet seen only if the epoch is cut the same way. */
   private checkOrder(path: string, { order: saved, chunk = 0 }: FitState, modelSeed: number): void {
     const order = this.order(modelSeed);
-    const own = ['examples', 'batchSize', 'stepsPerEpoch', 'shuffle', 'seed', 'chunkSteps'] as const;
+    const own = [
+      'examples',
+      'batchSize',
+      'stepsPerEpoch',
+      'shuffle',
+      'seed',
+      'chunkSteps',
+      'chunkOverlap',
+    ] as const;
     for (const key of own) {
       // Between batches it makes no difference how those to come are cut.
-      if (order[key] === saved[key] || (key === 'chunkSteps' && chunk === 0)) continue;
+      if (order[key] === saved[key] || (key.startsWith('chunk') && chunk === 0)) continue;
       const wanted = `${saved[key]}, as in '${path}', which was written inside an epoch`;
       refuse('ERR_VALUE', `fit: resumeFrom: ${key}`, wanted, order[key]);
     }

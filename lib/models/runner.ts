@@ -208,7 +208,7 @@ export class Runner {
   }
 }
 
-function requestOf({ examples, indices }: Batch, options: RunOptions): PlanRequest {
+function requestOf({ examples, indices, statesAfter }: Batch, options: RunOptions): PlanRequest {
   return {
     mode: options.mode,
     inputShapes: Array.from(examples.inputs.values(), ({ shape }) => [indices.length, ...shape.slice(1)]),
@@ -217,6 +217,8 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
     lengths: examples.lengths !== undefined,
     mask: options.mask ?? false,
     states: options.states ?? false,
+    ...(options.states && statesAfter !== undefined ? { statesAfter } : {}),
+    ...(options.mode !== 'predict' && examples.scored ? { scored: true } : {}),
     gradientNorms: options.gradientNorms ?? false,
   };
 }

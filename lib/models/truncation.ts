@@ -1,5 +1,5 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { type Shape, sizeOf, Tensor, type TensorData } from '../tensors/tensor';
 import { type Batch, type DataContract, requireValues } from './batches';
 import { positiveInteger } from './callOptions';
@@ -7,25 +7,36 @@ import { stateSizes } from './contract';
 import { type Graph, layersOf, outputKeys, outputsOf } from './graph';
 import { requireStepwise } from './stepwise';
 
-/** Truncated backpropagation through time (Williams & Peng, 1990: BPTT(h; h′), h′ = `steps`). */
+/** Truncated backpropagation through time (Williams & Peng, 1990). */
 export interface TruncatedBPTT {
-  /** Long sequences are trained on in chunks of so many steps, an optimizer step each; the states go on from chunk to chunk. */
+  /** Long sequences are trained on in chunks of so many steps (k1), an optimizer step each; the states go on from chunk to chunk. */
   readonly steps: number;
+  /**
+   * Steps before a chunk that are read again, so that its error goes back through them too: through `steps` + `overlap` steps (k2) from the
+   * last one. They are not scored again. Default 0.
+   */
+  readonly overlap?: number;
 }
 
-export function readTruncation(given: unknown): TruncatedBPTT | undefined {
+export function readTruncation(given: unknown): Required<TruncatedBPTT> | undefined {
   if (given === undefined) return undefined;
   const subject = 'fit: truncatedBPTT';
-  const o = readConfig(given, ['steps'], subject);
+  const o = readConfig(given, ['steps', 'overlap'], subject);
   if (o.steps === undefined)
     refuse('ERR_VALUE', `${subject}: steps`, 'the number of steps of a chunk', 'none');
-  return { steps: positiveInteger(`${subject}: steps`, o.steps, 1) };
+  const overlap = o.overlap ?? 0;
+  if (!Number.isSafeInteger(overlap) || (overlap as number) < 0)
+    refuse('ERR_VALUE', `${subject}: overlap`, 'an integer, 0 or more', quoted(overlap));
+  return { steps: positiveInteger(`${subject}: steps`, o.steps, 1), overlap: overlap as number };
 }
 
 /** @throws ERR_VALUE for a model whose sequences cannot come in parts, or that is not scored on every step */
-export function requireTruncatable(graph: Graph): void {
+export function requireTruncatable(graph: Graph, { overlap = 0 }: TruncatedBPTT): void {
   const caller = 'fit: truncatedBPTT';
   requireStepwise(caller, graph);
+  const stateful = layersOf(graph).find((layer) => layer.carriesState);
+  if (stateful && overlap > 0)
+    refuse('ERR_VALUE', `${caller}: ${stateful.subject}`, 'overlap 0 beside a stateful layer', overlap);
   const keys = outputKeys(graph);
   for (const [i, { sequence, shape }] of outputsOf(graph).entries()) {
     if (sequence) continue;
@@ -37,16 +48,24 @@ export function requireTruncatable(graph: Graph): void {
   }
 }
 
-/** Steps `first` … `end` − 1 of the sequences of a batch. */
+/** Steps `begin` … `end` − 1 of the sequences of a batch. */
 export interface Chunk {
-  readonly first: number;
+  readonly begin: number;
   readonly end: number;
+  /** The first step that is scored. */
+  readonly first: number;
+  /** Where the next chunk begins; undefined for the last one. */
+  readonly next: number | undefined;
   /** The part of all steps of the batch that count. */
   readonly share: number;
 }
 
 /** The chunks of a batch, up to the end of its longest sequence. @throws ERR_SHAPE for inputs of different numbers of steps */
-export function chunksOf({ inputs, caller }: DataContract, batch: Batch, { steps }: TruncatedBPTT): Chunk[] {
+export function chunksOf(
+  { inputs, caller }: DataContract,
+  batch: Batch,
+  { steps, overlap = 0 }: TruncatedBPTT,
+): Chunk[] {
   const { examples, indices } = batch;
   const lengths = inputs.map(({ key }) => examples.inputs.get(key)?.shape[1] as number);
   const T = lengths[0] as number;
@@ -66,15 +85,19 @@ export function chunksOf({ inputs, caller }: DataContract, batch: Batch, { steps
     return sum;
   };
   const all = counted(0, T);
-  const chunks: Chunk[] = [];
+  const scored: { first: number; end: number; share: number }[] = [];
   for (let first = 0; first < T; first += steps) {
     const end = Math.min(T, first + steps);
     const share = all === 0 ? 1 : counted(first, end) / all;
     // Where every sequence is over there is nothing more to learn.
-    if (share > 0 || chunks.length === 0) chunks.push({ first, end, share });
+    if (share > 0) scored.push({ first, end, share });
     if (all === 0) break;
   }
-  return chunks;
+  return scored.map((chunk, i) => {
+    const next = scored[i + 1]?.first;
+    const begin = Math.max(0, chunk.first - overlap);
+    return { ...chunk, begin, next: next === undefined ? undefined : Math.max(0, next - overlap) };
+  });
 }
 
 /**
@@ -83,11 +106,11 @@ export function chunksOf({ inputs, caller }: DataContract, batch: Batch, { steps
  */
 export function chunkOf(
   { examples, indices }: Batch,
-  { first, end }: Chunk,
+  { begin, first, end, next }: Chunk,
   initialStates: ReadonlyMap<string, Tensor>,
 ): Batch {
   const parts = (arrays: ReadonlyMap<string, Tensor>) =>
-    new Map([...arrays].map(([key, array]) => [key, stepsOf(array, indices, first, end)]));
+    new Map([...arrays].map(([key, array]) => [key, stepsOf(array, indices, begin, end)]));
   return {
     examples: {
       count: indices.length,
@@ -95,10 +118,14 @@ export function chunkOf(
       targets: parts(examples.targets),
       weights: parts(examples.weights),
       initialStates,
-      lengths: examples.lengths && lengthsOf(examples.lengths, indices, first, end),
+      lengths: examples.lengths && lengthsOf(examples.lengths, indices, begin, end),
+      ...(first > begin
+        ? { scored: new Tensor(new Int32Array(indices.length).fill(end - first), [indices.length]) }
+        : {}),
     },
+    statesAfter: next === undefined || next === end ? undefined : next - begin,
     indices: Uint32Array.from(indices, (_, n) => n),
-    placed: ([row, step, ...place]) => [indices[row as number] as number, (step as number) + first, ...place],
+    placed: ([row, step, ...place]) => [indices[row as number] as number, (step as number) + begin, ...place],
   };
 }
 

@@ -127,6 +127,109 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
   });
 });
 
+describe.each(['cpu', 'reference'])('steps that are read again, on %s', (device) => {
+  const sgd = () =>
+    ({ loss: 'mse', optimizer: optimizers.sgd({ learningRate: 0.3 }), metrics: ['mae'], device }) as const;
+  const closeTo = (a: ReadonlyMap<string, Tensor>, b: ReadonlyMap<string, Tensor>) => {
+    for (const [name, { data }] of a)
+      for (const [i, v] of data.entries()) expect(v).toBeCloseTo(b.get(name)?.data[i] as number, 5);
+  };
+
+  test.each([[undefined], [Int32Array.of(11, 7, 9, 10, 11, 8)]])(
+    'chunks by hand, with lengths %p',
+    async (lengths) => {
+      const given = lengths ? { lengths } : {};
+      const own = net(device).compile(sgd());
+      await own.fit(x, y, {
+        batchSize: N,
+        shuffle: false,
+        ...given,
+        truncatedBPTT: { steps: 4, overlap: 3 },
+      });
+      const byHand = net(device).compile(sgd());
+      const ranges = [
+        { begin: 0, first: 0, end: 4, next: 1 },
+        { begin: 1, first: 4, end: 8, next: 5 },
+        { begin: 5, first: 8, end: T, next: T },
+      ];
+      let initialStates: InitialStates | undefined;
+      for (const { begin, first, end, next } of ranges) {
+        const start = initialStates ? { initialStates } : {};
+        const until = (last: number) => (lengths ? { lengths: left(lengths, [begin, last]) } : {});
+        const { states } = await byHand.predict(cut(x, begin, next), {
+          ...start,
+          ...until(next),
+          returnStates: true,
+        });
+        // The loss is the mean over all steps that count: as many times more for those that are scored.
+        const counted = (from: number) =>
+          lengths ? left(lengths, [from, end]).reduce((a, b) => a + b) : N * (end - from);
+        const factor = counted(begin) / counted(first);
+        const sampleWeight = tensor(
+          Float32Array.from({ length: N * (end - begin) }, (_, i) =>
+            begin + (i % (end - begin)) < first ? 0 : factor,
+          ),
+          [N, end - begin],
+        );
+        await byHand.trainOnBatch(cut(x, begin, end), cut(y, begin, end), {
+          ...start,
+          ...until(end),
+          sampleWeight,
+        });
+        initialStates = states;
+      }
+      closeTo(await own.getWeights(), await byHand.getWeights());
+    },
+  );
+
+  test('so many that all are make chunks one whole, the gradients of which add up', async () => {
+    const even = { optimizer: optimizers.sgd({ learningRate: 0.3, gradientAccumulationSteps: 3 }) };
+    const own = net(device, { initialState: 'learned' }).compile({ ...sgd(), ...even });
+    const [x12, y12] = [randomSequences(N, 12, D, 3), randomSequences(N, 12, 2, 4)];
+    const options = { batchSize: N, shuffle: false, truncatedBPTT: { steps: 4, overlap: 12 } };
+    const { history } = await own.fit(x12, y12, options);
+    const whole = net(device, { initialState: 'learned' }).compile(sgd());
+    const { loss, mae } = await whole.trainOnBatch(x12, y12);
+    closeTo(await own.getWeights(), await whole.getWeights());
+    expect(history['loss']?.[0]).toBeCloseTo(loss, 5);
+    expect(history['mae']?.[0]).toBeCloseTo(mae as number, 5);
+  });
+
+  test('go with gradient checkpointing and with frozen layers', async () => {
+    const made = (more: object) => {
+      const own = net(device).compile({ ...sgd(), ...more });
+      (own.layers[0] as { trainable: boolean }).trainable = false;
+      return own;
+    };
+    const [whole, parts] = [made({}), made({ gradientCheckpointing: { steps: 3 } })];
+    for (const own of [whole, parts])
+      await own.fit(x, y, { batchSize: 4, truncatedBPTT: { steps: 3, overlap: 4 } });
+    closeTo(await parts.getWeights(), await whole.getWeights());
+    expect((await whole.getWeights()).get('lstm/kernel')).toEqual(
+      (await net(device).getWeights()).get('lstm/kernel'),
+    );
+  });
+});
+
+test('steps that are read again and padding that a layer finds are both left out of scores', async () => {
+  const padded = tensor(
+    x.data.map((v, i) => (Math.floor(i / D) % T >= 9 - Math.floor(i / D / T) ? 0 : v)),
+    [N, T, D],
+  );
+  const own = sequential(
+    [
+      layers.masking({ maskValue: 0, inputShape: [null, D] }),
+      layers.gru({ units: 4, returnSequences: true }),
+      layers.dense({ units: 2 }),
+    ],
+    { seed: 6 },
+  ).compile({ loss: 'mse', optimizer: optimizers.sgd({ learningRate: 0 }), metrics: ['mae', 'r2'] });
+  const options = { batchSize: N, shuffle: false, truncatedBPTT: { steps: 3, overlap: 2 } };
+  const { history } = await own.fit(padded, y, options);
+  const whole = await own.evaluate(padded, y);
+  expect(history['mae']?.[0]).toBeCloseTo(whole['mae'] as number, 5);
+});
+
 test.each([[undefined], [Int32Array.of(11, 2, 5, 9, 1, 7)]])(
   'scores are those of the whole sequences',
   async (lengths) => {
@@ -202,9 +305,10 @@ describe('a checkpoint between chunks', () => {
   });
   const dropping = () => net('cpu', { recurrentDropout: 0.2 });
 
-  test('goes on bit for bit', async () => {
+  test.each([0, 3])('goes on bit for bit; overlap %i', async (overlap) => {
     const whole = dropping();
-    const { history } = await whole.fit(x, y, options());
+    const truncatedBPTT = { steps: 4, overlap };
+    const { history } = await whole.fit(x, y, options({ truncatedBPTT }));
     const controller = new AbortController();
     const stopped = dropping();
     // After the second of three chunks of the second batch.
@@ -216,29 +320,34 @@ describe('a checkpoint between chunks', () => {
         controller.abort();
       },
     };
-    await stopped.fit(x, y, options({ signal: controller.signal, callbacks: [save] })).catch(() => undefined);
+    await stopped
+      .fit(x, y, options({ truncatedBPTT, signal: controller.signal, callbacks: [save] }))
+      .catch(() => undefined);
     expect(stopped.step).toBe(5);
     const resumed = dropping();
-    expect((await resumed.fit(x, y, options({ resumeFrom: file }))).history).toEqual(history);
+    expect((await resumed.fit(x, y, options({ truncatedBPTT, resumeFrom: file }))).history).toEqual(history);
     expect(await resumed.getWeights()).toEqual(await whole.getWeights());
   });
 
   test('is not resumed with other chunks', async () => {
-    const other = options({ resumeFrom: file, truncatedBPTT: { steps: 5 } });
+    const other = options({ resumeFrom: file, truncatedBPTT: { steps: 5, overlap: 3 } });
     expect(await refusal(() => dropping().fit(x, y, other))).toBe(
       `ERR_VALUE fit: resumeFrom: chunkSteps: expected 4, as in '${file}', which was written inside an epoch, got 5.`,
     );
   });
 });
 
-test('gradient reports are of chunks', async () => {
+test.each([
+  [0, [4, 4, 3]],
+  [3, [4, 7, 6]],
+])('gradient reports are of chunks; overlap %i', async (overlap, wanted) => {
   const steps: number[] = [];
   const look: Callback = {
     gradientsEvery: 1,
     onGradients: ({ steps: norms }) => void steps.push(norms['gru']?.length as number),
   };
-  await net('cpu').fit(x, y, { batchSize: N, callbacks: [look], truncatedBPTT: { steps: 4 } });
-  expect(steps).toEqual([4, 4, 3]);
+  await net('cpu').fit(x, y, { batchSize: N, callbacks: [look], truncatedBPTT: { steps: 4, overlap } });
+  expect(steps).toEqual(wanted);
 });
 
 test('stopTraining ends it after a chunk, and the epoch counts as finished', async () => {
@@ -293,9 +402,19 @@ describe('refusals', () => {
       'ERR_VALUE fit: truncatedBPTT: steps: expected a positive integer, got 0.',
     ],
     [
+      'an overlap that is none',
+      () => fit(net('cpu'), { steps: 4, overlap: -1 }),
+      'ERR_VALUE fit: truncatedBPTT: overlap: expected an integer, 0 or more, got -1.',
+    ],
+    [
+      'an overlap beside states that batches carry',
+      () => fit(net('cpu', { stateful: true }, { batchInputShape: [N, null, D] }), { steps: 4, overlap: 2 }),
+      "ERR_VALUE fit: truncatedBPTT: layer 'lstm': expected overlap 0 beside a stateful layer, got 2.",
+    ],
+    [
       'an unknown option',
       () => fit(net('cpu'), { steps: 4, length: 3 }),
-      "ERR_VALUE fit: truncatedBPTT: unknown option 'length'. It takes steps.",
+      "ERR_VALUE fit: truncatedBPTT: unknown option 'length'. It takes steps, overlap.",
     ],
     [
       'a wrong number in a later chunk, by its place in the data',
