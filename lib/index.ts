@@ -16,7 +16,7 @@ export { SymbolicTensor } from './layers/symbolic';
 export { losses } from './losses';
 export { metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
-export type { CompileOptions } from './models/compiled';
+export type { CompileOptions, GradientCheckpointing } from './models/compiled';
 export type { Bound } from './models/estimate/cost';
 export type { PlanEstimate, Rung, RungEstimate, StackEstimate } from './models/estimate/cudaEstimate';
 export type { GpuFigures, GpuOptions } from './models/estimate/figures';
@@ -48,6 +48,7 @@ export {
 export type { ModelStream, StreamOptions, StreamStates } from './models/stream';
 export type { SummaryOptions } from './models/summary';
 export type { TrainOnBatchOptions } from './models/trainStep';
+export type { TruncatedBPTT } from './models/truncation';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';
 export { type NestedArray, type Shape, Tensor, type TensorLike, tensor } from './tensors/tensor';
