@@ -25,7 +25,7 @@ export { SymbolicTensor } from './layers/symbolic';
 export { losses } from './losses';
 export { metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
-export type { CompileOptions } from './models/compiled';
+export type { CompileOptions, GradientCheckpointing } from './models/compiled';
 export type { Bound } from './models/estimate/cost';
 export type { PlanEstimate, Rung, RungEstimate, StackEstimate } from './models/estimate/cudaEstimate';
 export type { GpuFigures, GpuOptions } from './models/estimate/figures';
@@ -57,6 +57,7 @@ export {
 export type { ModelStream, StreamOptions, StreamStates } from './models/stream';
 export type { SummaryOptions } from './models/summary';
 export type { TrainOnBatchOptions } from './models/trainStep';
+export type { TruncatedBPTT } from './models/truncation';
 export { ops } from './ops';
 export { Traced } from './ops/traced';
 export { optimizers, schedules } from './optimizers';

@@ -12,8 +12,16 @@ export interface Bucketing {
   readonly dropRemainder: boolean;
   /** Of the shuffle; without one sequences keep their order inside a bucket, and buckets follow each other. */
   readonly seed: number | undefined;
-  /** Epochs, from 0, in which the batches are put in order of their longest sequences. */
-  readonly shortFirstEpochs: number;
+  /** In the first epochs: batches in order of their longest sequences, or only the shortest sequences, more from epoch to epoch. */
+  readonly curriculum: 'shortFirst' | 'growingLength' | undefined;
+  readonly curriculumEpochs: number;
+}
+
+/** The longest sequences that an epoch has. */
+function longestIn({ lengths, curriculum, curriculumEpochs }: Bucketing, epoch: number): number {
+  if (curriculum !== 'growingLength' || epoch >= curriculumEpochs) return Number.POSITIVE_INFINITY;
+  const sorted = Int32Array.from(lengths).sort();
+  return sorted[Math.ceil(((epoch + 1) * sorted.length) / (curriculumEpochs + 1)) - 1] as number;
 }
 
 /** Boundaries of at most `buckets` buckets with about as many sequences each. */
@@ -37,11 +45,13 @@ export function longestOf(lengths: Int32Array, rows: ArrayLike<number>): number 
 
 /** The batches of an epoch, each as the places of its sequences; the same for the same (seed, epoch). */
 export function bucketedBatches(bucketing: Bucketing, epoch: number): Uint32Array[] {
-  const { lengths, boundaries, batchSize, dropRemainder, seed } = bucketing;
+  const { lengths, boundaries, batchSize, dropRemainder, seed, curriculum, curriculumEpochs } = bucketing;
+  const longest = longestIn(bucketing, epoch);
   const random = seed === undefined ? undefined : new Philox(seed, BUCKET_STREAM + epoch);
   const order = random?.permutation(lengths.length) ?? Uint32Array.from(lengths, (_, n) => n);
   const buckets: number[][] = Array.from({ length: boundaries.length + 1 }, () => []);
   for (const n of order) {
+    if ((lengths[n] as number) > longest) continue;
     const found = boundaries.findIndex((boundary) => (lengths[n] as number) <= boundary);
     (buckets.at(found) as number[]).push(n);
   }
@@ -54,7 +64,7 @@ export function bucketedBatches(bucketing: Bucketing, epoch: number): Uint32Arra
   }
   if (random)
     batches = Array.from(random.permutation(batches.length), (place) => batches[place] as Uint32Array);
-  if (epoch >= bucketing.shortFirstEpochs) return batches;
+  if (curriculum !== 'shortFirst' || epoch >= curriculumEpochs) return batches;
   return batches
     .map((batch) => ({ batch, longest: longestOf(lengths, batch) }))
     .sort((a, b) => a.longest - b.longest)

@@ -22,8 +22,9 @@ export interface PaddedBatch {
 /** Begins the next epoch each time it is called. */
 export interface PaddedBatches {
   (): IterableIterator<PaddedBatch>;
+  /** Of an epoch with all sequences. */
   readonly batchesPerEpoch: number;
-  /** The share of steps that are padding, over the first epoch: what bucketing saves. */
+  /** The share of steps that are padding, over the first epoch with all sequences: what bucketing saves. */
   readonly paddingShare: number;
   /** That of the shuffle, to be given again when a fit is resumed. */
   readonly seed: number;
@@ -51,18 +52,24 @@ export function paddedBatches(
     batchSize: o.batchSize,
     dropRemainder: o.dropRemainder,
     seed: o.shuffle ? o.seed : undefined,
-    shortFirstEpochs: o.shortFirstEpochs,
+    curriculum: o.curriculum,
+    curriculumEpochs: o.curriculumEpochs,
   };
   const stepsOf = (rows: Uint32Array) =>
     Math.ceil(longestOf(lengths, rows) / o.padToMultipleOf) * o.padToMultipleOf;
   const targetsOf = targetReader(inputs, targets, o.targetSequences);
   const weights = readSampleWeight(o.sampleWeight, lengths.length);
 
-  const first = bucketedBatches(bucketing, o.firstEpoch);
-  if (first.length === 0)
+  // A curriculum that grows has its fewest batches in the first epoch, and all of them after its last.
+  const growing = o.curriculum === 'growingLength';
+  const whole = bucketedBatches(
+    bucketing,
+    growing ? Math.max(o.firstEpoch, o.curriculumEpochs) : o.firstEpoch,
+  );
+  if ((growing ? bucketedBatches(bucketing, o.firstEpoch) : whole).length === 0)
     refuse('ERR_VALUE', 'paddedBatches', `${o.batchSize} sequences in a bucket (dropRemainder)`, 'fewer');
   let [counted, all] = [0, 0];
-  for (const rows of first) {
+  for (const rows of whole) {
     for (const n of rows) counted += lengths[n] as number;
     all += rows.length * stepsOf(rows);
   }
@@ -83,7 +90,7 @@ export function paddedBatches(
   }
   let next = o.firstEpoch;
   return Object.assign(() => batches(next++), {
-    batchesPerEpoch: first.length,
+    batchesPerEpoch: whole.length,
     paddingShare: 1 - counted / all,
     seed: o.seed,
     order(epoch: number) {

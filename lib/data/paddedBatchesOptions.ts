@@ -15,9 +15,13 @@ export interface PaddedBatchesOptions {
   shuffle?: boolean;
   /** Of the shuffle. Default: a random one. */
   seed?: number;
-  /** `'shortFirst'`: batches in order of their longest sequences. Needs buckets, without which all batches are about as long. */
-  curriculum?: 'shortFirst';
-  /** How many epochs, from epoch 0, keep to the curriculum. Default: all. */
+  /**
+   * Short sequences before long ones (Bengio et al., 2009). `'shortFirst'`: batches in order of their longest sequences, as SortaGrad does in the
+   * first epoch (Amodei et al., 2016); needs buckets, without which all batches are about as long. `'growingLength'`: in epoch e of E
+   * `curriculumEpochs` only the shortest (e + 1)/(E + 1) of the sequences, and then all.
+   */
+  curriculum?: 'shortFirst' | 'growingLength';
+  /** How many epochs, from epoch 0, keep to the curriculum. Default: all; `'growingLength'` must be told. */
   curriculumEpochs?: number;
   /** Leaves out what does not fill a batch, bucket by bucket. Default false. */
   dropRemainder?: boolean;
@@ -83,12 +87,15 @@ export function readPaddedBatchesOptions(options: unknown) {
   if (bucketBoundaries && o.buckets !== undefined)
     refuse('ERR_VALUE', 'paddedBatches', 'bucketBoundaries or buckets', 'both');
   const buckets = wholeOption('buckets', o.buckets, 1);
-  if (o.curriculum !== undefined && o.curriculum !== 'shortFirst')
-    refuseOption('curriculum', "'shortFirst'", quoted(o.curriculum));
-  if (o.curriculum !== undefined && o.buckets === undefined && !bucketBoundaries)
+  const growing = o.curriculum === 'growingLength';
+  if (o.curriculum !== undefined && o.curriculum !== 'shortFirst' && !growing)
+    refuseOption('curriculum', "'shortFirst' or 'growingLength'", quoted(o.curriculum));
+  if (growing && o.curriculumEpochs === undefined)
+    refuseOption('curriculumEpochs', "a number of epochs beside curriculum: 'growingLength'", 'none');
+  if (o.curriculum === 'shortFirst' && o.buckets === undefined && !bucketBoundaries)
     refuseOption('curriculum', 'buckets or bucketBoundaries beside it', 'neither');
   if (o.curriculumEpochs !== undefined && o.curriculum === undefined)
-    refuseOption('curriculumEpochs', "curriculum: 'shortFirst' beside it", 'none');
+    refuseOption('curriculumEpochs', 'a curriculum beside it', 'none');
   const allEpochs = o.curriculum === undefined ? 0 : Number.MAX_SAFE_INTEGER;
   const value = o.value ?? 0;
   if (!Number.isFinite(value)) refuseOption('value', 'a finite number', quoted(value));
@@ -104,7 +111,8 @@ export function readPaddedBatchesOptions(options: unknown) {
     buckets,
     shuffle: flag('shuffle', true),
     seed,
-    shortFirstEpochs: wholeOption('curriculumEpochs', o.curriculumEpochs, allEpochs, 0),
+    curriculum: o.curriculum as PaddedBatchesOptions['curriculum'],
+    curriculumEpochs: wholeOption('curriculumEpochs', o.curriculumEpochs, allEpochs, 0),
     dropRemainder: flag('dropRemainder', false),
     value: value as number,
     dtype: o.dtype as 'int32' | 'float32' | undefined,

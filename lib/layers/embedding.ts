@@ -93,7 +93,7 @@ export class Embedding extends Layer {
     const table = context.weight(this, 'embeddings');
     const [id] = context.builder.emit('embedding', [input.id, table], {}, this.subject) as [ValueId];
     const mask = this.maskZero
-      ? context.builder.emit('stepMask', [input.id], { value: 0 }, this.subject)[0]
+      ? context.builder.emitOnce('stepMask', [input.id], { value: 0 }, this.subject)
       : input.mask;
     return { id, dtype: 'real', shape: [...input.shape, this.outputDim], sequence: true, mask };
   }

@@ -41,7 +41,7 @@ export class Masking extends Layer {
   }
 
   override call({ builder }: CallContext, input: LayerValue): LayerValue {
-    const [mask] = builder.emit('stepMask', [input.id], { value: this.maskValue }, this.subject) as [ValueId];
+    const mask = builder.emitOnce('stepMask', [input.id], { value: this.maskValue }, this.subject);
     // Where padding is zero already there is nothing to blank out.
     const id =
       this.maskValue === 0

@@ -255,7 +255,7 @@ export abstract class RecurrentLayer extends Layer {
   /** The mask in the order of the outputs. */
   private maskAbove(context: CallContext, { mask }: LayerValue): ValueId | undefined {
     if (mask === undefined || !this.goBackwards) return mask;
-    return context.builder.emit('reverseTime', [mask], {}, this.subject)[0] as ValueId;
+    return context.builder.emitOnce('reverseTime', [mask], {}, this.subject);
   }
 
   /** A state handed in for this run, the carried one, the learned one, or none (zeros). */

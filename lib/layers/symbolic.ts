@@ -44,10 +44,10 @@ export class SymbolicTensor {
 /** One or several symbolic tensors as a list. @throws ERR_VALUE for anything else */
 export function symbolicList(given: unknown, subject: string): readonly SymbolicTensor[] {
   const list = Array.isArray(given) ? (given as readonly unknown[]) : [given];
-  const wrong = list.find((value) => !(value instanceof SymbolicTensor));
-  if (list.length === 0 || wrong !== undefined) {
+  const wrong = list.findIndex((value) => !(value instanceof SymbolicTensor));
+  if (list.length === 0 || wrong >= 0) {
     const wanted = "what input({ shape }) or a layer's apply gives, one or an array of them";
-    refuse('ERR_VALUE', subject, wanted, list.length === 0 ? 'an empty array' : quoted(wrong));
+    refuse('ERR_VALUE', subject, wanted, list.length === 0 ? 'an empty array' : quoted(list[wrong]));
   }
   return list as readonly SymbolicTensor[];
 }

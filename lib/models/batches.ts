@@ -41,6 +41,8 @@ export interface Examples {
   readonly initialStates: ReadonlyMap<string, Tensor>;
   /** int32 `[N]`: how many steps of each sequence count, from its first. */
   readonly lengths: Tensor | undefined;
+  /** int32 `[N]`: how many of the last steps are scored, where the first ones are only to be read. */
+  readonly scored?: Tensor;
 }
 
 /** A batch of a generator. */
@@ -84,6 +86,8 @@ export interface DataContract {
   readonly fixedBatch: number | undefined;
   /** `layer/state` → units, of every recurrent layer. */
   readonly states: ReadonlyMap<string, number>;
+  /** Those of layers that are not given states by others, which `initialStates` may name. */
+  readonly openStates: ReadonlyMap<string, number>;
 }
 
 export interface ExampleOptions {
@@ -104,6 +108,10 @@ export interface Batch {
   readonly indices: Uint32Array;
   /** The batch to come, for which all can be made ready while this one runs. Nobody knows it for batches of a generator. */
   readonly next?: Batch | undefined;
+  /** Where a number of a plan's input stands in the caller's array. Default: in row `indices[row]`. */
+  readonly placed?: (place: readonly number[]) => number[];
+  /** Of which step the states are wanted, counted from 1. Default: of the last. */
+  readonly statesAfter?: number | undefined;
 }
 
 export function isGenerator(data: unknown): data is BatchGenerator {
@@ -198,7 +206,11 @@ function subjectsOf(subject: string, ends: Named): string[] {
 function listOf(subject: string, ends: Named, x: Inputs, partial = false): (TensorLike | undefined)[] {
   const names = ends.map(({ name }) => name);
   const [only] = names;
-  if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) return [x as TensorLike];
+  if (names.length === 1 && !(isByName(x) && Object.keys(x).join() === only)) {
+    // A list of one, as Keras takes it; nested arrays and typed arrays in an array are one array themselves.
+    const [first] = Array.isArray(x) && x.length === 1 ? (x as unknown[]) : [];
+    return [first instanceof Tensor ? first : (x as TensorLike)];
+  }
   if (isByName(x)) {
     const stranger = Object.keys(x).find((name) => !names.includes(name));
     if (stranger !== undefined)
@@ -275,7 +287,7 @@ export function refuseEmpty(subject: string, inputs: Tensor): void {
 /** States by layer and name, proven, as states `[count, units]` by `layer/state`. `states`: `layer/state` → units. */
 export function readInitialStates(
   caller: string,
-  known: Pick<DataContract, 'states'>,
+  known: Pick<DataContract, 'openStates'>,
   count: number,
   given: InitialStates | undefined,
 ): Map<string, Tensor> {
@@ -290,7 +302,7 @@ export function readInitialStates(
   for (const [layer, byName] of Object.entries(checked(given, subject))) {
     for (const [name, values] of Object.entries(checked(byName, `${subject}: ${layer}`))) {
       const key = `${layer}/${name}`;
-      states.set(key, readState(subject, known.states, count, key, values));
+      states.set(key, readState(subject, known.openStates, count, key, values));
     }
   }
   return states;
@@ -497,13 +509,17 @@ export function* batchesOf(
   for (; batch; batch = batch.next) yield batch;
 }
 
+/** @throws ERR_STATE when the memory of a tensor is gone */
+export function requireValues({ data, shape }: Tensor): void {
+  if (data.length === sizeOf(shape)) return;
+  const got = `memory of ${data.length} values, because its buffer was transferred or resized while in use`;
+  refuse('ERR_STATE', `a tensor of shape [${shape.join(', ')}]`, 'its values', got);
+}
+
 /** Copies rows of an array into a plan input; rows that follow each other in both go in one piece. */
 export function copyRows(source: Tensor, indices: Uint32Array, target: TensorData): void {
   const { data } = source;
-  if (data.length !== sizeOf(source.shape)) {
-    const got = `memory of ${data.length} values, because its buffer was transferred or resized while in use`;
-    refuse('ERR_STATE', `a tensor of shape [${source.shape.join(', ')}]`, 'its values', got);
-  }
+  requireValues(source);
   const width = source.size / (source.shape[0] as number);
   for (let begin = 0, end = 0; begin < indices.length; begin = end) {
     const from = indices[begin] as number;

@@ -4,6 +4,7 @@ import { oneOf, quoted, refuse } from '../errors';
 import { type Loss, type LossSpec, resolveLoss } from '../losses/loss';
 import { type Metric, type MetricSpec, resolveMetric } from '../metrics/metric';
 import { type Optimizer, type OptimizerSpec, resolveOptimizer } from '../optimizers/optimizer';
+import { positiveInteger } from './callOptions';
 
 /** One for each output of a model: in order, or by name. */
 export type PerOutput<V> = readonly V[] | Readonly<Record<string, V>>;
@@ -31,7 +32,17 @@ export interface CompileOptions {
    * for inference only. Weights are float32 in each: compiling again changes the precision of the same model.
    */
   readonly precision?: Precision;
+  /**
+   * Gradient checkpointing (Chen et al., 2016), to train on sequences whose steps do not fit in memory: recurrent stacks keep only their states
+   * at the borders of segments of so many `steps`, or of so many `segments`, and work a segment out again on the way back. `true`: √T
+   * segments. Costs one more forward pass of the stacks. Default: everything is kept.
+   */
+  readonly gradientCheckpointing?: boolean | GradientCheckpointing;
 }
+
+export type GradientCheckpointing =
+  | { readonly steps: number; readonly segments?: never }
+  | { readonly segments: number; readonly steps?: never };
 
 /** What `compile` settled, by output. Metrics wait for the sizes of the outputs. */
 export interface Compiled {
@@ -43,6 +54,8 @@ export interface Compiled {
   readonly device: string | undefined;
   readonly threads: number | undefined;
   readonly precision: Precision | undefined;
+  /** Steps of a segment, for a sequence of so many. */
+  readonly checkpointSteps: ((steps: number) => number) | undefined;
 }
 
 /** Options of Keras's compile that change nothing here, with the values at which that is so. */
@@ -65,6 +78,7 @@ export function readCompileOptions(options: CompileOptions, outputs: readonly st
     'device',
     'threads',
     'precision',
+    'gradientCheckpointing',
   ] as const;
   const known = readConfig(
     withoutHarmless(options, kerasOptions, 'compile'),
@@ -121,7 +135,24 @@ export function readCompileOptions(options: CompileOptions, outputs: readonly st
     device,
     threads,
     precision,
+    checkpointSteps: readCheckpointing(known.gradientCheckpointing),
   };
+}
+
+/** @throws ERR_VALUE for anything but true, false, `{ steps }` and `{ segments }` */
+function readCheckpointing(given: unknown = false): Compiled['checkpointSteps'] {
+  const subject = 'compile: gradientCheckpointing';
+  if (given === false || given === null) return undefined;
+  if (given === true) return (steps) => Math.ceil(Math.sqrt(steps));
+  if (typeof given !== 'object')
+    refuse('ERR_VALUE', subject, 'true, { steps } or { segments }', quoted(given));
+  const o = readConfig(given, ['steps', 'segments'], subject);
+  const [name, other] =
+    o.steps === undefined ? (['segments', 'steps'] as const) : (['steps', 'segments'] as const);
+  if (o[name] === undefined || o[other] !== undefined)
+    refuse('ERR_VALUE', subject, 'steps or segments', o[name] === undefined ? 'neither' : 'both');
+  const count = positiveInteger(`${subject}: ${name}`, o[name], 1);
+  return name === 'steps' ? () => count : (steps) => Math.ceil(steps / count);
 }
 
 /** Whether a value is an object that holds something for outputs by their names, and for nothing else. */

@@ -43,6 +43,13 @@ class GraphContract implements DataContract {
   get states(): ReadonlyMap<string, number> {
     return stateSizes(this.graph);
   }
+
+  get openStates(): ReadonlyMap<string, number> {
+    const given = new Set(
+      this.graph.nodes.flatMap(({ layer, inputs }) => (inputs.length > 1 ? [layer.name] : [])),
+    );
+    return new Map([...this.states].filter(([key]) => !given.has(key.slice(0, key.indexOf('/')))));
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
 import { largerIsBetter } from '../metrics/metric';
-import type { TensorLike } from '../tensors/tensor';
+import type { Tensor, TensorLike } from '../tensors/tensor';
 import {
   type Batch,
   type BatchGenerator,
@@ -32,14 +32,25 @@ import {
   restoreCheckpoint,
   type TrainingState,
 } from './modelFile';
+import { type LoadedPlan, outputTensor } from './runner';
 import type { ScoreKeeper, ScoreState } from './scores';
 import { trainStep, useAverages } from './trainStep';
+import {
+  carriedStates,
+  chunkOf,
+  chunksOf,
+  firstStates,
+  requireTruncatable,
+  type TruncatedBPTT,
+} from './truncation';
 
 /** Where a fit stands; a checkpoint holds it. JSON values only. */
 export interface FitState {
   /** The next batch to run. */
   readonly epoch: number;
   readonly batch: number;
+  /** The next chunk of that batch, where the fit stands between chunks of one. */
+  readonly chunk?: number;
   /** Sums over the batches of the unfinished epoch. */
   readonly scores: ScoreState;
   readonly history: ReturnType<History['toJSON']>;
@@ -54,7 +65,13 @@ interface BatchOrder {
   readonly stepsPerEpoch: number | null;
   readonly shuffle: boolean;
   readonly seed: number;
+  /** Of a chunk of a batch. */
+  readonly chunkSteps?: number;
+  readonly chunkOverlap?: number;
 }
+
+/** In a checkpoint between chunks: the key of the states that go on, which no callback has. */
+const CARRIED = 'states of truncatedBPTT';
 
 export async function fit(model: Model, data: Data, options: FitOptions): Promise<History> {
   const o = readFitOptions(options);
@@ -87,6 +104,9 @@ class Fit {
   private history = new History();
   private epoch: number;
   private batch = 0;
+  /** Where the fit stands between chunks of a batch: the next one, and the states it begins with. */
+  private chunk = 0;
+  private carried: ReadonlyMap<string, Tensor> = new Map();
   /** The model's step as this fit begins: callbacks count from it, since it is not 0 in a second or resumed fit. */
   private firstStep = 0;
   private keeper: ScoreKeeper;
@@ -107,6 +127,7 @@ class Fit {
     this.epochs = positiveInteger('fit: epochs', options.epochs, 1);
     this.epoch = options.initialEpoch ?? 0;
     const limit = options.stepsPerEpoch;
+    if (options.truncatedBPTT) requireTruncatable(model.requireBuilt('fit'), options.truncatedBPTT);
     let examples = 'x' in data ? readExamples(this.contract, data.x, data.y, options) : undefined;
     if ('x' in data && data.y === undefined) refuse('ERR_VALUE', 'fit: y', 'targets', 'nothing');
     if (!examples) refuseUnbatched('fit', options);
@@ -235,14 +256,14 @@ class Fit {
 
   private async runEpoch(epoch: number): Promise<Logs> {
     const { model, callbacks } = this;
-    if (this.batch === 0) this.keeper = model.scoreKeeper();
+    if (this.batch === 0 && this.chunk === 0) this.keeper = model.scoreKeeper();
     for (const c of callbacks) await c.onEpochBegin?.(epoch);
     for await (const batch of this.epochBatches(epoch)) {
       throwIfAborted('fit', this.options.signal);
       await this.runBatch(batch, epoch, this.batch);
       if (model.stopTraining) break;
     }
-    if (this.batch === 0)
+    if (this.batch === 0 && this.chunk === 0)
       refuse('ERR_VALUE', 'fit', 'at least one batch an epoch', `none from the generator in epoch ${epoch}`);
     const logs = this.keeper.logs();
     if (this.validation && (epoch + 1) % (this.options.validationFreq ?? 1) === 0)
@@ -250,19 +271,76 @@ class Fit {
     this.history.record(epoch, logs);
     this.epoch = epoch + 1;
     this.batch = 0;
+    this.chunk = 0;
     this.keeper = model.scoreKeeper();
     for (const c of callbacks) await c.onEpochEnd?.(epoch, logs);
     return logs;
   }
 
   private async runBatch(batch: Batch, epoch: number, index: number): Promise<void> {
-    const { model, callbacks } = this;
+    const { callbacks, options } = this;
     for (const c of callbacks) await c.onBatchBegin?.(index);
+    if (options.truncatedBPTT) await this.runChunks(batch, epoch, index, options.truncatedBPTT);
+    else
+      await this.runStep(batch, epoch, index, 1, () => {
+        this.batch = index + 1;
+      });
+    const listening = callbacks.filter((c) => c.onBatchEnd);
+    if (listening.length > 0) {
+      const logs = this.keeper.logs();
+      for (const c of listening) await c.onBatchEnd?.(index, logs);
+    }
+  }
+
+  /** The chunks of a batch that are still to be run. */
+  private async runChunks(
+    batch: Batch,
+    epoch: number,
+    index: number,
+    truncation: TruncatedBPTT,
+  ): Promise<void> {
+    const { model, contract, options } = this;
+    const graph = model.requireBuilt('fit');
+    const chunks = chunksOf(contract, batch, truncation);
+    const going = carriedStates(graph);
+    if (this.chunk === 0) this.carried = firstStates(graph, batch);
+    for (const [i, chunk] of chunks.entries()) {
+      if (i < this.chunk) continue;
+      throwIfAborted('fit', options.signal);
+      await this.runStep(chunkOf(batch, chunk, this.carried), epoch, index, chunk.share, ({ executable }) => {
+        const last = i + 1 === chunks.length;
+        const rows = batch.indices.length;
+        if (last) this.carried = new Map();
+        // A chunk that begins where this one did begins with the same states.
+        else if (chunk.next !== chunk.begin)
+          this.carried = new Map(
+            [...going].map(([key, units]) => [key, outputTensor(executable, key, [rows, units])]),
+          );
+        this.chunk = last ? 0 : i + 1;
+        this.batch = last ? index + 1 : index;
+      });
+      if (model.stopTraining) return;
+    }
+  }
+
+  /**
+   * An optimizer step.
+   * @param share the part of the batch that it sees
+   * @param counted notes that it is done, before anything else may run: a save from outside must find the step and its batch counted, or neither
+   */
+  private async runStep(
+    batch: Batch,
+    epoch: number,
+    index: number,
+    share: number,
+    counted: (loaded: LoadedPlan) => void,
+  ): Promise<void> {
+    const { model, callbacks } = this;
     const askingAt = (step: number) =>
       callbacks.filter((c) => c.gradientsEvery && (step - this.firstStep) % c.gradientsEvery === 0);
     const asking = askingAt(model.step);
-    const counted = asking.length > 0 ? await countedSteps(model, batch) : undefined;
-    const carried = asking.length > 0 ? await carriedNorms(model, batch, counted) : undefined;
+    const steps = asking.length > 0 ? await countedSteps(model, batch) : undefined;
+    const norms = asking.length > 0 ? await carriedNorms(model, batch, steps) : undefined;
     const report = await trainStep(
       model,
       batch,
@@ -270,20 +348,15 @@ class Fit {
         caller: 'fit',
         gradientNorms: asking.length > 0,
         nextGradientNorms: askingAt(model.step + 1).length > 0,
+        states: this.options.truncatedBPTT !== undefined,
       },
       (loaded) => {
-        this.keeper.add(loaded, batch.indices.length);
-        // Here, before anything else may run: a save from outside must find the step and its batch counted, or neither.
-        this.batch = index + 1;
-        return asking.length > 0 ? gradientReport(model, loaded, carried, counted) : undefined;
+        this.keeper.add(loaded, share * batch.indices.length);
+        counted(loaded);
+        return asking.length > 0 ? gradientReport(model, loaded, norms, steps) : undefined;
       },
     );
     if (report) for (const c of asking) await c.onGradients?.(report, epoch, index);
-    const listening = callbacks.filter((c) => c.onBatchEnd);
-    if (listening.length > 0) {
-      const logs = this.keeper.logs();
-      for (const c of listening) await c.onBatchEnd?.(index, logs);
-    }
   }
 
   /** The batches of an epoch that are still to be run. */
@@ -390,14 +463,27 @@ class Fit {
       stepsPerEpoch: this.stepsPerEpoch,
       shuffle: options.shuffle ?? true,
       seed: options.seed ?? modelSeed,
+      ...(options.truncatedBPTT
+        ? { chunkSteps: options.truncatedBPTT.steps, chunkOverlap: options.truncatedBPTT.overlap ?? 0 }
+        : {}),
     };
   }
 
   /** The batches left of an unfinished epoch are those not yet seen only if the epoch is cut the same way. */
-  private checkOrder(path: string, saved: BatchOrder, modelSeed: number): void {
+  private checkOrder(path: string, { order: saved, chunk = 0 }: FitState, modelSeed: number): void {
     const order = this.order(modelSeed);
-    for (const key of ['examples', 'batchSize', 'stepsPerEpoch', 'shuffle', 'seed'] as const) {
-      if (order[key] === saved[key]) continue;
+    const own = [
+      'examples',
+      'batchSize',
+      'stepsPerEpoch',
+      'shuffle',
+      'seed',
+      'chunkSteps',
+      'chunkOverlap',
+    ] as const;
+    for (const key of own) {
+      // Between batches it makes no difference how those to come are cut.
+      if (order[key] === saved[key] || (key.startsWith('chunk') && chunk === 0)) continue;
       const wanted = `${saved[key]}, as in '${path}', which was written inside an epoch`;
       refuse('ERR_VALUE', `fit: resumeFrom: ${key}`, wanted, order[key]);
     }
@@ -408,13 +494,15 @@ class Fit {
     const state: FitState = {
       epoch: this.epoch,
       batch: this.batch,
+      ...(this.chunk > 0 ? { chunk: this.chunk } : {}),
       scores: this.keeper.state,
       history: this.history.toJSON(),
       callbacks: Object.fromEntries(states.map((c) => [c.stateKey as string, c.getState?.() ?? null])),
       order: this.order(this.model.seed),
     };
     const arrays = states.flatMap((c) => arraysForFile(c, c.stateKey as string));
-    return { state, arrays: new Map(arrays) };
+    const carried = this.chunk > 0 ? arraysForFile({ getArrays: () => new Map(this.carried) }, CARRIED) : [];
+    return { state, arrays: new Map([...arrays, ...carried]) };
   }
 
   /** Takes the model and the counters to where the checkpoint was; gives the states of its callbacks. */
@@ -426,15 +514,17 @@ class Fit {
           'ERR_FILE',
           `fit: resumeFrom: '${path}' is a saved model, not a checkpoint. Save with { checkpoint: true } during fit, or use callbacks.modelCheckpoint.`,
         );
-      if (state.batch === 0) return;
+      if (state.batch === 0 && !state.chunk) return;
       // The model is about to take over the checkpoint's seed.
-      this.checkOrder(path, state.order, config.model.seed);
+      this.checkOrder(path, state, config.model.seed);
       // The sums over the epoch's first batches are those of the checkpoint's metrics, in their order.
       requireSameMetrics(this.model, config);
     });
     const state = saved as FitState;
     this.epoch = state.epoch;
     this.batch = state.batch;
+    this.chunk = state.chunk ?? 0;
+    this.carried = arraysOfCallback(arrays, CARRIED);
     this.keeper = this.model.scoreKeeper(state.scores);
     this.history = History.fromJSON(state.history);
     return { callbacks: state.callbacks, arrays };

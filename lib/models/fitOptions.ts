@@ -5,6 +5,7 @@ import { seedOption } from '../layers/options';
 import type { TensorLike } from '../tensors/tensor';
 import type { BatchGenerator, ExampleOptions, Inputs } from './batches';
 import { checkSignal, positiveInteger, readCallbacks, readVerbosity, type Verbosity } from './callOptions';
+import { readTruncation, type TruncatedBPTT } from './truncation';
 
 export interface FitOptions extends ExampleOptions {
   /** Examples per step. Default 32; ignored for generators, which make their own batches. */
@@ -40,6 +41,11 @@ export interface FitOptions extends ExampleOptions {
   /** 0 or false silent, 1 or true progress bar, 2 one line per epoch; 'auto' (default): 1 on a terminal (standard error), else 0. */
   readonly verbose?: Verbosity;
   readonly signal?: AbortSignal;
+  /**
+   * Truncated backpropagation through time: long sequences are trained on in chunks of `steps` steps. The states go on from chunk to chunk,
+   * the gradient stops at their borders, and every chunk is an optimizer step. For models with an output for every step.
+   */
+  readonly truncatedBPTT?: TruncatedBPTT;
   /** A checkpoint file: goes on from there, bit for bit as if never stopped. */
   readonly resumeFrom?: string;
 }
@@ -59,6 +65,7 @@ const optionNames = [
   'callbacks',
   'verbose',
   'signal',
+  'truncatedBPTT',
   'resumeFrom',
   'sampleWeight',
   'classWeight',
@@ -86,9 +93,11 @@ export function readFitOptions(given: FitOptions): FitOptions {
   seedOption(o.seed, 'fit: seed');
   checkSignal('fit', o.signal);
   readCallbacks('fit', o.callbacks);
-  const { validationSplit: _, ...rest } = o;
+  const { validationSplit: _, truncatedBPTT, ...rest } = o;
+  const truncation = readTruncation(truncatedBPTT);
   return {
     ...rest,
+    ...(truncation ? { truncatedBPTT: truncation } : {}),
     verbose: readVerbosity('fit', o.verbose),
     ...(validationSplit > 0 ? { validationSplit } : {}),
   };

@@ -28,6 +28,8 @@ export class Functional<Y = Tensor> extends Model<Y> {
 
   /** @param draw @internal false where a file's weights replace those that would be drawn: zeros until then */
   constructor(options: FunctionalOptions, /** @internal */ draw = true) {
+    if ((options as unknown) instanceof SymbolicTensor)
+      refuse('ERR_VALUE', 'model', 'model({ inputs, outputs })', 'a SymbolicTensor');
     const o = readConfig(options, ['inputs', 'outputs', 'name', 'seed'], 'model');
     super('model', {
       ...(o.name === undefined ? {} : { name: o.name as string }),
@@ -50,7 +52,8 @@ export class Functional<Y = Tensor> extends Model<Y> {
         );
     const taken: Layer[] = [];
     try {
-      for (const layer of this.layers) {
+      // Names that were chosen first: those made up give way to them.
+      for (const layer of [...this.layers].sort((a, b) => Number(a.name === '') - Number(b.name === ''))) {
         takeLayer(layer, taken);
         taken.push(layer);
       }

@@ -39,6 +39,8 @@ function gather({ examples, indices }: Batch, mode: PlanMode, executable: Execut
     for (const [key, y] of examples.targets) copyRows(y, indices, executable.input(key, set));
     for (const [key, w] of examples.weights) copyRows(w, indices, executable.input(key, set));
   }
+  if (examples.scored && mode !== 'predict')
+    copyRows(examples.scored, indices, executable.input('scored', set));
   if (examples.lengths) copyRows(examples.lengths, indices, executable.input('lengths', set));
   for (const [key, state] of examples.initialStates) copyRows(state, indices, executable.input(key, set));
 }

@@ -7,10 +7,12 @@ import {
   maskPurposes,
   type WeightSpec,
 } from '../layers/layer';
+import { bothMasks } from '../layers/masks';
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import type { Optimizer } from '../optimizers/optimizer';
 import { PlanBuilder } from '../plan/builder';
+import { cutStacks } from '../plan/cutStacks';
 import { fuseStacks } from '../plan/fuseStacks';
 import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
@@ -46,6 +48,10 @@ export interface PlanRequest {
   readonly streaming?: boolean;
   /** Also give every state as it is after the last step, under the name of the initial state. */
   readonly states?: boolean;
+  /** Of training: the states are those after so many steps. */
+  readonly statesAfter?: number;
+  /** Whether only some of the last steps are scored: how many comes with each sequence. */
+  readonly scored?: boolean;
   /** Also give gradient norms; of mode `gradients`, those of the data's loss alone in place of the gradients. */
   readonly gradientNorms: boolean;
 }
@@ -61,6 +67,8 @@ export interface Recipe {
   readonly lossWeights?: readonly number[] | undefined;
   readonly metrics?: readonly OutputMetric[] | undefined;
   readonly optimizer?: Optimizer | undefined;
+  /** Of training: steps of a segment of recurrent stacks that is worked out again on the way back, for a sequence of so many. */
+  readonly checkpointSteps?: ((steps: number) => number) | undefined;
 }
 
 /** A plan and what its named outputs hold. */
@@ -317,7 +325,8 @@ class Lowering implements CallContext {
     const target = stored(raw);
     const weighted = this.request.weighted.includes(keys.weights);
     const given = weighted ? stored(builder.input(keys.weights, 'real', publicRows)) : ABSENT;
-    const weight = this.masked(prediction, given, true);
+    const mask = this.scoredSteps(prediction);
+    const weight = this.masked(mask, given, true);
 
     const logits = this.logitsBehind(prediction.id, loss);
     const scored = logits ?? prediction.id;
@@ -334,15 +343,26 @@ class Lowering implements CallContext {
     const measured = this.measuredBy(loss, prediction.id, logits);
     for (const [i, metric] of metrics) {
       const { id, attrs } = measured(metric);
-      const inputs = [id, target, this.masked(prediction, metric.weighted ? given : ABSENT, false)];
+      const inputs = [id, target, this.masked(mask, metric.weighted ? given : ABSENT, false)];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
     }
     return value;
   }
 
+  /** The steps of an output that count, and are not there only to be read. */
+  private scoredSteps({ mask, shape }: LayerValue): ValueId | undefined {
+    if (!this.request.scored) return mask;
+    const { builder, batch } = this;
+    const steps = shape[0] as number;
+    const scored = builder.input('scored', 'int32', [batch]);
+    const first = builder.emitOnce('lengthMask', [scored], { steps }, 'scored');
+    const last = builder.emitOnce('reverseTime', [first], {}, 'scored');
+    return mask === undefined ? last : bothMasks(builder, mask, last, 'scored');
+  }
+
   /** Row weights that leave padded steps out; for a loss such that its mean is over those that count. */
-  private masked({ mask }: LayerValue, weight: ValueId, normalize: boolean): ValueId {
+  private masked(mask: ValueId | undefined, weight: ValueId, normalize: boolean): ValueId {
     if (mask === undefined) return weight;
     return this.builder.emit('maskWeights', [mask, weight], { normalize }, 'mask')[0] as ValueId;
   }
@@ -451,6 +471,9 @@ class Lowering implements CallContext {
   }
 
   finish(): Plan {
+    const { checkpointSteps } = this.recipe;
+    const { statesAfter } = this.request;
+    if (this.training) cutStacks(this.builder, { checkpointSteps, statesAfter });
     // Asking for gradients must leave the model as it was.
     const carried = this.request.mode === 'gradients' ? [] : this.carried;
     for (const { from, state } of carried)

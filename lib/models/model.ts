@@ -413,6 +413,7 @@ export abstract class Model<Y = unknown> implements CallbackModel {
       lossWeights: this.compiled?.lossWeights,
       metrics: this.metrics,
       optimizer: this.compiled?.optimizer,
+      checkpointSteps: this.compiled?.checkpointSteps,
     };
   }
 

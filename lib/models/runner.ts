@@ -85,10 +85,10 @@ export class Runner {
         await running;
       } catch (error) {
         if (!(error instanceof PlanCheckError)) throw error;
-        throw dataError(loaded.plan, options.caller, error, ([row, ...place]) => [
-          batch.indices[row as number] as number,
-          ...place,
-        ]);
+        throw dataError(loaded.plan, options.caller, error, (place) => {
+          const [row, ...rest] = place;
+          return batch.placed?.(place) ?? [batch.indices[row as number] as number, ...rest];
+        });
       }
       return read(loaded);
     });
@@ -208,7 +208,7 @@ export class Runner {
   }
 }
 
-function requestOf({ examples, indices }: Batch, options: RunOptions): PlanRequest {
+function requestOf({ examples, indices, statesAfter }: Batch, options: RunOptions): PlanRequest {
   return {
     mode: options.mode,
     inputShapes: Array.from(examples.inputs.values(), ({ shape }) => [indices.length, ...shape.slice(1)]),
@@ -217,6 +217,8 @@ function requestOf({ examples, indices }: Batch, options: RunOptions): PlanReque
     lengths: examples.lengths !== undefined,
     mask: options.mask ?? false,
     states: options.states ?? false,
+    ...(options.states && statesAfter !== undefined ? { statesAfter } : {}),
+    ...(options.mode !== 'predict' && examples.scored ? { scored: true } : {}),
     gradientNorms: options.gradientNorms ?? false,
   };
 }

@@ -5,10 +5,11 @@ import { namedTensor, type Shape, sizeOf, Tensor, type TensorData, type TensorLi
 import { type InitialStates, readInitialStates, readState } from './batches';
 import { positiveInteger } from './callOptions';
 import { stateSizes } from './contract';
-import { type Graph, inputOf, sharedLayers } from './graph';
+import { type Graph, inputOf } from './graph';
 import { weightName } from './lower';
 import type { Model } from './model';
 import { type LoadedStep, type StateArrays, StepPlan } from './stepPlan';
+import { requireStepwise } from './stepwise';
 
 export interface StreamOptions {
   /** Sequences that go on together, one step a call. Default 1. */
@@ -257,27 +258,7 @@ function requireStreamable(graph: Graph, { sequence, shape }: SymbolicShape): vo
     const wanted = 'a model of sequences [N, T, features] or of ids [N, T]';
     refuse('ERR_VALUE', 'stream', wanted, `one that reads ${shown}`);
   }
-  const shared = sharedLayers(graph);
-  for (const { layer, inputs } of graph.nodes) {
-    const { subject, streamObstacle, states } = layer;
-    if (streamObstacle !== undefined)
-      refuse('ERR_VALUE', `stream: ${subject}`, 'a layer that needs no later steps', streamObstacle);
-    if (states.length === 0) continue;
-    if (shared.has(layer))
-      refuse(
-        'ERR_VALUE',
-        `stream: ${subject}`,
-        'a recurrent layer that is used once',
-        'one used several times',
-      );
-    if (inputs.length > 1)
-      refuse(
-        'ERR_VALUE',
-        `stream: ${subject}`,
-        'states of its own to begin from',
-        'those that other layers give',
-      );
-  }
+  requireStepwise('stream', graph);
 }
 
 /** Opens a stream and loads its plan. */
@@ -285,9 +266,11 @@ export async function openStream(model: Model, options: StreamOptions): Promise<
   const o = readConfig(options, ['batchSize', 'initialStates'], 'stream') as StreamOptions;
   const graph = model.requireBuilt('stream');
   if (graph.inputs.length > 1) refuse('ERR_VALUE', 'stream', 'a model with one input', graph.inputs.length);
+  if (graph.outputs.length > 1)
+    refuse('ERR_VALUE', 'stream', 'a model with one output', graph.outputs.length);
   const input = inputOf(graph);
   const batchSize = positiveInteger('stream: batchSize', o.batchSize, 1);
-  const given = readInitialStates('stream', { states: stateSizes(graph) }, batchSize, o.initialStates);
+  const given = readInitialStates('stream', { openStates: stateSizes(graph) }, batchSize, o.initialStates);
   return model.runner.inTurn(() => {
     requireStreamable(graph, input);
     const plan = StepPlan.take(model, batchSize);

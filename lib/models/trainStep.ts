@@ -27,7 +27,7 @@ export function readExampleOptions(given: ExampleOptions, caller: string): Examp
 export function trainStep<R>(
   model: Model,
   batch: Batch,
-  options: Pick<RunOptions, 'caller' | 'gradientNorms' | 'nextGradientNorms'>,
+  options: Pick<RunOptions, 'caller' | 'gradientNorms' | 'nextGradientNorms' | 'states'>,
   read: (loaded: LoadedPlan) => R,
 ): Promise<R> {
   const prepare = (loaded: LoadedPlan): void => {

@@ -51,6 +51,13 @@ export class PlanBuilder {
     return outputs;
   }
 
+  /** `emit` of an op with one output, or the output of the same op upon the same inputs: masks of steps are compared by what they are. */
+  emitOnce<K extends OpKind>(kind: K, inputs: ValueId[], attrs: OpAttrs[K], label: string): ValueId {
+    const wanted = JSON.stringify([kind, inputs, attrs]);
+    const known = this.ops.find((op) => JSON.stringify([op.kind, op.inputs, op.attrs]) === wanted);
+    return (known ? known.outputs : this.emit(kind, inputs, attrs, label))[0] as ValueId;
+  }
+
   /** Appends an op that writes into values which exist already (variables). */
   emitInto<K extends OpKind>(
     kind: K,

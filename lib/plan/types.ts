@@ -72,6 +72,11 @@ export interface RnnStackAttrs {
   readonly goBackwards: boolean;
   readonly seed: number;
   readonly layers: readonly RnnLayerAttrs[];
+  /**
+   * Absent: the steps are the whole sequence. Else they are those from `first` on, in the order of processing, of `of` steps, and x, valid, y,
+   * dy, dx and stepNorms are arrays of all of these, of which the op reads and writes its own.
+   */
+  readonly part?: { readonly first: number; readonly of: number } | undefined;
 }
 
 export interface LossAttrs {

@@ -39,6 +39,8 @@ struct Mask {
   uint32_t threshold = 0;
   /** What kept elements are multiplied by. */
   float scale = 1.0f;
+  /** The number of element 0: of a mask that goes on where an earlier part of a sequence ended. */
+  uint64_t base = 0;
 
   DEEPRNN_HOST_DEVICE static Mask of(uint32_t seedLo, uint32_t seedHi, uint32_t stream, double step,
                                      double rate) {
@@ -59,6 +61,7 @@ struct Mask {
 
   /** Factor (0 or scale) of one element. */
   DEEPRNN_HOST_DEVICE float factor(uint64_t element) const {
+    element += base;
     uint32_t words[4];
     const uint32_t counter[4] = {static_cast<uint32_t>(element >> 2), stream, stepLo, stepHi};
     philox4x32(counter, seedLo, seedHi, words);
@@ -72,7 +75,7 @@ struct Mask {
     uint32_t words[4];
     uint64_t block = ~uint64_t{0};
     for (size_t i = 0; i < count; ++i) {
-      const uint64_t element = first + i;
+      const uint64_t element = base + first + i;
       if (element >> 2 != block) {
         block = element >> 2;
         const uint32_t counter[4] = {static_cast<uint32_t>(block), stream, stepLo, stepHi};

@@ -25,6 +25,8 @@ struct StackLayer {
   /** LSTM: bound of |c|, or 0 for none. */
   float cellClip = 0;
   double inputRate = 0, recurrentRate = 0;
+  /** The number of the first element of a per-element mask of the inputs. */
+  uint64_t maskBase = 0;
 
   /** An LSTM with more than the usual equations: engines run it by code of its own, so that others do not
    * pay. */
@@ -32,11 +34,17 @@ struct StackLayer {
 };
 
 struct StackSpec {
+  /** T steps of the sequence. */
   size_t T = 0, N = 0;
+  /** Steps of the whole sequence, of which these are a part; 0: these are all. */
+  size_t whole = 0;
   bool returnSequences = true;
   bool goBackwards = false;
   uint32_t seedLo = 0, seedHi = 0;
   std::vector<StackLayer> layers;
+
+  /** From one layer's step norms to the next one's. */
+  size_t normRow() const { return whole > 0 ? whole : T; }
 };
 
 /** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
@@ -93,13 +101,18 @@ struct LayerMasks {
 
   LayerMasks(const StackSpec& spec, const StackLayer& layer, double step)
       : input(Mask::of(spec.seedLo, spec.seedHi, layer.inputStream, step, layer.inputRate)),
-        recurrent(Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {}
+        recurrent(Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {
+    input.base = layer.maskBase;
+  }
 };
+
+/** Integers of a stack's attributes before those of its layers. */
+inline constexpr size_t kStackInts = 10;
 
 /** What the attributes of `rnnStack` or `rnnStackGrad` say. */
 StackSpec stackSpecOf(const Op& op);
 
 /** The operands of `rnnStack`, or of `rnnStackGrad` where `backward`. `step` is left to the run. */
-StackIo stackIoOf(const Operands& o, size_t layers, bool backward);
+StackIo stackIoOf(const Operands& o, const StackSpec& spec, bool backward);
 
 }  // namespace deeprnn::core

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/proof.h"
+#include "core/stack.h"
 
 namespace deeprnn::core {
 namespace {
@@ -14,22 +15,26 @@ bool cellClip(double c) {
 /** Attributes of a stack, and the operands both of its ops share. */
 bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFirst, size_t outputsPerLayer) {
   const Op& op = p.op();
-  if (!p.demand(op.ints.size() >= 8, "stack attributes")) return false;
+  if (!p.demand(op.ints.size() >= kStackInts, "stack attributes")) return false;
   const int64_t layers = op.ints[0], steps = op.ints[1], batch = op.ints[2];
   if (!p.demand(layers >= 1 && layers <= 4096 && steps >= 1 && batch >= 1 && op.ints[3] >= 1,
                 "positive sizes"))
     return false;
   const auto count = static_cast<size_t>(layers);
-  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count, 8 + 10 * count,
-               5 * count))
+  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count,
+               kStackInts + 10 * count, 5 * count))
+    return false;
+  // These steps lie in a sequence of `whole` steps, whose arrays the operands are.
+  const int64_t first = op.ints[8], whole = op.ints[9];
+  if (!p.demand(first >= 0 && whole >= 1 && first + steps <= whole, "steps of the whole sequence"))
     return false;
   if (!p.demand(flag(op.ints[4]) && flag(op.ints[5]), "switches")) return false;
   if (!p.must(p.in(0), DType::float64, {1}, "float64 step [1]")) return false;
-  if (!p.must(p.in(1), DType::real, {steps, batch, op.ints[3]}, "x [T, N, D]")) return false;
-  if (!p.fits(p.in(2), DType::int32, {steps, batch}, "valid int32 [T, N]")) return false;
+  if (!p.must(p.in(1), DType::real, {whole, batch, op.ints[3]}, "x [T, N, D]")) return false;
+  if (!p.fits(p.in(2), DType::int32, {whole, batch}, "valid int32 [T, N]")) return false;
   int64_t width = op.ints[3];
   for (size_t l = 0; l < count; ++l) {
-    const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
+    const int32_t* a = op.ints.data() + kStackInts + 10 * static_cast<size_t>(l);
     const double* f = op.floats.data() + 5 * l;
     if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) &&
                       a[9] >= 0 && a[9] <= 3,
@@ -41,7 +46,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
       if (!p.demand(elementwise, "elementwise activations")) return false;
     }
     // Keeps the products of sizes below, and those of the kernels, far from overflow.
-    if (!p.demand(a[1] <= kMaxElements / (steps * batch), "a layer of fewer units")) return false;
+    if (!p.demand(a[1] <= kMaxElements / (whole * batch), "a layer of fewer units")) return false;
     if (!p.demand(rate(f[2]) && rate(f[3]), "dropout rates")) return false;
     const Cell cell = static_cast<Cell>(a[0]);
     if (!p.demand(cellClip(f[4]) && (cell == Cell::lstm || f[4] == 0), "a clip of an LSTM's cell"))
@@ -70,7 +75,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
 int64_t reserveSize(const Op& op) {
   int64_t total = 0;
   for (int32_t l = 0; l < op.ints[0]; ++l) {
-    const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
+    const int32_t* a = op.ints.data() + kStackInts + 10 * static_cast<size_t>(l);
     total +=
         int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0);
   }
@@ -78,9 +83,9 @@ int64_t reserveSize(const Op& op) {
 }
 
 Shape layerOutput(const Op& op, size_t l) {
-  const int64_t steps = op.ints[1], batch = op.ints[2], units = op.ints[8 + 10 * l + 1];
+  const int64_t whole = op.ints[9], batch = op.ints[2], units = op.ints[kStackInts + 10 * l + 1];
   const bool last = l + 1 == static_cast<size_t>(op.ints[0]);
-  return last && op.ints[4] == 0 ? Shape{batch, units} : Shape{steps, batch, units};
+  return last && op.ints[4] == 0 ? Shape{batch, units} : Shape{whole, batch, units};
 }
 
 }  // namespace
@@ -90,11 +95,11 @@ void proveStack(Proof& p) {
   const Op& op = p.op();
   if (!p.fits(p.out(0), DType::real, {reserveSize(op)}, "the reserve")) return;
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
-    const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
+    const Shape state = {op.ints[2], op.ints[kStackInts + 10 * l + 1]};
     p.fits(p.out(1 + 3 * l), DType::real, layerOutput(op, l), "y of a layer");
     p.fits(p.out(2 + 3 * l), DType::real, state, "hT [N, H]");
     p.fits(p.out(3 + 3 * l), DType::real, state, "cT [N, H]");
-    p.demand(static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l),
+    p.demand(static_cast<Cell>(op.ints[kStackInts + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l),
              "no cT but for an LSTM");
   }
 }
@@ -104,11 +109,11 @@ void proveStackGrad(Proof& p) {
   const Op& op = p.op();
   if (!p.must(p.in(3), DType::real, {reserveSize(op)}, "the reserve")) return;
   p.fits(p.out(0), DType::real, p.in(1)->shape, "dx like x");
-  p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[1]}, "stepNorms [L, T]");
+  p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[9]}, "stepNorms [L, T]");
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
     const size_t i = 4 + 9 * l, o = 2 + 6 * l;
-    const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
-    const bool lstm = static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm;
+    const Shape state = {op.ints[2], op.ints[kStackInts + 10 * l + 1]};
+    const bool lstm = static_cast<Cell>(op.ints[kStackInts + 10 * l]) == Cell::lstm;
     p.fits(p.in(i + 6), DType::real, layerOutput(op, l), "dy of a layer");
     p.fits(p.in(i + 7), DType::real, state, "dhT [N, H]");
     p.fits(p.in(i + 8), DType::real, state, "dcT [N, H]");

@@ -39,8 +39,28 @@ size_t transposedScratch(const KernelTable& k, size_t rows, size_t n) {
   return packedSize(k, std::min(rows, kDepthBlock), n);
 }
 
+size_t keptScratch(size_t rows, size_t widths) {
+  return std::min(rows, kDepthBlock) * widths;
+}
+
+namespace {
+
+/** Rows of an array that are in a list, side by side. */
+void gather(ThreadPool& pool, const uint32_t* list, size_t count, const float* from, size_t fromRow,
+            size_t width, float* to) {
+  constexpr size_t kEach = 32;
+  pool.parallelFor((count + kEach - 1) / kEach, [&](size_t task) {
+    for (size_t i = task * kEach; i < std::min(count, (task + 1) * kEach); ++i)
+      std::memcpy(to + i * width, from + list[i] * fromRow, width * sizeof(float));
+  });
+}
+
+}  // namespace
+
 void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFactor* factors, size_t count,
-                    const float* b, size_t bRow, size_t n, size_t rows, float* scratch) {
+                    const float* b, size_t bRow, size_t n, size_t allRows, float* scratch,
+                    const KeptRows& kept) {
+  const size_t rows = kept.list ? kept.count : allRows;
   for (size_t f = 0; f < count && rows == 0; ++f) {
     for (size_t i = 0; i < factors[f].m && !factors[f].accumulate; ++i)
       std::memset(factors[f].c + i * factors[f].cRow, 0, factors[f].n * sizeof(float));
@@ -48,15 +68,22 @@ void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFact
   const auto threads = static_cast<size_t>(pool.threads());
   for (size_t first = 0; first < rows; first += kDepthBlock) {
     const size_t depth = std::min(kDepthBlock, rows - first);
-    packAll(pool, k, scratch, b + first * bRow, bRow, 1, depth, n);
+    float* copies = kept.scratch;
+    if (kept.list) {
+      gather(pool, kept.list + first, depth, b, bRow, n, copies);
+      packAll(pool, k, scratch, copies, n, 1, depth, n);
+    } else {
+      packAll(pool, k, scratch, b + first * bRow, bRow, 1, depth, n);
+    }
     for (size_t f = 0; f < count; ++f) {
       const TransposedFactor& own = factors[f];
+      if (kept.list) gather(pool, kept.list + first, depth, own.a, own.aRow, own.m, copies);
       Gemm g;
       g.m = own.m;
       g.n = own.n;
-      g.a1 = own.a + first * own.aRow;
+      g.a1 = kept.list ? copies : own.a + first * own.aRow;
       g.a1Row = 1;
-      g.a1Step = own.aRow;
+      g.a1Step = kept.list ? own.m : own.aRow;
       g.k1 = depth;
       g.b1 = scratch;
       g.c = own.c;

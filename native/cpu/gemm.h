@@ -41,12 +41,24 @@ struct TransposedFactor {
   bool accumulate;
 };
 
+/** Some of the rows of A and B, in rising order; without a list all. `scratch`: `keptScratch` floats. */
+struct KeptRows {
+  const uint32_t* list = nullptr;
+  size_t count = 0;
+  float* scratch = nullptr;
+};
+
+/** Floats of scratch for rows of these widths together. */
+size_t keptScratch(size_t rows, size_t widths);
+
 /**
  * Products Aᵀ·B with B [R, N] row-major, R large: the gradients of weights. Runs over R in fixed blocks, each
  * packed once for all factors, so that a panel of B stays in the cache, and sums in rising r whatever the
- * number of threads.
+ * number of threads. `kept`: the rows of B that are not zeros, where it pays to leave the others out; in
+ * float32 that changes no bit.
  */
 void gemmTransposed(ThreadPool& pool, const KernelTable& k, const TransposedFactor* factors, size_t count,
-                    const float* b, size_t bRow, size_t n, size_t rows, float* scratch);
+                    const float* b, size_t bRow, size_t n, size_t rows, float* scratch,
+                    const KeptRows& kept = {});
 
 }  // namespace deeprnn::cpu

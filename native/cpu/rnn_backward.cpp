@@ -27,15 +27,14 @@ struct PackedTransposed {
 
 struct BackwardScratch {
   float *dh, *dc, *product, *inputMask, *recurrentMask, *row, *held;
+  RowCopies copies;
   size_t rowFloats;
 
   /** `parts`: threads that share a task's rows. */
-  BackwardScratch(Carver& carve, const StackSpec& spec, size_t block, size_t parts) {
-    size_t D = 0, H = 0;
-    for (const StackLayer& l : spec.layers) {
-      D = std::max(D, l.D);
-      H = std::max(H, l.H);
-    }
+  BackwardScratch(Carver& carve, const StackSpec& spec, size_t block, size_t parts)
+      : copies(carve, block, widestGates(spec), widest(spec, &StackLayer::H),
+               std::max(widest(spec, &StackLayer::D), widest(spec, &StackLayer::H))) {
+    const size_t D = widest(spec, &StackLayer::D), H = widest(spec, &StackLayer::H);
     dh = carve.take(block * H);
     dc = carve.take(block * H);
     product = carve.take(block * H);
@@ -49,7 +48,9 @@ struct BackwardScratch {
 
 /** Arrays over all steps that the layers share one after another. */
 struct SharedScratch {
-  float *dGates, *dq, *dInput[2], *maskedX, *maskedH, *transposed;
+  float *dGates, *dq, *dInput[2], *maskedX, *maskedH, *transposed, *copies;
+  /** The rows that count: of the first step, and of those after it. */
+  uint32_t* kept;
   double* squares;
 
   SharedScratch(Carver& carve, const StackSpec& spec, const KernelTable& k) {
@@ -68,6 +69,8 @@ struct SharedScratch {
     maskedX = carve.take(rows * D);
     maskedH = carve.take(rows * H);
     transposed = carve.take(packed);
+    copies = carve.take(keptScratch(rows, std::max({gates, D, H})));
+    kept = reinterpret_cast<uint32_t*>(carve.take(rows));
     squares = reinterpret_cast<double*>(carve.take(2 * rows));
   }
 };
@@ -95,6 +98,7 @@ struct RnnStack::BackwardRows {
   float* dBelow;
   double* squares;
   core::ValidSteps valid;
+  bool packsRows;
   size_t first, count;
 
   void run() const {
@@ -114,7 +118,7 @@ struct RnnStack::BackwardRows {
       if (squares) {
         for (size_t n = 0; n < count; ++n) squares[at + n] = k.sumSquares(tmp.dh + n * H, H);
       }
-      const ValidRows rows(valid, s, first, count);
+      const ValidRows rows(valid, s, first, count, packsRows ? tmp.copies.places : nullptr);
       float* dG = dGates + at * width;
       const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
       clear(rows, at, dG);
@@ -153,7 +157,9 @@ struct RnnStack::BackwardRows {
   }
 
   float* rowOf(size_t part) const { return tmp.row + part * tmp.rowFloats; }
-  void multiply(const Gemm& g) const { multiplyShared(pool, k, g, shared); }
+  void multiply(const Gemm& g, const ValidRows& rows) const {
+    multiplyRows(pool, k, g, shared, rows, tmp.copies);
+  }
 
   void start(float* to, const float* from, size_t size) const {
     if (from) {
@@ -179,7 +185,7 @@ struct RnnStack::BackwardRows {
     if (rows.live == 0) return;
     const size_t H = l.H, bytes = rows.live * H * sizeof(float);
     if (rows.valid) std::memcpy(tmp.held, tmp.dh, bytes);
-    sendBack(rows.live, at, dG);
+    sendBack(rows, at, dG);
     for (size_t n = 0; rows.valid && n < rows.live; ++n) {
       if (!rows.counts(n)) std::memcpy(tmp.dh + n * H, tmp.held + n * H, H * sizeof(float));
     }
@@ -187,8 +193,8 @@ struct RnnStack::BackwardRows {
 
   /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products
    * with R. */
-  void sendBack(size_t live, size_t at, const float* dG) const {
-    const size_t H = l.H, width = l.G * H;
+  void sendBack(const ValidRows& rows, size_t at, const float* dG) const {
+    const size_t H = l.H, width = l.G * H, live = rows.live;
     const bool gru = l.cell == Cell::gru;
     Gemm g;
     g.m = live;
@@ -211,7 +217,7 @@ struct RnnStack::BackwardRows {
       g.c = tmp.product;
       g.cRow = H;
       g.accumulate = candidatePart;
-      multiply(g);
+      multiply(g, rows);
       if (masked) {
         if (gru) {
           k.multiplyAdd(tmp.product, tmp.recurrentMask, tmp.dh, live * H);
@@ -226,14 +232,15 @@ struct RnnStack::BackwardRows {
     g.c = tmp.dh;
     g.cRow = H;
     g.accumulate = gru;
-    multiply(g);
+    multiply(g, rows);
   }
 
   /** dx_t = dGates·Wᵀ ⊙ m_in, where x_t lies. */
   void input(const ValidRows& rows, size_t s, bool bottom, const float* dG) const {
     const size_t t = bottom && spec.goBackwards ? spec.T - 1 - s : s;
     float* to = dBelow + (t * spec.N + first) * l.D;
-    std::memset(to + rows.live * l.D, 0, (count - rows.live) * l.D * sizeof(float));
+    const size_t before = rows.list ? 0 : rows.live;
+    std::memset(to + before * l.D, 0, (count - before) * l.D * sizeof(float));
     if (rows.live == 0) return;
     Gemm g;
     g.m = rows.live;
@@ -244,7 +251,7 @@ struct RnnStack::BackwardRows {
     g.b1 = packed.W;
     g.c = to;
     g.cRow = l.D;
-    multiply(g);
+    multiply(g, rows);
     if (l.inputRate == 0) return;
     if (l.maskPerElement) masks.input.factors((t * spec.N + first) * l.D, count * l.D, tmp.inputMask);
     k.multiply(to, tmp.inputMask, to, count * l.D);
@@ -339,7 +346,7 @@ struct RnnStack::BackwardRows {
       g.b1 = packed.Rn;
       g.c = tmp.product;
       g.cRow = H;
-      multiply(g);
+      multiply(g, rows);
     }
     forRows(pool, rows.live, 3 * H, shared, [&](size_t from, size_t to, size_t part) {
       resetGate(rows, from, to, rowOf(part), at, hPrev, dG);
@@ -388,6 +395,9 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
   BackwardScratch(count, spec_, block, parts);
   for (size_t i = 0; i < tasks; ++i) carve.take(count.used());
 
+  KeptRows kept[2];
+  keepRows(io.valid, shared.kept, kept);
+  for (KeptRows& k : kept) k.scratch = shared.copies;
   size_t offset = 0;
   for (const StackLayer& l : spec_.layers) offset += ReserveView::size(l, rows);
   const float* above = nullptr;
@@ -421,6 +431,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
                    atOnce ? nullptr : below,
                    io.stepNorms ? shared.squares : nullptr,
                    io.valid,
+                   packsRows_,
                    first,
                    std::min(block, spec_.N - first)}
           .run();
@@ -439,7 +450,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
       for (size_t t = 0; t < spec_.T; ++t) {
         double sum = 0;
         for (size_t n = 0; n < spec_.N; ++n) sum += shared.squares[t * spec_.N + n];
-        io.stepNorms[i * spec_.T + t] = std::sqrt(sum);
+        io.stepNorms[i * spec_.normRow() + t] = std::sqrt(sum);
       }
     }
     const float* input = io.x;
@@ -448,14 +459,34 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
       input = ReserveView(io.reserve + offset - ReserveView::size(lower, rows), lower, rows).h;
     }
     float* work[3] = {shared.maskedX, shared.maskedH, shared.transposed};
-    weightGradients(io, i, input, io.reserve + offset, shared.dGates, shared.dq, work, pool);
+    weightGradients(io, i, input, io.reserve + offset, shared.dGates, shared.dq, work, kept, pool);
     above = below;
   }
 }
 
+/** Lists the rows that count, of the first step and of those after it, where so many do not that it pays. */
+void RnnStack::keepRows(const core::ValidSteps& valid, uint32_t* places, KeptRows kept[2]) const {
+  // Where products of two rows are added in one step, the rows that are left out would change which two these
+  // are.
+  if (!valid || k_.precision != Precision::float32 || !packsRows_) return;
+  size_t count = 0, ofFirst = 0;
+  for (size_t s = 0; s < spec_.T; ++s) {
+    const int32_t* counts = valid.at(s);
+    for (size_t n = 0; n < spec_.N; ++n) {
+      if (counts[n] != 0) places[count++] = static_cast<uint32_t>((s > 0 ? s - 1 : 0) * spec_.N + n);
+    }
+    if (s == 0) ofFirst = count;
+  }
+  if (8 * count > 7 * spec_.T * spec_.N) return;
+  kept[0].list = places;
+  kept[0].count = ofFirst;
+  kept[1].list = places + ofFirst;
+  kept[1].count = count - ofFirst;
+}
+
 void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
                                const float* dGates, const float* dq, float* const work[3],
-                               ThreadPool& pool) const {
+                               const KeptRows kept[2], ThreadPool& pool) const {
   const StackLayer& l = spec_.layers[index];
   const StackLayerIo& layer = io.layers[index];
   const size_t T = spec_.T, N = spec_.N, rows = T * N, H = l.H, width = l.G * H;
@@ -498,15 +529,15 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     size_t wanted = 0;
     if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, part > 0};
     if (h) factors[wanted++] = {h, H, H, gru ? 2 * H : width, dR, width, true};
-    if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, work[2]);
+    if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, work[2], kept[part]);
     if (!h || !gru) continue;
     // The recurrent kernel's candidate columns have factors of their own.
     const float* by = l.resetAfter ? h : r.extra + first * H;
     const TransposedFactor candidate = {by, H, H, H, dR + 2 * H, width, true};
     if (l.resetAfter) {
-      gemmTransposed(pool, k_, &candidate, 1, dq + first * H, H, H, count, work[2]);
+      gemmTransposed(pool, k_, &candidate, 1, dq + first * H, H, H, count, work[2], kept[part]);
     } else {
-      gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, work[2]);
+      gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, work[2], kept[part]);
     }
   }
 

@@ -83,15 +83,13 @@ size_t RnnStack::stepsAhead(const StackLayer& l) const {
  * c of the steps under way, where nothing keeps them. */
 struct RnnStack::RowScratch {
   float *x, *h, *inputMask, *recurrentMask, *row, *gates, *extra;
+  RowCopies copies;
   size_t rowFloats;
 
-  RowScratch(Carver& carve, const StackSpec& spec, const ForwardCut& cut, bool keeps) {
-    size_t D = 0, H = 0, G = 0;
-    for (const StackLayer& l : spec.layers) {
-      D = std::max(D, l.D);
-      H = std::max(H, l.H);
-      G = std::max(G, l.G * l.H);
-    }
+  RowScratch(Carver& carve, const StackSpec& spec, const ForwardCut& cut, bool keeps)
+      : copies(carve, cut.block, widest(spec, &StackLayer::D), widest(spec, &StackLayer::H),
+               widestGates(spec)) {
+    const size_t D = widest(spec, &StackLayer::D), H = widest(spec, &StackLayer::H), G = widestGates(spec);
     x = carve.take(cut.steps * cut.block * D);
     h = carve.take(cut.block * H);
     inputMask = carve.take(cut.block * D);
@@ -120,6 +118,7 @@ struct RnnStack::ForwardRows {
   float* projected;
   size_t begin, end;
   core::ValidSteps valid;
+  bool packsRows;
   size_t first, count;
 
   float* gatesAt(size_t s) const {
@@ -133,6 +132,9 @@ struct RnnStack::ForwardRows {
   }
 
   void multiply(const Gemm& g) const { multiplyShared(pool, k, g, cut.shared); }
+  void multiply(const Gemm& g, const ValidRows& rows) const {
+    multiplyRows(pool, k, g, cut.shared, rows, tmp.copies);
+  }
 
   /** Rows of x̃ from step t on, for `steps` steps: x itself, or its masked copy. */
   const float* maskedInput(const float* x, size_t t, size_t steps) const {
@@ -191,8 +193,7 @@ struct RnnStack::ForwardRows {
       const float* hPrev = s > 0 ? now - spec.N * H : io.h0 ? io.h0 + first * H : nullptr;
       const float* cPrev = s > 0 ? extraAt(s - 1) : io.c0 ? io.c0 + first * H : nullptr;
       if (cut.steps > 1 && s % cut.steps == 0) projectAhead(x, s);
-      const ValidRows rows(valid, s, first, count);
-      // Rows after the last that counts cost no product with R: sort a batch by length.
+      const ValidRows rows(valid, s, first, count, packsRows ? tmp.copies.places : nullptr);
       if (rows.live == 0) {
         hold(rows, hPrev, cPrev, s, now);
         continue;
@@ -209,27 +210,32 @@ struct RnnStack::ForwardRows {
         xt = maskedInput(x, t, 1);
         Gemm g = product(rows.live, xt, packed.W, hMasked, packed.R, joint, gates, width);
         g.bias = io.bias ? packed.bias : nullptr;
-        multiply(g);
+        multiply(g, rows);
       } else if (hMasked) {
-        addProduct(rows.live, hMasked, packed.R, joint, gates, width);
+        addProduct(rows, hMasked, packed.R, joint, gates, width);
       }
       switch (l.cell) {
         case Cell::simpleRnn:
           forRows(pool, rows.live, H, cut.shared, [&](size_t from, size_t to, size_t) {
-            activateKeeping(k, l.activation, l.alpha, gates + from * H, now + from * H, (to - from) * H);
+            if (!rows.list)
+              return activateKeeping(k, l.activation, l.alpha, gates + from * H, now + from * H,
+                                     (to - from) * H);
+            for (size_t n = from; n < to; ++n) {
+              if (rows.counts(n)) activateKeeping(k, l.activation, l.alpha, gates + n * H, now + n * H, H);
+            }
           });
           break;
         case Cell::lstm:
           forRows(pool, rows.live, width, cut.shared, [&](size_t from, size_t to, size_t part) {
             if (l.variant()) {
-              lstm<true>(from, to, part, gates, cPrev, extraAt(s), now);
+              lstm<true>(rows, from, to, part, gates, cPrev, extraAt(s), now);
             } else {
-              lstm<false>(from, to, part, gates, cPrev, extraAt(s), now);
+              lstm<false>(rows, from, to, part, gates, cPrev, extraAt(s), now);
             }
           });
           break;
         case Cell::gru:
-          gru(rows.live, xt, gates, hPrev, hMasked, extraAt(s), now);
+          gru(rows, xt, gates, hPrev, hMasked, extraAt(s), now);
           break;
       }
       hold(rows, hPrev, cPrev, s, now);
@@ -273,16 +279,17 @@ struct RnnStack::ForwardRows {
   }
 
   /** c += hPrev·R */
-  void addProduct(size_t m, const float* hPrev, const float* R, size_t n, float* c, size_t cRow) const {
-    Gemm g = product(m, nullptr, nullptr, hPrev, R, n, c, cRow);
+  void addProduct(const ValidRows& rows, const float* hPrev, const float* R, size_t n, float* c,
+                  size_t cRow) const {
+    Gemm g = product(rows.live, nullptr, nullptr, hPrev, R, n, c, cRow);
     g.accumulate = true;
-    multiply(g);
+    multiply(g, rows);
   }
 
   /** `kVariant`: with what the layer has beside the usual equations. */
   template <bool kVariant>
-  void lstm(size_t from, size_t to, size_t part, float* gates, const float* cPrev, float* c,
-            float* out) const {
+  void lstm(const ValidRows& rows, size_t from, size_t to, size_t part, float* gates, const float* cPrev,
+            float* c, float* out) const {
     const size_t H = l.H;
     const bool peepholes = kVariant && l.peepholes, coupled = kVariant && l.coupledGates;
     // Where the gates begin: i f g o, or f g o.
@@ -291,6 +298,7 @@ struct RnnStack::ForwardRows {
     const bool inPlaceGates = !core::derivativeFromInput(l.recurrentActivation);
     const bool inPlaceInput = !core::derivativeFromInput(l.activation);
     for (size_t n = from; n < to; ++n) {
+      if (!rows.counts(n)) continue;
       float *row = gates + n * width, *cRow = c + n * H;
       float* i = inPlaceGates ? row : value;
       float* g = inPlaceInput ? row + gAt : value + gAt;
@@ -321,34 +329,36 @@ struct RnnStack::ForwardRows {
   }
 
   /** `xt` is null where the gates hold the inputs' part of the candidate already. */
-  void gru(size_t rows, const float* xt, float* gates, const float* hPrev, const float* hMasked, float* q,
-           float* out) const {
+  void gru(const ValidRows& rows, const float* xt, float* gates, const float* hPrev, const float* hMasked,
+           float* q, float* out) const {
     const size_t H = l.H, width = 3 * H;
     float* candidates = gates + 2 * H;
     if (xt) {
-      Gemm input = product(rows, xt, packed.Wn, nullptr, nullptr, H, candidates, width);
+      Gemm input = product(rows.live, xt, packed.Wn, nullptr, nullptr, H, candidates, width);
       input.bias = io.bias ? io.bias + 2 * H : nullptr;
-      multiply(input);
+      multiply(input, rows);
     }
     if (l.resetAfter) {
-      Gemm g = product(rows, nullptr, nullptr, hMasked, packed.Rn, H, q, H);
+      Gemm g = product(rows.live, nullptr, nullptr, hMasked, packed.Rn, H, q, H);
       g.bias = io.bias ? io.bias + width + 2 * H : nullptr;
-      multiply(g);
+      multiply(g, rows);
     }
-    forRows(pool, rows, width, cut.shared, [&](size_t from, size_t to, size_t part) {
-      gruGates(from, to, tmp.row + part * tmp.rowFloats, gates, hMasked, q);
+    forRows(pool, rows.live, width, cut.shared, [&](size_t from, size_t to, size_t part) {
+      gruGates(rows, from, to, tmp.row + part * tmp.rowFloats, gates, hMasked, q);
     });
     if (!l.resetAfter && hMasked) addProduct(rows, q, packed.Rn, H, candidates, width);
-    forRows(pool, rows, width, cut.shared, [&](size_t from, size_t to, size_t part) {
-      gruCandidate(from, to, tmp.row + part * tmp.rowFloats, gates, hPrev, out);
+    forRows(pool, rows.live, width, cut.shared, [&](size_t from, size_t to, size_t part) {
+      gruCandidate(rows, from, to, tmp.row + part * tmp.rowFloats, gates, hPrev, out);
     });
   }
 
   /** Gates r and z, and what enters the candidate through r. `value`: a row of scratch. */
-  void gruGates(size_t from, size_t to, float* value, float* gates, const float* hMasked, float* q) const {
+  void gruGates(const ValidRows& rows, size_t from, size_t to, float* value, float* gates,
+                const float* hMasked, float* q) const {
     const size_t H = l.H, width = 3 * H;
     const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
     for (size_t n = from; n < to; ++n) {
+      if (!rows.counts(n)) continue;
       float* row = gates + n * width;
       float* r = keepGates ? value : row;
       k.activate(l.recurrentActivation, l.recurrentAlpha, row, r, 2 * H);
@@ -362,11 +372,12 @@ struct RnnStack::ForwardRows {
     }
   }
 
-  void gruCandidate(size_t from, size_t to, float* value, float* gates, const float* hPrev,
-                    float* out) const {
+  void gruCandidate(const ValidRows& rows, size_t from, size_t to, float* value, float* gates,
+                    const float* hPrev, float* out) const {
     const size_t H = l.H, width = 3 * H;
     const bool keepGates = core::derivativeFromInput(l.recurrentActivation);
     for (size_t n = from; n < to; ++n) {
+      if (!rows.counts(n)) continue;
       float* row = gates + n * width;
       const float* z = row + H;
       if (keepGates) {
@@ -487,6 +498,7 @@ void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, 
                     begin,
                     end,
                     io.valid,
+                    packsRows_,
                     first,
                     count}
             .run(x);

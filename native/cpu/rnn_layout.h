@@ -29,6 +29,18 @@ class Carver {
   size_t used_ = 0;
 };
 
+/** The largest size of any layer. */
+inline size_t widest(const StackSpec& spec, size_t StackLayer::* size) {
+  size_t most = 0;
+  for (const StackLayer& l : spec.layers) most = std::max(most, l.*size);
+  return most;
+}
+inline size_t widestGates(const StackSpec& spec) {
+  size_t most = 0;
+  for (const StackLayer& l : spec.layers) most = std::max(most, l.G * l.H);
+  return most;
+}
+
 /** A product of one step: its panels on all threads where `shared` and there is enough to do, else by the
  * caller. */
 inline void multiplyShared(ThreadPool& pool, const KernelTable& k, const Gemm& g, bool shared) {
@@ -57,15 +69,75 @@ struct ValidRows {
   const int32_t* valid;
   /** One past the last that counts. */
   size_t live;
+  /** Places of those that count, of which there are `active`, where others that lie between them are worth
+   * passing over; else null. */
+  const uint32_t* list = nullptr;
+  size_t active;
 
-  ValidRows(const core::ValidSteps& all, size_t s, size_t first, size_t count)
-      : valid(all.at(s)), live(count) {
+  /** `places`: memory for `count` places, or null where all rows up to the last that counts are to be worked
+   * on. */
+  ValidRows(const core::ValidSteps& all, size_t s, size_t first, size_t count, uint32_t* places)
+      : valid(all.at(s)), live(count), active(count) {
     if (!valid) return;
     valid += first;
     while (live > 0 && valid[live - 1] == 0) --live;
+    active = live;
+    if (!places) return;
+    active = 0;
+    for (size_t n = 0; n < live; ++n) {
+      if (valid[n] != 0) places[active++] = static_cast<uint32_t>(n);
+    }
+    // Rows have to be copied for it.
+    if (8 * active <= 7 * live) list = places;
   }
   bool counts(size_t n) const { return !valid || valid[n] != 0; }
 };
+
+/** Copies the rows of an array that count to one place, or back from there. */
+inline void gatherRows(const ValidRows& rows, const float* from, size_t fromRow, size_t width, float* to) {
+  for (size_t i = 0; i < rows.active; ++i)
+    std::memcpy(to + i * width, from + rows.list[i] * fromRow, width * sizeof(float));
+}
+inline void scatterRows(const ValidRows& rows, const float* from, size_t width, float* to, size_t toRow) {
+  for (size_t i = 0; i < rows.active; ++i)
+    std::memcpy(to + rows.list[i] * toRow, from + i * width, width * sizeof(float));
+}
+
+/** Memory for the rows of a product that count: of its factors and of its result. */
+struct RowCopies {
+  float *a1, *a2, *c;
+  uint32_t* places;
+
+  RowCopies(Carver& carve, size_t block, size_t k1, size_t k2, size_t n)
+      : a1(carve.take(block * k1)),
+        a2(carve.take(block * k2)),
+        c(carve.take(block * n)),
+        places(reinterpret_cast<uint32_t*>(carve.take(block))) {}
+};
+
+/** A product of the rows of one step, of which those that do not count may keep what they are or hold
+ * anything. A row's result does not depend on the others. */
+inline void multiplyRows(ThreadPool& pool, const KernelTable& k, const Gemm& g, bool shared,
+                         const ValidRows& rows, const RowCopies& copies) {
+  if (!rows.list) return multiplyShared(pool, k, g, shared);
+  Gemm own = g;
+  own.m = rows.active;
+  if (g.k1 > 0) {
+    gatherRows(rows, g.a1, g.a1Row, g.k1, copies.a1);
+    own.a1 = copies.a1;
+    own.a1Row = g.k1;
+  }
+  if (g.k2 > 0) {
+    gatherRows(rows, g.a2, g.a2Row, g.k2, copies.a2);
+    own.a2 = copies.a2;
+    own.a2Row = g.k2;
+  }
+  if (g.accumulate) gatherRows(rows, g.c, g.cRow, g.n, copies.c);
+  own.c = copies.c;
+  own.cRow = g.n;
+  multiplyShared(pool, k, own, shared);
+  scatterRows(rows, copies.c, g.n, g.c, g.cRow);
+}
 
 /** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′
  * needs x; `out` gets f(x). */

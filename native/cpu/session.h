@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -120,6 +121,8 @@ struct SessionOptions {
   Precision precision = Precision::float32;
 };
 
+class KeptWeights;
+
 /** The variables of one model and the threads that its plans run on. Used by one caller at a time. */
 class Session {
  public:
@@ -162,10 +165,15 @@ class Session {
   ThreadPool& pool() { return pool_; }
   int threads() const { return pool_.threads(); }
 
+  /** Weights made ready for an op, which others that read them in the same form share: `form` says which
+   * weights, and how. */
+  std::weak_ptr<KeptWeights>& kept(const std::vector<size_t>& form) const { return kept_[form]; }
+
  private:
   const KernelTable& kernels_;
   ThreadPool pool_;
   std::vector<Variable> variables_;
+  mutable std::map<std::vector<size_t>, std::weak_ptr<KeptWeights>> kept_;
 };
 
 }  // namespace deeprnn::cpu

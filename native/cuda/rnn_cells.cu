@@ -8,7 +8,9 @@ namespace {
 using core::Mask;
 
 __device__ __forceinline__ Mask maskOf(const MaskSource& m) {
-  return Mask::of(m.seedLo, m.seedHi, m.stream, *m.step, m.rate);
+  Mask mask = Mask::of(m.seedLo, m.seedHi, m.stream, *m.step, m.rate);
+  mask.base = m.base;
+  return mask;
 }
 
 /** Where gate `g` of (n, j) lies, and its bias. */

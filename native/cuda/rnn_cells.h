@@ -14,6 +14,8 @@ struct MaskSource {
   uint32_t seedLo, seedHi, stream;
   const double* step;
   double rate;
+  /** The number of element 0. */
+  uint64_t base;
 };
 
 /** Arrays of one step of one layer. Rows n of a gate array are G·H apart, of all others H. Null where absent.

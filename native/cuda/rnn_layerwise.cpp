@@ -49,7 +49,7 @@ std::unique_ptr<PersistentStack> LayerwiseStack::layer(size_t i, const Between& 
       io.x = io_.layers[below].y ? io_.layers[below].y : between.arrays[below];
     }
   }
-  if (io_.stepNorms) io.stepNorms = io_.stepNorms + i * spec_.T;
+  if (io_.stepNorms) io.stepNorms = io_.stepNorms + i * spec_.normRow();
   const float* dAbove = nullptr;
   if (backward_) {
     if (i > 0) io.dx = between.arrays[i - 1];

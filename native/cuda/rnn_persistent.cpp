@@ -452,7 +452,8 @@ Status PersistentStack::backward(const RunContext& c, unsigned char* scratch,
       }
     }
     if (io_.stepNorms) {
-      if (Status s = stepNorms(mine.total, io_.stepNorms + i * spec_.T, spec_.T, spec_.N * l.H, c.stream);
+      if (Status s =
+              stepNorms(mine.total, io_.stepNorms + i * spec_.normRow(), spec_.T, spec_.N * l.H, c.stream);
           !s.ok())
         return s;
     }

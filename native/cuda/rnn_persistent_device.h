@@ -11,7 +11,9 @@ namespace deeprnn::cuda {
 constexpr int kBlockThreads = kWarps * 32;
 
 __device__ __forceinline__ core::Mask maskOf(const MaskSource& m) {
-  return core::Mask::of(m.seedLo, m.seedHi, m.stream, *m.step, m.rate);
+  core::Mask mask = core::Mask::of(m.seedLo, m.seedHi, m.stream, *m.step, m.rate);
+  mask.base = m.base;
+  return mask;
 }
 
 /** One block's part of its layer. */

@@ -53,7 +53,7 @@ std::string milliseconds(double microseconds) {
 Status stackStep(const Operands& o, const Session& session, Step* step) {
   const bool backward = o.op().kind == core::OpKind::rnnStackGrad;
   core::StackSpec spec = core::stackSpecOf(o.op());
-  core::StackIo io = core::stackIoOf(o, spec.layers.size(), backward);
+  core::StackIo io = core::stackIoOf(o, spec, backward);
   const SessionOptions& options = session.options();
   const auto* number = o.in<double>(0);
   std::string why = "forced";

@@ -392,7 +392,7 @@ Status StackSteps::backward(const RunContext& c) const {
                  view,
                  io_.dx,
                  nullptr,
-                 io_.stepNorms ? io_.stepNorms + i * spec_.T : nullptr,
+                 io_.stepNorms ? io_.stepNorms + i * spec_.normRow() : nullptr,
                  {},
                  {},
                  {},

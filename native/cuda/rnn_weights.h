@@ -32,10 +32,10 @@ class Carver {
 };
 
 inline MaskSource inputMask(const StackSpec& spec, const StackLayer& l, const double* step) {
-  return {spec.seedLo, spec.seedHi, l.inputStream, step, l.inputRate};
+  return {spec.seedLo, spec.seedHi, l.inputStream, step, l.inputRate, l.maskBase};
 }
 inline MaskSource stateMask(const StackSpec& spec, const StackLayer& l, const double* step) {
-  return {spec.seedLo, spec.seedHi, l.recurrentStream, step, l.recurrentRate};
+  return {spec.seedLo, spec.seedHi, l.recurrentStream, step, l.recurrentRate, 0};
 }
 
 /** Whether x̃ is another array than x: masked, or read from its end. */

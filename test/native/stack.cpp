@@ -64,7 +64,7 @@ struct Arrays {
     const size_t rows = spec.T * spec.N;
     size_t kept = 0;
     x = random.floats(rows * spec.layers[0].D);
-    dx.resize(x.size());
+    dx.assign(x.size(), std::nanf(""));
     norms.resize(spec.layers.size() * spec.T);
     // The last row counts from its third step on, every fourth row until its third, and some have holes.
     for (size_t t = 0; spec.masked && t < spec.T; ++t) {
@@ -149,9 +149,9 @@ struct Arrays {
   }
 
   void forward(const MaskedSpec& spec, const KernelTable& k, int threads, bool withReserve,
-               size_t largeLayer = cpu::RnnStack::kLargeLayer) {
+               size_t largeLayer = cpu::RnnStack::kLargeLayer, bool packsRows = true) {
     cpu::ThreadPool pool(threads);
-    const cpu::RnnStack stack(spec, k, threads, largeLayer);
+    const cpu::RnnStack stack(spec, k, threads, largeLayer, packsRows);
     const Buffer scratch(stack.forwardScratch(withReserve) * sizeof(float)),
         packed(stack.packedFloats() * sizeof(float));
     auto* weights = reinterpret_cast<float*>(packed.data());
@@ -160,9 +160,9 @@ struct Arrays {
   }
 
   void backward(const MaskedSpec& spec, const KernelTable& k, int threads,
-                size_t largeLayer = cpu::RnnStack::kLargeLayer) {
+                size_t largeLayer = cpu::RnnStack::kLargeLayer, bool packsRows = true) {
     cpu::ThreadPool pool(threads);
-    const cpu::RnnStack stack(spec, k, threads, largeLayer);
+    const cpu::RnnStack stack(spec, k, threads, largeLayer, packsRows);
     const Buffer scratch(stack.backwardScratch() * sizeof(float));
     stack.backward(io(true), reinterpret_cast<float*>(scratch.data()), pool);
   }
@@ -221,6 +221,15 @@ void testThreads(const MaskedSpec& spec, const KernelTable& k, const std::string
     large.forward(spec, k, threads, true, 1);
     large.backward(spec, k, threads, 1);
     CHECK(large == one, what + ": other bits as large layers with " + std::to_string(threads) + " threads");
+  }
+  // Rows that do not count are left out of products, or not.
+  if (spec.masked) {
+    for (size_t largeLayer : {cpu::RnnStack::kLargeLayer, size_t{1}}) {
+      Arrays unpacked(spec, 5);
+      unpacked.forward(spec, k, 2, true, largeLayer, false);
+      unpacked.backward(spec, k, 2, largeLayer, false);
+      CHECK(unpacked == one, what + ": other bits with all rows in products");
+    }
   }
   // Without a reserve the outputs are the same.
   for (size_t largeLayer : {cpu::RnnStack::kLargeLayer, size_t{1}}) {

@@ -234,6 +234,17 @@ describe.each(cells)(
       expect(runStack(tested(), c, stream++, { inference: true }).forward).toEqual(kept.forward);
     });
 
+    test.each([false, true])('steps of a longer sequence; goBackwards %s', (goBackwards) => {
+      const part = { first: 2, of: 11 };
+      const dropping = { inputDropout: { rate: 0.2, mode: 'element' } } as const;
+      const layers = [
+        { ...layer, units: 11, initialState: true, ...dropping },
+        { ...layer, units: 6, initialState: true, ...dropping },
+      ];
+      for (const more of [{}, { masked: 'anywhere' }, { returnSequences: false }] as const)
+        check({ ...odd, part, layers, goBackwards, stateGradients: true, ...more }, stream++);
+    });
+
     const elementwise = Object.keys(activationCodes).filter((k) => !/softmax/i.test(k)) as ActivationKind[];
     test.each(elementwise)('activation %s', (kind) => {
       const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };

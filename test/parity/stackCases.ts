@@ -35,6 +35,8 @@ export interface StackCase {
   readonly padding?: number;
   /** Factor on all weights. Default 1. */
   readonly weightScale?: number;
+  /** The steps are those from `first` on of a sequence of so many. */
+  readonly part?: { readonly first: number; readonly of: number };
 }
 
 export function stackAttrs(c: StackCase): RnnStackAttrs {
@@ -45,6 +47,7 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
     returnSequences: c.returnSequences ?? true,
     goBackwards: c.goBackwards ?? false,
     seed: 12345678901,
+    part: c.part,
     layers: c.layers.map(
       (l, i): RnnLayerAttrs => ({
         name: `${l.cell}_${i}`,
@@ -90,7 +93,8 @@ export function layerOperands(c: StackCase, random: RandomInputs): (Operand | un
 /** Random steps that count: every row has a length of its own, or holes; one has no step at all. */
 function stepMask(c: StackCase, random: RandomInputs): Operand | undefined {
   if (!c.masked) return undefined;
-  const { steps: T, batch: N } = c;
+  const { batch: N } = c;
+  const T = c.part?.of ?? c.steps;
   const draws = random.uniform([T, N], 0, 1).values;
   const values = Int32Array.from({ length: T * N }, (_, i) => {
     const n = i % N;
@@ -99,6 +103,24 @@ function stepMask(c: StackCase, random: RandomInputs): Operand | undefined {
     return Number(c.masked === 'end' ? Math.floor(i / N) < length : (draws[i] as number) < 0.6);
   });
   return { dtype: 'int32', shape: [T, N], values };
+}
+
+/** Of outputs that are sequences the steps that the op works on: what lies in the others is not its own. */
+function ownSteps(
+  c: StackCase,
+  outputs: Outputs,
+  widths: ReadonlyMap<string, number>,
+  reversed = false,
+): Outputs {
+  const { part } = c;
+  if (!part) return outputs;
+  const first = reversed ? part.of - part.first - c.steps : part.first;
+  return Object.fromEntries(
+    Object.entries(outputs).map(([key, values]) => {
+      const width = widths.get(key);
+      return [key, width === undefined ? values : values.slice(first * width, (first + c.steps) * width)];
+    }),
+  );
 }
 
 export interface StackResult {
@@ -122,7 +144,8 @@ export function runStack(
   const random = new RandomInputs(stream);
   const attrs = stackAttrs(c);
   const step = scalar(7);
-  const x = random.normal([c.steps, c.batch, c.inputSize]);
+  const whole = c.part?.of ?? c.steps;
+  const x = random.normal([whole, c.batch, c.inputSize]);
   const weights = layerOperands(c, random);
   const valid = stepMask(c, random);
   if (valid && c.padding !== undefined) {
@@ -149,7 +172,7 @@ export function runStack(
     const state = () => (c.stateGradients ? random.normal([c.batch, l.units], 0.3) : undefined);
     const own = weights.slice(perLayer * i, perLayer * (i + 1));
     wantGrad.push(...own.map((w) => w !== undefined));
-    const dy = last ? random.normal(sequence ? [c.steps, c.batch, l.units] : [c.batch, l.units]) : undefined;
+    const dy = last ? random.normal(sequence ? [whole, c.batch, l.units] : [c.batch, l.units]) : undefined;
     return [...own, dy, state(), l.cell === 'lstm' ? state() : undefined];
   });
   const backward = runOp(engine, 'rnnStackGrad', [step, x, valid, reserve, ...grads], attrs, {
@@ -158,5 +181,19 @@ export function runStack(
   });
   // The reserve's layout is each engine's own business.
   const { 0: _reserve, ...visible } = forward;
-  return { forward: visible, backward };
+  const sequences = new Map(
+    c.layers.flatMap(({ units }, l) => {
+      const last = l === c.layers.length - 1 && c.returnSequences === false;
+      return last ? [] : [[String(stackLayout.forwardOutput(l)), c.batch * units] as const];
+    }),
+  );
+  const { 1: norms, ...gradients } = backward;
+  const rows = c.layers.map((_, l) => norms?.slice(l * whole + (c.part?.first ?? 0)).slice(0, c.steps));
+  return {
+    forward: ownSteps(c, visible, sequences),
+    backward: {
+      ...ownSteps(c, gradients, new Map([['0', c.batch * c.inputSize]]), c.goBackwards),
+      ...Object.fromEntries(rows.map((row, l) => [`norms ${l}`, row as Float64Array])),
+    },
+  };
 }

@@ -57,6 +57,11 @@ export async function accepted(): Promise<void> {
   model.compile({ loss: 'mse', optimizer: optimizers.nadam({ globalClipNorm: 5 }) });
   model.compile({ loss: 'mse', optimizer: { type: 'adam', clipnorm: 1, beta_1: 0.8 } });
 
+  model.compile({ loss: 'mse', gradientCheckpointing: true });
+  model.compile({ loss: 'mse', gradientCheckpointing: { steps: 100 } });
+  // @ts-expect-error: steps or segments
+  model.compile({ loss: 'mse', gradientCheckpointing: { steps: 100, segments: 3 } });
+
   const x = tensor(new Float32Array(2 * 3 * 28), [2, 3, 28]);
   const y = [
     [1, 0],

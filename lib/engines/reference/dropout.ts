@@ -9,19 +9,24 @@ export interface MaskSource {
 }
 
 /**
- * The first `count` factors of a dropout mask (Srivastava et al., 2014, scaled while training): 0 where the draw of
+ * `count` factors of a dropout mask, from number `first` on (Srivastava et al., 2014, scaled while training): 0 where the draw of
  * docs/plan.md is below rate · 2³², 1 / (1 − rate) elsewhere.
  */
-export function dropoutMask({ seed, stream, step, rate }: MaskSource, count: number): Float64Array {
+export function dropoutMask(
+  { seed, stream, step, rate }: MaskSource,
+  count: number,
+  first = 0,
+): Float64Array {
   const mask = new Float64Array(count).fill(1);
   if (rate === 0) return mask;
   const [seedLo, seedHi] = splitSeed(seed);
   const [stepLo, stepHi] = splitSeed(step, 'step');
   const threshold = Math.floor(rate * 2 ** 32);
   const draws = new Uint32Array(4);
-  for (let e = 0; e < count; e++) {
-    if (e % 4 === 0) philox4x32(Math.floor(e / 4), stream, stepLo, stepHi, seedLo, seedHi, draws);
-    mask[e] = draws[e % 4]! < threshold ? 0 : 1 / (1 - rate);
+  for (let i = 0; i < count; i++) {
+    const e = first + i;
+    if (i === 0 || e % 4 === 0) philox4x32(Math.floor(e / 4), stream, stepLo, stepHi, seedLo, seedHi, draws);
+    mask[i] = draws[e % 4]! < threshold ? 0 : 1 / (1 - rate);
   }
   return mask;
 }

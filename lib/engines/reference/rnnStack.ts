@@ -1,5 +1,5 @@
 import { type CellKind, gatesOf, reserveOf } from '../../plan/codes';
-import { inputSizeOf, stackLayout } from '../../plan/ops/rnnStack';
+import { inputSizeOf, stackLayout, wholeOf } from '../../plan/ops/rnnStack';
 import type { RnnStackAttrs } from '../../plan/types';
 import { elementwise } from './activation';
 import type { Cell, CellInputs, CellResults, CellWeights } from './cell';
@@ -49,7 +49,8 @@ export const rnnStack: Kernel<
   const reserve = outputs[0]?.data ?? new Float64Array(reserveSize(attrs));
   reserve.fill(0);
   const traces = splitReserve(attrs, reserve);
-  let below = new Matrix(x.data, T * N, attrs.inputSize);
+  const { processed, lies } = wholeOf(attrs);
+  let below = new Matrix(x.data, T * N, attrs.inputSize, lies * N * attrs.inputSize);
 
   layers.forEach((_, l) => {
     const first = stackLayout.forwardInput(l);
@@ -69,7 +70,7 @@ export const rnnStack: Kernel<
     const [y, hT, cT] = outputs.slice(stackLayout.forwardOutput(l));
     const end = resultsAt(trace, T - 1, N);
     const whole = l < layers.length - 1 || attrs.returnSequences;
-    if (y) copyInto(y.data, whole ? trace.h : end.h);
+    if (y) copyInto(whole ? y.data.subarray(processed * N * trace.h.cols) : y.data, whole ? trace.h : end.h);
     if (hT) copyInto(hT.data, end.h);
     if (cT) copyInto(cT.data, end.extra);
     below = trace.h;
@@ -90,6 +91,7 @@ export const rnnStackGrad: Kernel<
   const counts = validRows(attrs, valid);
   const [dx, stepNorms] = outputs;
   const traces = splitReserve(attrs, reserve.data);
+  const { whole, processed, lies } = wholeOf(attrs);
   let fromAbove: Matrix | undefined;
 
   for (let l = layers.length - 1; l >= 0; l--) {
@@ -99,12 +101,14 @@ export const rnnStackGrad: Kernel<
     const { weights, D } = layer;
     const { H, W, R } = weights;
     const trace = traces[l]!;
-    const below = l === 0 ? new Matrix(x.data, T * N, D) : traces[l - 1]!.h;
+    const below = l === 0 ? new Matrix(x.data, T * N, D, lies * N * D) : traces[l - 1]!.h;
     const xs = maskedInput(layer, below, T, N);
 
     const dhs = Matrix.zeros(T * N, H);
     if (fromAbove) addInto(dhs, fromAbove.data);
-    if (dy) addInto(dy.data.length === dhs.data.length ? dhs : dhs.rowRange((T - 1) * N, N), dy.data);
+    const sequence = l < layers.length - 1 || attrs.returnSequences;
+    if (dy && sequence) addInto(dhs, dy.data.subarray(processed * N * H));
+    else if (dy) addInto(dhs.rowRange((T - 1) * N, N), dy.data);
     const dxs = Matrix.zeros(T * N, D);
     const dW = Matrix.zeros(D, W.cols);
     const dR = Matrix.zeros(H, R.cols);
@@ -118,7 +122,7 @@ export const rnnStackGrad: Kernel<
     for (let t = T - 1; t >= 0; t--) {
       const dh = dhs.rowRange(t * N, N);
       addInto(dh, dhNext.data);
-      if (stepNorms) stepNorms.data[l * T + t] = norm(dh);
+      if (stepNorms) stepNorms.data[l * whole + processed + t] = norm(dh);
       const dhPrev = Matrix.zeros(N, H);
       const dhMasked = Matrix.zeros(N, H);
       // What reaches a step that does not count passes it by, and is nothing to its cell.
@@ -151,7 +155,7 @@ export const rnnStackGrad: Kernel<
     // The mask is the same going back, and reversing time twice restores the stored order.
     fromAbove = timesInputMask(layer, layer.backwards ? reversed(dxs, T, N) : dxs);
   }
-  if (dx && fromAbove) copyInto(dx.data, fromAbove);
+  if (dx && fromAbove) copyInto(dx.data.subarray(lies * N * attrs.inputSize), fromAbove);
 };
 
 function reserveSize({ steps, batch, layers }: RnnStackAttrs): number {
@@ -188,7 +192,10 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
     Array.from({ length: weights ? weights.data.length / length : 0 }, (_, k) =>
       (weights as Real).data.subarray(k * length, (k + 1) * length),
     );
-  const maskRows = inputDropout.mode === 'element' ? T * N : N;
+  const { processed, lies } = wholeOf(stack);
+  const perElement = inputDropout.mode === 'element';
+  // Numbered as over the whole sequence.
+  const firstRow = perElement ? (l === 0 ? lies : processed) * N : 0;
   return {
     cell: cells[attrs.cell],
     weights: {
@@ -207,7 +214,7 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
     carriesC: attrs.cell === 'lstm',
     h0: h0 ? new Matrix(h0.data, N, H) : Matrix.zeros(N, H),
     c0: c0 ? new Matrix(c0.data, N, H) : Matrix.zeros(N, H),
-    inputMask: dropoutMask({ ...inputDropout, seed, step }, maskRows * D),
+    inputMask: dropoutMask({ ...inputDropout, seed, step }, (perElement ? T * N : N) * D, firstRow * D),
     recurrentMask: dropoutMask({ ...recurrentDropout, seed, step }, N * H),
     backwards: l === 0 && stack.goBackwards,
   };
@@ -251,8 +258,10 @@ function resultsAt({ gates, h, extra }: Trace, t: number, N: number): CellResult
 }
 
 /** Whether row n counts at processing step t. */
-function validRows({ steps: T, batch: N, goBackwards }: RnnStackAttrs, valid: Ints | undefined) {
-  return (t: number, n: number) => valid?.data[(goBackwards ? T - 1 - t : t) * N + n] !== 0;
+function validRows(attrs: RnnStackAttrs, valid: Ints | undefined) {
+  const { steps: T, batch: N, goBackwards } = attrs;
+  const { lies } = wholeOf(attrs);
+  return (t: number, n: number) => valid?.data[(lies + (goBackwards ? T - 1 - t : t)) * N + n] !== 0;
 }
 
 function copyRow(to: Matrix, from: Matrix, n: number): void {

@@ -23,6 +23,17 @@ export function inputSizeOf(attrs: RnnStackAttrs, layer: number): number {
   return layer === 0 ? attrs.inputSize : (attrs.layers[layer - 1] as RnnLayerAttrs).units;
 }
 
+/** Steps of the arrays that hold sequences, and where the op's own begin in them: in the order of processing, and in that of x. */
+export function wholeOf({ steps, goBackwards, part }: RnnStackAttrs): {
+  readonly whole: number;
+  readonly processed: number;
+  readonly lies: number;
+} {
+  const whole = part?.of ?? steps;
+  const processed = part?.first ?? 0;
+  return { whole, processed, lies: goBackwards ? whole - processed - steps : processed };
+}
+
 function biasShape(layer: RnnLayerAttrs): number[] {
   const width = gatesOf(layer) * layer.units;
   return layer.cell === 'gru' && layer.resetAfter ? [2, width] : [width];
@@ -33,22 +44,21 @@ function peepholeShape(layer: RnnLayerAttrs): number[] {
   return [gatesOf(layer) - 1, layer.units];
 }
 
-function checkSequence(
-  { steps, batch, inputSize }: RnnStackAttrs,
-  op: string,
-  x: ValueSpec,
-  valid?: ValueSpec,
-) {
+function checkSequence(attrs: RnnStackAttrs, op: string, x: ValueSpec, valid?: ValueSpec) {
+  const { steps, batch, inputSize } = attrs;
+  const { whole, processed } = wholeOf(attrs);
+  if (processed < 0 || processed + steps > whole)
+    refuse('ERR_VALUE', op, `steps of a sequence of ${whole}`, `${steps} from ${processed} on`);
   need(
-    x.dtype === 'real' && sameShape(x.shape, [steps, batch, inputSize]),
+    x.dtype === 'real' && sameShape(x.shape, [whole, batch, inputSize]),
     op,
-    `x [${steps}, ${batch}, ${inputSize}]`,
+    `x [${whole}, ${batch}, ${inputSize}]`,
     x,
   );
   need(
-    !valid || (valid.dtype === 'int32' && sameShape(valid.shape, [steps, batch])),
+    !valid || (valid.dtype === 'int32' && sameShape(valid.shape, [whole, batch])),
     op,
-    `valid int32 [${steps}, ${batch}]`,
+    `valid int32 [${whole}, ${batch}]`,
     valid,
   );
 }
@@ -82,6 +92,7 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
 
 function encodeStack(attrs: RnnStackAttrs) {
   const { steps, batch, inputSize, returnSequences, goBackwards, seed, layers } = attrs;
+  const { whole, processed } = wholeOf(attrs);
   const ints = [
     layers.length,
     steps,
@@ -90,6 +101,8 @@ function encodeStack(attrs: RnnStackAttrs) {
     Number(returnSequences),
     Number(goBackwards),
     ...splitSeed(seed),
+    processed,
+    whole,
   ];
   const floats: number[] = [];
   for (const l of layers) {
@@ -128,7 +141,7 @@ export const rnnStack: OpRow<'rnnStack'> = {
       checkLayer(attrs, l, inputs.slice(first, first + stackLayout.layerInputs));
       reserve += steps * batch * layer.units * reserveOf(layer);
       const state = { dtype: 'real', shape: [batch, layer.units] } as const;
-      const sequence = { dtype: 'real', shape: [steps, batch, layer.units] } as const;
+      const sequence = { dtype: 'real', shape: [wholeOf(attrs).whole, batch, layer.units] } as const;
       const last = l === layers.length - 1;
       outputs.push(last && !attrs.returnSequences ? state : sequence, state, state);
     });
@@ -164,7 +177,7 @@ export const rnnStackGrad: OpRow<'rnnStackGrad'> = {
     checkSequence(attrs, 'rnnStackGrad', x, inputs[2]);
     const outputs: OutputSpec[] = [
       { dtype: 'real', shape: x.shape },
-      { dtype: 'float64', shape: [attrs.layers.length, attrs.steps] },
+      { dtype: 'float64', shape: [attrs.layers.length, wholeOf(attrs).whole] },
     ];
     attrs.layers.forEach((layer, l) => {
       const first = stackLayout.gradInput(l);

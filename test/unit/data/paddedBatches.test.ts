@@ -187,6 +187,35 @@ describe('the order of an epoch', () => {
     expect(lengthsOf({ curriculumEpochs: 2 }, 4)).toEqual([true, true, false, false]);
     expect(lengthsOf({ curriculumEpochs: 2, firstEpoch: 1 }, 2)).toEqual([true, false]);
   });
+
+  test.each([{ buckets: 4 }, {}])(
+    'a curriculum grows from the shortest sequences to all, with %j',
+    (given) => {
+      const growing = { batchSize: 4, seed: 3, curriculum: 'growingLength', ...given } as const;
+      const lengths = sequences.map(({ length }) => length).sort((a, b) => a - b);
+      const epochs = (more: object, n: number) => {
+        const batches = paddedBatches(sequences, labels, { ...growing, ...more });
+        return Array.from({ length: n }, () => [...batches()].flatMap((batch) => [...batch.lengths.data]));
+      };
+      const seen = epochs({ curriculumEpochs: 3 }, 5);
+      for (const [epoch, own] of seen.entries()) {
+        const share = Math.min(1, (epoch + 1) / 4);
+        const limit = lengths[Math.ceil(share * lengths.length) - 1] as number;
+        expect([...own].sort((a, b) => a - b)).toEqual(lengths.filter((length) => length <= limit));
+      }
+      expect(seen[0]?.length).toBeLessThan(lengths.length / 2);
+      expect(seen[2]?.length).toBeLessThan(lengths.length);
+      // Where a fit is resumed.
+      expect(epochs({ curriculumEpochs: 3, firstEpoch: 2 }, 2)).toEqual(seen.slice(2, 4));
+      const batches = paddedBatches(sequences, labels, { ...growing, curriculumEpochs: 1 });
+      expect([...batches.order(0)].map((n) => sequences[n]?.length)).toEqual(
+        epochs({ curriculumEpochs: 1 }, 1)[0],
+      );
+      expect(batches.batchesPerEpoch).toBe(
+        paddedBatches(sequences, labels, { batchSize: 4, ...given }).batchesPerEpoch,
+      );
+    },
+  );
 });
 
 test.each<[unknown[], string]>([
@@ -255,11 +284,23 @@ test.each<[unknown[], string]>([
   ],
   [
     [[[1]], [0], { curriculum: 'short', buckets: 2 }],
-    "ERR_VALUE paddedBatches: curriculum: expected 'shortFirst', got 'short'.",
+    "ERR_VALUE paddedBatches: curriculum: expected 'shortFirst' or 'growingLength', got 'short'.",
   ],
   [
     [[[1]], [0], { curriculumEpochs: 2 }],
-    "ERR_VALUE paddedBatches: curriculumEpochs: expected curriculum: 'shortFirst' beside it, got none.",
+    'ERR_VALUE paddedBatches: curriculumEpochs: expected a curriculum beside it, got none.',
+  ],
+  [
+    [[[1]], [0], { curriculum: 'growingLength' }],
+    "ERR_VALUE paddedBatches: curriculumEpochs: expected a number of epochs beside curriculum: 'growingLength', got none.",
+  ],
+  [
+    [
+      [[1], [2, 3], [4, 5]],
+      [0, 1, 1],
+      { curriculum: 'growingLength', curriculumEpochs: 2, batchSize: 2, dropRemainder: true },
+    ],
+    'ERR_VALUE paddedBatches: expected 2 sequences in a bucket (dropRemainder), got fewer.',
   ],
   [
     [[[1]], [0], { dropRemainder: true }],

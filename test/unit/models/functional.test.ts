@@ -782,6 +782,60 @@ test.each([false, true])(
   },
 );
 
+test('a list of one input and one output is taken as by Keras', async () => {
+  const source = input({ shape: [T, D] });
+  const net = model({ inputs: [source], outputs: [layers.dense({ units: 2, name: 'out' }).apply(source)] });
+  expect(await net.predict([x])).toEqual(await net.predict(x));
+  net.compile({ loss: 'mse' });
+  const targets = randomSequences(N, T, 2, 4);
+  expect(await net.evaluate([x], [targets])).toEqual(await net.evaluate(x, targets));
+});
+
+test('validation data of several outputs by name', async () => {
+  const source = input({ shape: [T, D], name: 'series' });
+  const heads = ['left', 'right'].map((name) => layers.dense({ units: 1, name }).apply(source));
+  const net = model({ inputs: source, outputs: heads }).compile({ loss: 'mse' });
+  const [left, right] = [randomSequences(N, T, 1, 5), randomSequences(N, T, 1, 6)];
+  const { history } = await net.fit(
+    { series: x },
+    { left, right },
+    { validationData: [{ series: x }, { left, right }] },
+  );
+  const { loss, ...own } = await net.evaluate(x, [left, right]);
+  expect(history['val_loss']?.[0]).toBeCloseTo(loss, 6);
+  expect(history['val_right_loss']?.[0]).toBeCloseTo(own['right_loss'] as number, 6);
+});
+
+test('what is made of the same padding by several layers counts as one mask', async () => {
+  const lengths = Int32Array.from({ length: N }, (_, n) => 1 + (n % T));
+  const source = input({ shape: [T, D] });
+  const backwards = (units: number) =>
+    layers.gru(sequence({ units, goBackwards: true })).apply(layers.masking({ maskValue: 7 }).apply(source));
+  const net = model({ inputs: source, outputs: layers.add().apply([backwards(3), backwards(3)]), seed: 2 });
+  const other = input({ shape: [T, D] });
+  const one = model({
+    inputs: other,
+    outputs: layers.gru(sequence({ units: 3, goBackwards: true })).apply(other),
+  });
+  const weights = await net.getWeights();
+  const sum = await net.predict(x, { lengths });
+  const parts = [];
+  for (const name of ['gru', 'gru_1']) {
+    const own = [...weights].filter(([key]) => key.startsWith(`${name}/`));
+    await one.setWeights(Object.fromEntries(own.map(([key, w]) => [key.replace(name, 'gru'), w])));
+    parts.push((await one.predict(x)).data);
+  }
+  for (const [i, v] of sum.data.entries())
+    expect(v).toBeCloseTo((parts[0]?.[i] as number) + (parts[1]?.[i] as number), 5);
+});
+
+test('names that layers were given come before those made up', () => {
+  const source = input({ shape: [D] });
+  const lower = layers.dense({ units: 2 }).apply(source);
+  const net = model({ inputs: source, outputs: layers.dense({ units: 2, name: 'dense' }).apply(lower) });
+  expect(net.layers.map(({ name }) => name)).toEqual(['dense_1', 'dense']);
+});
+
 describe('refusals', () => {
   const source = input({ shape: [T, D], name: 'series' });
   const out = (units = 3): SymbolicTensor => layers.dense({ units, name: 'head' }).apply(source);
@@ -837,6 +891,37 @@ describe('refusals', () => {
       'two layers of one name',
       () => model({ inputs: source, outputs: layers.dense({ units: 2, name: 'head' }).apply(out()) }),
       "ERR_VALUE layer 'head': expected a name of its own in the model, got a name that another layer has.",
+    ],
+    [
+      'no inputs',
+      () => model({ outputs: out() } as never),
+      "ERR_VALUE model: inputs: expected what input({ shape }) or a layer's apply gives, one or an array of them, got undefined.",
+    ],
+    [
+      'inputs and outputs one after the other',
+      () => model(source as never),
+      'ERR_VALUE model: expected model({ inputs, outputs }), got a SymbolicTensor.',
+    ],
+    [
+      'a stream of several outputs',
+      () => {
+        const steps = input({ shape: [null, D] });
+        const [a, b] = [1, 2].map((units) => layers.gru(sequence({ units })).apply(steps));
+        return model({ inputs: steps, outputs: [a as SymbolicTensor, b as SymbolicTensor] }).stream();
+      },
+      'ERR_VALUE stream: expected a model with one output, got 2.',
+    ],
+    [
+      'initial states of a layer that is given its states by others',
+      () => {
+        const begin = input({ shape: [2], name: 'begin' });
+        const read = layers.gru({ units: 2 }).apply([source, begin]);
+        const h = tensor(new Float32Array(2 * N), [N, 2]);
+        return model({ inputs: [source, begin], outputs: read }).predict([x, h], {
+          initialStates: { gru: { h } },
+        });
+      },
+      'ERR_VALUE predict: initialStates: expected one of no states, got gru/h.',
     ],
     [
       'a configuration that points nowhere',

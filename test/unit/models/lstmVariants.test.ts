@@ -80,7 +80,7 @@ describe.each(Object.entries(variants))('an lstm with %s', (_, variant) => {
     await model.fit(x, y, { epochs: 2, verbose: 0 });
     const file = path.join(mkdtempSync(path.join(tmpdir(), 'lstm-variants-')), 'm.safetensors');
     await model.save(file);
-    const again = await loadModel(file);
+    const again = await loadModel(file, { device: 'cpu' });
     expect(again.getConfig()).toEqual(model.getConfig());
     expect(await again.getWeights()).toEqual(await model.getWeights());
     expect(await again.predict(x)).toEqual(await model.predict(x));
