@@ -195,4 +195,5 @@ function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boole
 const purposesBackwards: Partial<Record<MaskPurpose, MaskPurpose>> = {
   inputDropout: 'backwardInputDropout',
   recurrentDropout: 'backwardRecurrentDropout',
+  recurrentWeightDropout: 'backwardRecurrentWeightDropout',
 };

@@ -48,7 +48,7 @@ export function shownInput({ dtype, shape }: SymbolicShape): string {
   return dtype === 'int32' ? 'ids' : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
 }
 
-/** The random numbers a layer may draw; the place in this list is part of the number of their random stream. */
+/** The random numbers a layer may draw, at most 16; the place in this list is part of the number of their random stream. */
 export const maskPurposes = [
   'dropout',
   'inputDropout',
@@ -56,6 +56,8 @@ export const maskPurposes = [
   'backwardInputDropout',
   'backwardRecurrentDropout',
   'noise',
+  'recurrentWeightDropout',
+  'backwardRecurrentWeightDropout',
 ] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 

@@ -43,6 +43,12 @@ export interface RecurrentConfig extends LayerConfig {
   dropout?: number;
   /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
   recurrentDropout?: number;
+  /**
+   * Rate at which the recurrent kernel's own numbers are dropped while training, one mask a batch, the same for every sequence and step
+   * (DropConnect, Wan et al., 2013; the weight-dropped LSTM of Merity, Keskar & Socher, 2018): the mask has the kernel's shape
+   * `[units, G·units]`, and what is kept is scaled by 1 / (1 − rate). Default 0.
+   */
+  recurrentWeightDropout?: number;
   /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
   returnSequences?: boolean;
   /**
@@ -84,6 +90,7 @@ const recurrentOptions = [
   'biasConstraint',
   'dropout',
   'recurrentDropout',
+  'recurrentWeightDropout',
   'returnSequences',
   'returnState',
   'zeroOutputForMask',
@@ -109,6 +116,7 @@ export abstract class Recurrent extends Layer {
   private readonly zeroOutputForMask: boolean;
   private readonly dropout: number;
   private readonly recurrentDropout: number;
+  private readonly recurrentWeightDropout: number;
   private readonly initialState: 'zeros' | 'learned';
   private readonly seed: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
@@ -147,6 +155,10 @@ export abstract class Recurrent extends Layer {
     this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
     this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
+    this.recurrentWeightDropout = rateOption(
+      o['recurrentWeightDropout'],
+      `${subject}: recurrentWeightDropout`,
+    );
     const initialState = o['initialState'] ?? 'zeros';
     if (initialState !== 'zeros' && initialState !== 'learned') {
       refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' or 'learned'", initialState);
@@ -405,7 +417,7 @@ export abstract class Recurrent extends Layer {
         },
       ],
     } as const;
-    const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
+    const weights = [context.weight(this, 'kernel'), this.recurrentWeights(context)];
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
@@ -443,6 +455,20 @@ export abstract class Recurrent extends Layer {
       return { id: state, dtype: 'real', shape: [this.units], sequence: false };
     });
     return [output, ...after];
+  }
+
+  /** The recurrent kernel as this run's products read it. */
+  private recurrentWeights(context: CallContext): ValueId {
+    const weight = context.weight(this, 'recurrentKernel');
+    if (!context.training || this.recurrentWeightDropout === 0) return weight;
+    const attrs = {
+      mode: 'element',
+      rate: this.recurrentWeightDropout,
+      seed: this.seed ?? context.seed,
+      stream: context.stream(this, 'recurrentWeightDropout'),
+    } as const;
+    const label = `${this.subject}: recurrentKernel`;
+    return context.builder.emit('dropout', [weight, context.step()], attrs, label)[0] as ValueId;
   }
 
   /** The mask in the order of the outputs. */
@@ -497,6 +523,7 @@ export abstract class Recurrent extends Layer {
       }),
       dropout: this.dropout,
       recurrentDropout: this.recurrentDropout,
+      ...(this.recurrentWeightDropout > 0 ? { recurrentWeightDropout: this.recurrentWeightDropout } : {}),
       returnSequences: this.returnSequences,
       ...(this.returnState ? { returnState: true } : {}),
       zeroOutputForMask: this.zeroOutputForMask,

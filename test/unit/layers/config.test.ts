@@ -20,6 +20,7 @@ const everyRecurrentOption = {
   biasConstraint: constraints.nonNeg(),
   dropout: 0.1,
   recurrentDropout: 0.2,
+  recurrentWeightDropout: 0.3,
   returnSequences: true,
   goBackwards: true,
   initialState: 'learned',
