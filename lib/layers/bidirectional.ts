@@ -196,4 +196,6 @@ const purposesBackwards: Partial<Record<MaskPurpose, MaskPurpose>> = {
   inputDropout: 'backwardInputDropout',
   recurrentDropout: 'backwardRecurrentDropout',
   recurrentWeightDropout: 'backwardRecurrentWeightDropout',
+  kernelNoise: 'backwardKernelNoise',
+  recurrentKernelNoise: 'backwardRecurrentKernelNoise',
 };

@@ -58,6 +58,10 @@ export const maskPurposes = [
   'noise',
   'recurrentWeightDropout',
   'backwardRecurrentWeightDropout',
+  'kernelNoise',
+  'recurrentKernelNoise',
+  'backwardKernelNoise',
+  'backwardRecurrentKernelNoise',
 ] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 

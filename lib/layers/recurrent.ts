@@ -15,7 +15,7 @@ import {
   shownInput,
   type WeightSpec,
 } from './layer';
-import { commonOptions, countOption, rateOption, seedOption, subjectOf } from './options';
+import { commonOptions, countOption, rateOption, seedOption, stddevOption, subjectOf } from './options';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface RecurrentConfig extends LayerConfig {
@@ -49,6 +49,12 @@ export interface RecurrentConfig extends LayerConfig {
    * `[units, G·units]`, and what is kept is scaled by 1 / (1 − rate). Default 0.
    */
   recurrentWeightDropout?: number;
+  /**
+   * Standard deviation of the normal noise that is added to kernel and recurrentKernel while training, drawn once a batch (Graves, 2011,
+   * "Practical variational inference for neural networks"; Graves, Mohamed & Hinton, 2013). It comes before recurrentWeightDropout.
+   * Default 0.
+   */
+  weightNoise?: number;
   /** The whole output sequence `[N, T, units]` instead of the last step `[N, units]`. Default false. */
   returnSequences?: boolean;
   /**
@@ -91,6 +97,7 @@ const recurrentOptions = [
   'dropout',
   'recurrentDropout',
   'recurrentWeightDropout',
+  'weightNoise',
   'returnSequences',
   'returnState',
   'zeroOutputForMask',
@@ -117,6 +124,7 @@ export abstract class Recurrent extends Layer {
   private readonly dropout: number;
   private readonly recurrentDropout: number;
   private readonly recurrentWeightDropout: number;
+  private readonly weightNoise: number;
   private readonly initialState: 'zeros' | 'learned';
   private readonly seed: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
@@ -159,6 +167,7 @@ export abstract class Recurrent extends Layer {
       o['recurrentWeightDropout'],
       `${subject}: recurrentWeightDropout`,
     );
+    this.weightNoise = stddevOption(o['weightNoise'] ?? 0, `${subject}: weightNoise`);
     const initialState = o['initialState'] ?? 'zeros';
     if (initialState !== 'zeros' && initialState !== 'learned') {
       refuse('ERR_VALUE', `${subject}: initialState`, "'zeros' or 'learned'", initialState);
@@ -417,7 +426,7 @@ export abstract class Recurrent extends Layer {
         },
       ],
     } as const;
-    const weights = [context.weight(this, 'kernel'), this.recurrentWeights(context)];
+    const weights = [this.weightRead(context, 'kernel'), this.weightRead(context, 'recurrentKernel')];
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
@@ -457,18 +466,29 @@ export abstract class Recurrent extends Layer {
     return [output, ...after];
   }
 
-  /** The recurrent kernel as this run's products read it. */
-  private recurrentWeights(context: CallContext): ValueId {
-    const weight = context.weight(this, 'recurrentKernel');
-    if (!context.training || this.recurrentWeightDropout === 0) return weight;
-    const attrs = {
-      mode: 'element',
-      rate: this.recurrentWeightDropout,
-      seed: this.seed ?? context.seed,
-      stream: context.stream(this, 'recurrentWeightDropout'),
-    } as const;
-    const label = `${this.subject}: recurrentKernel`;
-    return context.builder.emit('dropout', [weight, context.step()], attrs, label)[0] as ValueId;
+  /** A weight as this run's products read it: while training with its noise, then its mask. */
+  private weightRead(context: CallContext, weight: 'kernel' | 'recurrentKernel'): ValueId {
+    const { builder } = context;
+    const label = `${this.subject}: ${weight}`;
+    const seed = this.seed ?? context.seed;
+    let id = context.weight(this, weight);
+    if (!context.training) return id;
+    if (this.weightNoise > 0) {
+      const stream = context.stream(this, weight === 'kernel' ? 'kernelNoise' : 'recurrentKernelNoise');
+      const attrs = { stddev: this.weightNoise, seed, stream };
+      [id] = builder.emit('noise', [id, context.step()], attrs, label) as [ValueId];
+    }
+    const rate = this.recurrentWeightDropout;
+    if (weight === 'recurrentKernel' && rate > 0) {
+      const attrs = {
+        mode: 'element',
+        rate,
+        seed,
+        stream: context.stream(this, 'recurrentWeightDropout'),
+      } as const;
+      [id] = builder.emit('dropout', [id, context.step()], attrs, label) as [ValueId];
+    }
+    return id;
   }
 
   /** The mask in the order of the outputs. */
@@ -524,6 +544,7 @@ export abstract class Recurrent extends Layer {
       dropout: this.dropout,
       recurrentDropout: this.recurrentDropout,
       ...(this.recurrentWeightDropout > 0 ? { recurrentWeightDropout: this.recurrentWeightDropout } : {}),
+      ...(this.weightNoise > 0 ? { weightNoise: this.weightNoise } : {}),
       returnSequences: this.returnSequences,
       ...(this.returnState ? { returnState: true } : {}),
       zeroOutputForMask: this.zeroOutputForMask,

@@ -21,6 +21,7 @@ const everyRecurrentOption = {
   dropout: 0.1,
   recurrentDropout: 0.2,
   recurrentWeightDropout: 0.3,
+  weightNoise: 0.075,
   returnSequences: true,
   goBackwards: true,
   initialState: 'learned',

@@ -20,6 +20,15 @@ const compiled = (stack: Layer[], device = 'reference'): Sequential =>
     device,
   });
 
+/** The ops of a plan that computes a model's gradients. */
+function opsOf({ layers }: Sequential) {
+  const graph = chain({ dtype: 'real', shape: [T, D], sequence: true }, layers);
+  return lower(
+    { layers, graph, seed: 1, losses: [losses.meanSquaredError()] },
+    { mode: 'gradients', inputShapes: [[N, T, D]], weighted: [], initialStates: [], gradientNorms: false },
+  ).plan.ops;
+}
+
 const cells = ['simpleRNN', 'lstm', 'gru'] as const;
 
 /** The options that change weights while training, and what each makes of a weight that draws from the stream of its purpose. */
@@ -29,6 +38,12 @@ const options = {
     changed: { recurrentKernel: 6 },
     op: 'dropout',
     attrs: { mode: 'element', rate: 0.4 },
+  },
+  weightNoise: {
+    given: { weightNoise: 0.1 },
+    changed: { kernel: 8, recurrentKernel: 9 },
+    op: 'noise',
+    attrs: { stddev: 0.1 },
   },
 } as const;
 
@@ -112,15 +127,7 @@ describe.each(Object.entries(options))('%s', (_, { given, changed, op, attrs }) 
       layers.simpleRNN({ units: 4, returnSequences: true, ...given }),
       layers.bidirectional({ layer: layers.lstm({ units: 3, ...given }) }),
     ]);
-    const { ops } = lower(
-      {
-        layers: model.layers,
-        graph: chain({ dtype: 'real', shape: [T, D], sequence: true }, model.layers),
-        seed: 1,
-        losses: [losses.meanSquaredError()],
-      },
-      { mode: 'gradients', inputShapes: [[N, T, D]], weighted: [], initialStates: [], gradientNorms: false },
-    ).plan;
+    const ops = opsOf(model);
     const stacks = ops.flatMap((o) => (o.kind === 'rnnStack' ? [o.attrs.layers.length] : []));
     // The layer that reads forwards goes on in the stack below it.
     expect(stacks.sort()).toEqual([1, 4]);
@@ -128,4 +135,14 @@ describe.each(Object.entries(options))('%s', (_, { given, changed, op, attrs }) 
     const drawn = ops.flatMap((o) => (o.kind === 'dropout' || o.kind === 'noise' ? [o.attrs.stream] : []));
     expect(new Set(drawn).size).toBe(5 * Object.keys(changed).length);
   });
+});
+
+test('noise is added to the recurrent kernel before its mask', () => {
+  const both = { recurrentWeightDropout: 0.4, weightNoise: 0.1 };
+  const ops = opsOf(sequential([layers.lstm({ units: H, inputShape: [T, D], ...both })]));
+  const [kernelNoise, noise, dropout, stack] = ops.filter(({ kind }) =>
+    /^(noise|dropout|rnnStack)$/.test(kind),
+  );
+  expect(dropout?.inputs[0]).toBe(noise?.outputs[0]);
+  expect(stack?.inputs.slice(3, 5)).toEqual([kernelNoise?.outputs[0], dropout?.outputs[0]]);
 });

@@ -43,6 +43,11 @@ describe('options of layers that are refused', () => {
       'layers.lstm: dropout: expected a rate from 0 to below 1, got NaN.',
     ],
     [
+      'weightNoise',
+      lstm({ weightNoise: -0.1 }),
+      'layers.lstm: weightNoise: expected a finite number, 0 or more, got -0.1.',
+    ],
+    [
       'recurrentWeightDropout',
       lstm({ recurrentWeightDropout: 1 }),
       'layers.lstm: recurrentWeightDropout: expected a rate from 0 to below 1, got 1.',
@@ -87,7 +92,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, recurrentWeightDropout, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',
