@@ -1,8 +1,14 @@
 import { flagOption, readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { type CellKind, gatesOf } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
-import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
+import {
+  ABSENT,
+  type ActivationAttrs,
+  type DropoutMode,
+  type RnnLayerAttrs,
+  type ValueId,
+} from '../plan/types';
 import { type ActivationSpec, activationConfig, resolveActivation } from './activations';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
@@ -39,10 +45,17 @@ export interface RecurrentConfig extends LayerConfig {
   kernelConstraint?: ConstraintSpec;
   recurrentConstraint?: ConstraintSpec;
   biasConstraint?: ConstraintSpec;
-  /** Rate at which inputs are dropped, one mask per sequence shared over time (Gal & Ghahramani, 2016). Default 0. */
+  /** Rate at which inputs are dropped while training. Default 0. */
   dropout?: number;
-  /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
+  /**
+   * `'sharedOverTime'` (default): one mask for all steps of a sequence, `[N, D]` (Gal & Ghahramani, 2016). `'perStep'`: every step has a mask
+   * of its own, `[T, N, D]`, as a dropout layer below would draw it.
+   */
+  dropoutMode?: DropoutModeSpec;
+  /** Rate at which the state is dropped, while training, where it enters the recurrent product. Default 0. */
   recurrentDropout?: number;
+  /** As dropoutMode, of the state: one mask `[N, units]`, or `[T, N, units]`, a mask for every step in the order of reading. */
+  recurrentDropoutMode?: DropoutModeSpec;
   /**
    * Rate at which the recurrent kernel's own numbers are dropped while training, one mask a batch, the same for every sequence and step
    * (DropConnect, Wan et al., 2013; the weight-dropped LSTM of Merity, Keskar & Socher, 2018): the mask has the kernel's shape
@@ -74,6 +87,9 @@ export interface RecurrentConfig extends LayerConfig {
   seed?: number;
 }
 
+/** How long a recurrent layer keeps a mask of dropout. */
+export type DropoutModeSpec = 'sharedOverTime' | 'perStep';
+
 export interface GatedConfig extends RecurrentConfig {
   /** Of the gates. Default `'sigmoid'`. */
   recurrentActivation?: ActivationSpec;
@@ -95,7 +111,9 @@ const recurrentOptions = [
   'recurrentConstraint',
   'biasConstraint',
   'dropout',
+  'dropoutMode',
   'recurrentDropout',
+  'recurrentDropoutMode',
   'recurrentWeightDropout',
   'weightNoise',
   'returnSequences',
@@ -122,7 +140,9 @@ export abstract class Recurrent extends Layer {
   readonly goBackwards: boolean;
   private readonly zeroOutputForMask: boolean;
   private readonly dropout: number;
+  private readonly dropoutMode: DropoutModeSpec;
   private readonly recurrentDropout: number;
+  private readonly recurrentDropoutMode: DropoutModeSpec;
   private readonly recurrentWeightDropout: number;
   private readonly weightNoise: number;
   private readonly initialState: 'zeros' | 'learned';
@@ -162,7 +182,9 @@ export abstract class Recurrent extends Layer {
     this.goBackwards = flagOption(o['goBackwards'], false, `${subject}: goBackwards`);
     this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
     this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
+    this.dropoutMode = modeOption(o['dropoutMode'], `${subject}: dropoutMode`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
+    this.recurrentDropoutMode = modeOption(o['recurrentDropoutMode'], `${subject}: recurrentDropoutMode`);
     this.recurrentWeightDropout = rateOption(
       o['recurrentWeightDropout'],
       `${subject}: recurrentWeightDropout`,
@@ -415,11 +437,12 @@ export abstract class Recurrent extends Layer {
           ...this.variants,
           useBias: this.useBias,
           inputDropout: {
-            mode: 'sharedOverTime',
+            mode: planMode(this.dropoutMode),
             rate: training ? this.dropout : 0,
             stream: context.stream(this, 'inputDropout'),
           },
           recurrentDropout: {
+            mode: planMode(this.recurrentDropoutMode),
             rate: training ? this.recurrentDropout : 0,
             stream: context.stream(this, 'recurrentDropout'),
           },
@@ -542,7 +565,9 @@ export abstract class Recurrent extends Layer {
         biasConstraint: this.constraints.bias,
       }),
       dropout: this.dropout,
+      ...(this.dropoutMode === 'perStep' ? { dropoutMode: 'perStep' } : {}),
       recurrentDropout: this.recurrentDropout,
+      ...(this.recurrentDropoutMode === 'perStep' ? { recurrentDropoutMode: 'perStep' } : {}),
       ...(this.recurrentWeightDropout > 0 ? { recurrentWeightDropout: this.recurrentWeightDropout } : {}),
       ...(this.weightNoise > 0 ? { weightNoise: this.weightNoise } : {}),
       returnSequences: this.returnSequences,
@@ -554,6 +579,18 @@ export abstract class Recurrent extends Layer {
       ...(this.seed === undefined ? {} : { seed: this.seed }),
     };
   }
+}
+
+/** @throws ERR_VALUE for anything else */
+function modeOption(value: unknown, subject: string): DropoutModeSpec {
+  const mode = value ?? 'sharedOverTime';
+  if (mode !== 'sharedOverTime' && mode !== 'perStep')
+    refuse('ERR_VALUE', subject, "'sharedOverTime' or 'perStep'", quoted(mode));
+  return mode as DropoutModeSpec;
+}
+
+function planMode(mode: DropoutModeSpec): DropoutMode {
+  return mode === 'perStep' ? 'element' : 'sharedOverTime';
 }
 
 /** The configurations of those parts that are there. */

@@ -60,7 +60,12 @@ export interface RnnLayerAttrs {
   readonly coupledGates?: boolean | undefined;
   readonly useBias: boolean;
   readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
-  readonly recurrentDropout: { readonly rate: number; readonly stream: number };
+  /** Of the state where it enters the products with the recurrent kernel. Mode `element`: one draw per step. Default: shared over time. */
+  readonly recurrentDropout: {
+    readonly mode?: DropoutMode | undefined;
+    readonly rate: number;
+    readonly stream: number;
+  };
 }
 
 export interface RnnStackAttrs {

@@ -13,8 +13,8 @@ StackSpec stackSpecOf(const Op& op) {
   spec.seedHi = static_cast<uint32_t>(a[7]);
   size_t width = static_cast<size_t>(a[3]);
   for (size_t i = 0; i < static_cast<size_t>(a[0]); ++i) {
-    const int32_t* l = a.data() + 8 + 10 * i;
-    const double* f = op.floats.data() + 5 * i;
+    const int32_t* l = a.data() + kStackInts + kLayerInts * i;
+    const double* f = op.floats.data() + kLayerFloats * i;
     StackLayer layer;
     layer.cell = static_cast<Cell>(l[0]);
     layer.D = width;
@@ -28,6 +28,7 @@ StackSpec stackSpecOf(const Op& op) {
     layer.recurrentStream = static_cast<uint32_t>(l[8]);
     layer.peepholes = (l[9] & 1) != 0;
     layer.coupledGates = (l[9] & 2) != 0;
+    layer.stateMaskPerStep = l[10] == 0;
     layer.alpha = static_cast<float>(f[0]);
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];

@@ -17,6 +17,8 @@ struct StackLayer {
   float alpha = 0, recurrentAlpha = 0;
   bool resetAfter = false;
   bool maskPerElement = false;
+  /** One recurrent mask per step, rather than one for all. */
+  bool stateMaskPerStep = false;
   /** LSTM: gates see the cell state. */
   bool peepholes = false;
   /** LSTM: i = 1 − f, of three gates f g o. */
@@ -38,6 +40,9 @@ struct StackSpec {
   uint32_t seedLo = 0, seedHi = 0;
   std::vector<StackLayer> layers;
 };
+
+/** Attributes of a stack before those of its layers, and of each layer. */
+constexpr size_t kStackInts = 8, kLayerInts = 11, kLayerFloats = 5;
 
 /** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
 struct StackLayerIo {
@@ -87,7 +92,7 @@ struct ReserveView {
 };
 
 /** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N +
- * n)·width. */
+ * n)·width; of states, t counts in the order of processing. */
 struct LayerMasks {
   Mask input, recurrent;
 

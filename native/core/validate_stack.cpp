@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/proof.h"
+#include "core/stack.h"
 
 namespace deeprnn::core {
 namespace {
@@ -20,8 +21,8 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
                 "positive sizes"))
     return false;
   const auto count = static_cast<size_t>(layers);
-  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count, 8 + 10 * count,
-               5 * count))
+  if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count,
+               kStackInts + kLayerInts * count, kLayerFloats * count))
     return false;
   if (!p.demand(flag(op.ints[4]) && flag(op.ints[5]), "switches")) return false;
   if (!p.must(p.in(0), DType::float64, {1}, "float64 step [1]")) return false;
@@ -29,10 +30,10 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   if (!p.fits(p.in(2), DType::int32, {steps, batch}, "valid int32 [T, N]")) return false;
   int64_t width = op.ints[3];
   for (size_t l = 0; l < count; ++l) {
-    const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
-    const double* f = op.floats.data() + 5 * l;
+    const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
+    const double* f = op.floats.data() + kLayerFloats * l;
     if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) &&
-                      a[9] >= 0 && a[9] <= 3,
+                      a[9] >= 0 && a[9] <= 3 && flag(a[10]),
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
@@ -70,7 +71,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
 int64_t reserveSize(const Op& op) {
   int64_t total = 0;
   for (int32_t l = 0; l < op.ints[0]; ++l) {
-    const int32_t* a = op.ints.data() + 8 + 10 * static_cast<size_t>(l);
+    const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
     total +=
         int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0);
   }
@@ -78,7 +79,7 @@ int64_t reserveSize(const Op& op) {
 }
 
 Shape layerOutput(const Op& op, size_t l) {
-  const int64_t steps = op.ints[1], batch = op.ints[2], units = op.ints[8 + 10 * l + 1];
+  const int64_t steps = op.ints[1], batch = op.ints[2], units = op.ints[kStackInts + kLayerInts * l + 1];
   const bool last = l + 1 == static_cast<size_t>(op.ints[0]);
   return last && op.ints[4] == 0 ? Shape{batch, units} : Shape{steps, batch, units};
 }
@@ -90,11 +91,11 @@ void proveStack(Proof& p) {
   const Op& op = p.op();
   if (!p.fits(p.out(0), DType::real, {reserveSize(op)}, "the reserve")) return;
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
-    const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
+    const Shape state = {op.ints[2], op.ints[kStackInts + kLayerInts * l + 1]};
     p.fits(p.out(1 + 3 * l), DType::real, layerOutput(op, l), "y of a layer");
     p.fits(p.out(2 + 3 * l), DType::real, state, "hT [N, H]");
     p.fits(p.out(3 + 3 * l), DType::real, state, "cT [N, H]");
-    p.demand(static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l),
+    p.demand(static_cast<Cell>(op.ints[kStackInts + kLayerInts * l]) == Cell::lstm || !p.out(3 + 3 * l),
              "no cT but for an LSTM");
   }
 }
@@ -107,8 +108,8 @@ void proveStackGrad(Proof& p) {
   p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[1]}, "stepNorms [L, T]");
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
     const size_t i = 4 + 9 * l, o = 2 + 6 * l;
-    const Shape state = {op.ints[2], op.ints[8 + 10 * l + 1]};
-    const bool lstm = static_cast<Cell>(op.ints[8 + 10 * l]) == Cell::lstm;
+    const Shape state = {op.ints[2], op.ints[kStackInts + kLayerInts * l + 1]};
+    const bool lstm = static_cast<Cell>(op.ints[kStackInts + kLayerInts * l]) == Cell::lstm;
     p.fits(p.in(i + 6), DType::real, layerOutput(op, l), "dy of a layer");
     p.fits(p.in(i + 7), DType::real, state, "dhT [N, H]");
     p.fits(p.in(i + 8), DType::real, state, "dcT [N, H]");

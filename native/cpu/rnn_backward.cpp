@@ -101,7 +101,8 @@ struct RnnStack::BackwardRows {
     const size_t H = l.H, width = l.G * H;
     const bool top = &l == &spec.layers.back(), bottom = &l == &spec.layers.front();
     const size_t size = count * H;
-    if (l.recurrentRate > 0) masks.recurrent.factors(first * H, size, tmp.recurrentMask);
+    if (l.recurrentRate > 0 && !l.stateMaskPerStep)
+      masks.recurrent.factors(first * H, size, tmp.recurrentMask);
     if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
     start(tmp.dh, io.dhT, size);
     start(tmp.dc, io.dcT, size);
@@ -117,6 +118,8 @@ struct RnnStack::BackwardRows {
       const ValidRows rows(valid, s, first, count);
       float* dG = dGates + at * width;
       const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
+      if (hPrev && l.recurrentRate > 0 && l.stateMaskPerStep)
+        masks.recurrent.factors(at * H, rows.live * H, tmp.recurrentMask);
       clear(rows, at, dG);
       switch (l.cell) {
         case Cell::simpleRnn:
@@ -487,7 +490,7 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     if (h && l.recurrentRate > 0) {
       pool.parallelFor(count / N, [&](size_t s) {
         float* to = work[1] + s * N * H;
-        masks.recurrent.factors(0, N * H, to);
+        masks.recurrent.factors(l.stateMaskPerStep ? (first + s * N) * H : 0, N * H, to);
         k_.multiply(to, before[part] + s * N * H, to, N * H);
       });
       h = work[1];

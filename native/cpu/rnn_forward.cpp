@@ -147,7 +147,8 @@ struct RnnStack::ForwardRows {
 
   void drawShared() const {
     if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
-    if (l.recurrentRate > 0) masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
+    if (l.recurrentRate > 0 && !l.stateMaskPerStep)
+      masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
   }
 
   Gemm product(size_t m, const float* x, const float* W, const float* hPrev, const float* R, size_t n,
@@ -199,6 +200,8 @@ struct RnnStack::ForwardRows {
       }
       const float* hMasked = hPrev;
       if (hPrev && l.recurrentRate > 0) {
+        if (l.stateMaskPerStep)
+          masks.recurrent.factors((s * spec.N + first) * H, rows.live * H, tmp.recurrentMask);
         k.multiply(hPrev, tmp.recurrentMask, tmp.h, rows.live * H);
         hMasked = tmp.h;
       }

@@ -106,7 +106,7 @@ struct StackSteps::Forward {
     const float* hPrev = t > 0 ? r.h + (at - N) * H : io.h0;
     const float* hMasked = hPrev;
     if (hPrev && masked) {
-      if (Status s = maskState(hPrev, masked, N * H, stateMask(spec, l, step), false, stream); !s.ok())
+      if (Status s = maskState(hPrev, masked, N * H, stateMaskAt(spec, l, step, t), false, stream); !s.ok())
         return s;
       hMasked = masked;
     }
@@ -294,14 +294,14 @@ struct StackSteps::Backward {
     s.total = total ? total + at * H : nullptr;
     s.valid = valid.at(t);
     if (Status status = cellBackward(s, stream); !status.ok()) return status;
-    return sendBack(c, stream, s);
+    return sendBack(c, stream, s, t);
   }
 
   /** dh_{t−1}: what the carried state keeps (already in dh) plus the gradient through the products with R. */
-  Status sendBack(const RunContext& c, cudaStream_t stream, const CellGradStep& s) const {
+  Status sendBack(const RunContext& c, cudaStream_t stream, const CellGradStep& s, size_t t) const {
     const size_t N = spec.N, H = l.H, width = l.G * H;
     const bool gru = l.cell == Cell::gru, resetBefore = gru && !l.resetAfter, keeps = gru || s.valid;
-    const MaskSource mask = stateMask(spec, l, step);
+    const StateMask mask = stateMaskAt(spec, l, step, t);
     Product p;
     p.m = N;
     p.n = p.cRow = H;
@@ -327,7 +327,7 @@ struct StackSteps::Backward {
       return {};
     }
     // Into dh at once where neither a mask nor the candidate's part is still to come.
-    const bool aside = mask.rate > 0 || resetBefore;
+    const bool aside = mask.source.rate > 0 || resetBefore;
     p.c = aside ? product : dh;
     p.beta = resetBefore || (keeps && !aside) ? 1.0f : 0.0f;
     if (Status status = c.blas.multiply(p, c.precision, stream); !status.ok()) return status;

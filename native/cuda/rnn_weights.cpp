@@ -44,7 +44,9 @@ Status WeightGradients::recurrentKernel(const RunContext& c, cudaStream_t stream
     if (counts[part] == 0) continue;
     const float* h = before[part];
     if (masked) {
-      if (Status s = maskStates(h, masked, counts[part], N * H, stateMask(spec, l, step), stream); !s.ok())
+      if (Status s =
+              maskStates(h, masked, counts[part], N * H, stateMaskAt(spec, l, step, firsts[part]), stream);
+          !s.ok())
         return s;
       h = masked;
     }

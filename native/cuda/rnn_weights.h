@@ -37,6 +37,10 @@ inline MaskSource inputMask(const StackSpec& spec, const StackLayer& l, const do
 inline MaskSource stateMask(const StackSpec& spec, const StackLayer& l, const double* step) {
   return {spec.seedLo, spec.seedHi, l.recurrentStream, step, l.recurrentRate};
 }
+/** Of the states before step t. */
+inline StateMask stateMaskAt(const StackSpec& spec, const StackLayer& l, const double* step, size_t t) {
+  return {stateMask(spec, l, step), l.stateMaskPerStep ? t * spec.N * l.H : 0, l.stateMaskPerStep};
+}
 
 /** Whether x̃ is another array than x: masked, or read from its end. */
 inline bool reordersInput(const StackSpec& spec, const StackLayer& l, bool bottom) {

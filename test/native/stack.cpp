@@ -313,6 +313,7 @@ void testStack() {
           l.inputStream = 3;
           l.recurrentStream = 4;
           l.maskPerElement = &l == spec.layers.data();
+          l.stateMaskPerStep = !l.maskPerElement;
         }
         const std::string what = k->name + std::string(rounds ? " bf16 " : " ") + cell.name + " variant " +
                                  std::to_string(variant);

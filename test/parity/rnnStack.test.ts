@@ -54,10 +54,13 @@ function expectRung({ notes }: Executable, c: StackCase): void {
   if (tested().name !== 'cuda' || !forced) return;
   const twoExchanges = c.layers.some((l) => l.cell === 'gru' && l.resetAfter === false);
   const variant = c.layers.some((l) => l.cellClip || l.peepholes || l.coupledGates);
-  const most = /[cd]/.test(forced) && (twoExchanges || variant) ? 'b' : forced;
+  const perStep = c.layers.some((l) => l.recurrentDropout && l.recurrentDropoutMode);
+  const stepwise = variant || perStep;
+  const most = /[cd]/.test(forced) && (twoExchanges || stepwise) ? 'b' : forced;
   const rung = most === 'b' && (c.steps < 2 || c.layers.length === 1) ? 'a' : most;
   expect(notes.filter((note) => note !== '')).toEqual([expect.stringContaining(`rung ${rung}`)]);
-  if (variant && !twoExchanges && most !== forced) expect(notes.join()).toContain('has no persistent kernel');
+  if (stepwise && !twoExchanges && most !== forced)
+    expect(notes.join()).toContain('has no persistent kernel');
 }
 
 type Variants = 'cellClip' | 'peepholes' | 'coupledGates';
@@ -203,6 +206,28 @@ describe.each(cells)(
               initialState: true,
             },
           ],
+        },
+        stream++,
+      );
+    });
+
+    test('recurrent dropout with a mask for each step', () => {
+      const dropping = { ...layer, recurrentDropout: 0.35, recurrentDropoutMode: 'element' } as const;
+      check(
+        { ...odd, layers: [{ ...dropping, units: 11, initialState: true }], goBackwards: true },
+        stream++,
+      );
+      check(
+        {
+          steps: 7,
+          batch: 21,
+          inputSize: 5,
+          masked: 'anywhere',
+          layers: [
+            { ...dropping, units: 11 },
+            { ...dropping, units: 6, initialState: true },
+          ],
+          stateGradients: true,
         },
         stream++,
       );

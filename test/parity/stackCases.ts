@@ -14,6 +14,7 @@ export interface LayerCase {
   readonly useBias?: boolean;
   readonly inputDropout?: { rate: number; mode: 'element' | 'sharedOverTime' };
   readonly recurrentDropout?: number;
+  readonly recurrentDropoutMode?: 'element';
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
@@ -62,7 +63,11 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
           rate: l.inputDropout?.rate ?? 0,
           stream: 16 * i + 1,
         },
-        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 16 * i + 2 },
+        recurrentDropout: {
+          mode: l.recurrentDropoutMode,
+          rate: l.recurrentDropout ?? 0,
+          stream: 16 * i + 2,
+        },
       }),
     ),
   };

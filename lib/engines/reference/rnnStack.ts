@@ -24,7 +24,10 @@ interface Layer {
   readonly carriesC: boolean;
   readonly h0: Matrix;
   readonly c0: Matrix;
-  /** Dropout masks: over the stored input, [T·N, D] or [N, D] when shared over time, and over the state, [N, H]. */
+  /**
+   * Dropout masks, of one step where they are shared over time: over the stored input, [T·N, D] or [N, D], and over the states before each
+   * step in processing order, [T·N, H] or [N, H].
+   */
   readonly inputMask: Float64Array;
   readonly recurrentMask: Float64Array;
   /** Whether processing order is the reverse of the stored order of the input. */
@@ -119,6 +122,7 @@ export const rnnStackGrad: Kernel<
       const dh = dhs.rowRange(t * N, N);
       addInto(dh, dhNext.data);
       if (stepNorms) stepNorms.data[l * T + t] = norm(dh);
+      const recurrentMask = recurrentMaskAt(layer, t, N);
       const dhPrev = Matrix.zeros(N, H);
       const dhMasked = Matrix.zeros(N, H);
       // What reaches a step that does not count passes it by, and is nothing to its cell.
@@ -132,7 +136,7 @@ export const rnnStackGrad: Kernel<
       const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db, dp };
       layer.cell.backward(weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N), gradients);
       for (let i = 0; i < N * H; i++) {
-        dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
+        dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * recurrentMask[i]!;
         dc.data[i]! += dcPassed.data[i]!;
       }
     }
@@ -208,7 +212,10 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
     h0: h0 ? new Matrix(h0.data, N, H) : Matrix.zeros(N, H),
     c0: c0 ? new Matrix(c0.data, N, H) : Matrix.zeros(N, H),
     inputMask: dropoutMask({ ...inputDropout, seed, step }, maskRows * D),
-    recurrentMask: dropoutMask({ ...recurrentDropout, seed, step }, N * H),
+    recurrentMask: dropoutMask(
+      { ...recurrentDropout, seed, step },
+      recurrentDropout.mode === 'element' ? T * N * H : N * H,
+    ),
     backwards: l === 0 && stack.goBackwards,
   };
 }
@@ -242,8 +249,15 @@ function inputsAt(layer: Layer, xs: Matrix, trace: Trace, t: number, N: number):
   const before = t > 0 ? resultsAt(trace, t - 1, N) : { h: layer.h0, extra: layer.c0 };
   const hMasked = Matrix.zeros(N, layer.weights.H);
   addInto(hMasked, before.h.data.subarray(before.h.offset));
-  for (let i = 0; i < hMasked.data.length; i++) hMasked.data[i]! *= layer.recurrentMask[i]!;
+  const mask = recurrentMaskAt(layer, t, N);
+  for (let i = 0; i < hMasked.data.length; i++) hMasked.data[i]! *= mask[i]!;
   return { x: xs.rowRange(t * N, N), hPrev: before.h, hMasked, cPrev: before.extra };
+}
+
+/** The mask [N, H] of the state before step t. */
+function recurrentMaskAt({ recurrentMask, weights: { H } }: Layer, t: number, N: number): Float64Array {
+  const size = N * H;
+  return recurrentMask.length === size ? recurrentMask : recurrentMask.subarray(t * size, (t + 1) * size);
 }
 
 function resultsAt({ gates, h, extra }: Trace, t: number, N: number): CellResults {

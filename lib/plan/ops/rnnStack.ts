@@ -104,6 +104,7 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.inputDropout.stream,
       l.recurrentDropout.stream,
       (l.peepholes ? 1 : 0) + (l.coupledGates ? 2 : 0),
+      l.recurrentDropout.mode === 'element' ? 0 : 1,
     );
     floats.push(
       l.activation.alpha,

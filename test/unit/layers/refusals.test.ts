@@ -43,6 +43,16 @@ describe('options of layers that are refused', () => {
       'layers.lstm: dropout: expected a rate from 0 to below 1, got NaN.',
     ],
     [
+      'dropoutMode',
+      lstm({ dropoutMode: 'element' }),
+      "layers.lstm: dropoutMode: expected 'sharedOverTime' or 'perStep', got 'element'.",
+    ],
+    [
+      'recurrentDropoutMode',
+      lstm({ recurrentDropoutMode: true }),
+      "layers.lstm: recurrentDropoutMode: expected 'sharedOverTime' or 'perStep', got true.",
+    ],
+    [
       'weightNoise',
       lstm({ weightNoise: -0.1 }),
       'layers.lstm: weightNoise: expected a finite number, 0 or more, got -0.1.',
@@ -92,7 +102,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, recurrentDropout, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, dropoutMode, recurrentDropout, recurrentDropoutMode, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',

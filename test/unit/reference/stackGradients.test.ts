@@ -68,6 +68,13 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       ['input dropout shared over time', one({ inputDropout: { mode: 'sharedOverTime', rate: 0.4 } })],
       ['recurrent dropout', one({ recurrentDropout: 0.4, initialState: true })],
       [
+        'recurrent dropout per step, backwards',
+        one(
+          { recurrentDropout: 0.4, recurrentDropoutMode: 'element', initialState: true },
+          { goBackwards: true, N: 3, valid: [1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0] },
+        ),
+      ],
+      [
         'steps that do not count',
         one({ initialState: true }, { N: 3, valid: [1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 0] }),
       ],

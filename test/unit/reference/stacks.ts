@@ -17,6 +17,7 @@ export interface LayerChoice {
   readonly useBias?: boolean;
   readonly inputDropout?: { readonly mode: DropoutMode; readonly rate: number };
   readonly recurrentDropout?: number;
+  readonly recurrentDropoutMode?: DropoutMode;
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
@@ -66,7 +67,11 @@ export function stackAttrs({
         coupledGates: l.coupledGates,
         useBias: l.useBias ?? true,
         inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
-        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
+        recurrentDropout: {
+          mode: l.recurrentDropoutMode,
+          rate: l.recurrentDropout ?? 0,
+          stream: 2 * i + 1,
+        },
       }),
     ),
   };
