@@ -198,4 +198,6 @@ const purposesBackwards: Partial<Record<MaskPurpose, MaskPurpose>> = {
   recurrentWeightDropout: 'backwardRecurrentWeightDropout',
   kernelNoise: 'backwardKernelNoise',
   recurrentKernelNoise: 'backwardRecurrentKernelNoise',
+  zoneout: 'backwardZoneout',
+  cellZoneout: 'backwardCellZoneout',
 };

@@ -62,6 +62,10 @@ export const maskPurposes = [
   'recurrentKernelNoise',
   'backwardKernelNoise',
   'backwardRecurrentKernelNoise',
+  'zoneout',
+  'cellZoneout',
+  'backwardZoneout',
+  'backwardCellZoneout',
 ] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 

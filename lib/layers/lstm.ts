@@ -3,7 +3,7 @@ import { quoted, refuse } from '../errors';
 import { activationConfig } from './activations';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import type { WeightSpec } from './layer';
-import { subjectOf } from './options';
+import { rateOption, subjectOf } from './options';
 import { configs, type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
@@ -30,6 +30,8 @@ export interface LstmConfig extends GatedConfig {
    * f, o. Default false.
    */
   coupledGates?: boolean;
+  /** As zoneout, of the cell state c; h is made of c as it was before it. Default 0. */
+  cellZoneout?: number;
 }
 
 const ownOptions = [
@@ -40,6 +42,7 @@ const ownOptions = [
   'peepholeInitializer',
   'peepholeRegularizer',
   'coupledGates',
+  'cellZoneout',
 ] as const;
 
 /**
@@ -53,6 +56,7 @@ export class Lstm extends Recurrent {
   private readonly cellClip: number | undefined;
   private readonly peepholes: boolean;
   private readonly coupledGates: boolean;
+  private readonly zoneoutOfC: number;
   private readonly peepholeInitializer: Initializer;
   private readonly peepholeRegularizer: Regularizer | undefined;
 
@@ -64,6 +68,7 @@ export class Lstm extends Recurrent {
     this.cellClip = clipOption(o['cellClip'], `${subject}: cellClip`);
     this.peepholes = flagOption(o['peepholes'], false, `${subject}: peepholes`);
     this.coupledGates = flagOption(o['coupledGates'], false, `${subject}: coupledGates`);
+    this.zoneoutOfC = rateOption(o['cellZoneout'], `${subject}: cellZoneout`);
     for (const option of ['peepholeInitializer', 'peepholeRegularizer'] as const) {
       if (o[option] !== undefined && !this.peepholes)
         refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without peepholes: true', quoted(o[option]));
@@ -84,6 +89,10 @@ export class Lstm extends Recurrent {
       ...(this.peepholes ? { peepholes: true } : {}),
       ...(this.coupledGates ? { coupledGates: true } : {}),
     };
+  }
+
+  protected override get cellZoneout(): number {
+    return this.zoneoutOfC;
   }
 
   protected override ownWeights(): WeightSpec[] {

@@ -57,6 +57,11 @@ export interface RecurrentConfig extends LayerConfig {
   /** As dropoutMode, of the state: one mask `[N, units]`, or `[T, N, units]`, a mask for every step in the order of reading. */
   recurrentDropoutMode?: DropoutModeSpec;
   /**
+   * Zoneout (Krueger et al., 2017): while training every unit keeps its h of the step before with this probability, one draw for each step,
+   * sequence and unit; otherwise h is what that gives on average, `zoneout ⊙ h_{t−1} + (1 − zoneout) ⊙ h_t`. Nothing is scaled. Default 0.
+   */
+  zoneout?: number;
+  /**
    * Rate at which the recurrent kernel's own numbers are dropped while training, one mask a batch, the same for every sequence and step
    * (DropConnect, Wan et al., 2013; the weight-dropped LSTM of Merity, Keskar & Socher, 2018): the mask has the kernel's shape
    * `[units, G·units]`, and what is kept is scaled by 1 / (1 − rate). Default 0.
@@ -114,6 +119,7 @@ const recurrentOptions = [
   'dropoutMode',
   'recurrentDropout',
   'recurrentDropoutMode',
+  'zoneout',
   'recurrentWeightDropout',
   'weightNoise',
   'returnSequences',
@@ -143,6 +149,7 @@ export abstract class Recurrent extends Layer {
   private readonly dropoutMode: DropoutModeSpec;
   private readonly recurrentDropout: number;
   private readonly recurrentDropoutMode: DropoutModeSpec;
+  private readonly zoneout: number;
   private readonly recurrentWeightDropout: number;
   private readonly weightNoise: number;
   private readonly initialState: 'zeros' | 'learned';
@@ -185,6 +192,7 @@ export abstract class Recurrent extends Layer {
     this.dropoutMode = modeOption(o['dropoutMode'], `${subject}: dropoutMode`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
     this.recurrentDropoutMode = modeOption(o['recurrentDropoutMode'], `${subject}: recurrentDropoutMode`);
+    this.zoneout = rateOption(o['zoneout'], `${subject}: zoneout`);
     this.recurrentWeightDropout = rateOption(
       o['recurrentWeightDropout'],
       `${subject}: recurrentWeightDropout`,
@@ -269,6 +277,11 @@ export abstract class Recurrent extends Layer {
   /** Whether the GRU's reset gate works after the recurrent product. */
   protected get resetAfter(): boolean {
     return false;
+  }
+
+  /** Rate at which units keep c, where a layer has it. */
+  protected get cellZoneout(): number {
+    return 0;
   }
 
   /** What an LSTM has beside the usual equations, as the op has it. */
@@ -446,6 +459,7 @@ export abstract class Recurrent extends Layer {
             rate: training ? this.recurrentDropout : 0,
             stream: context.stream(this, 'recurrentDropout'),
           },
+          ...this.zoneouts(context),
         },
       ],
     } as const;
@@ -487,6 +501,19 @@ export abstract class Recurrent extends Layer {
       return { id: state, dtype: 'real', shape: [this.units], sequence: false };
     });
     return [output, ...after];
+  }
+
+  /** Zoneout as the op has it, where there is any. */
+  private zoneouts(context: CallContext): Pick<RnnLayerAttrs, 'zoneout' | 'cellZoneout' | 'zoneoutExpected'> {
+    const { zoneout, cellZoneout } = this;
+    if (zoneout === 0 && cellZoneout === 0) return {};
+    return {
+      zoneoutExpected: !context.training,
+      ...(zoneout > 0 ? { zoneout: { rate: zoneout, stream: context.stream(this, 'zoneout') } } : {}),
+      ...(cellZoneout > 0
+        ? { cellZoneout: { rate: cellZoneout, stream: context.stream(this, 'cellZoneout') } }
+        : {}),
+    };
   }
 
   /** A weight as this run's products read it: while training with its noise, then its mask. */
@@ -568,6 +595,8 @@ export abstract class Recurrent extends Layer {
       ...(this.dropoutMode === 'perStep' ? { dropoutMode: 'perStep' } : {}),
       recurrentDropout: this.recurrentDropout,
       ...(this.recurrentDropoutMode === 'perStep' ? { recurrentDropoutMode: 'perStep' } : {}),
+      ...(this.zoneout > 0 ? { zoneout: this.zoneout } : {}),
+      ...(this.cellZoneout > 0 ? { cellZoneout: this.cellZoneout } : {}),
       ...(this.recurrentWeightDropout > 0 ? { recurrentWeightDropout: this.recurrentWeightDropout } : {}),
       ...(this.weightNoise > 0 ? { weightNoise: this.weightNoise } : {}),
       returnSequences: this.returnSequences,

@@ -42,6 +42,12 @@ export interface DropoutAttrs {
   readonly rate: number;
 }
 
+/** Who draws which units keep their state, and how many do. */
+export interface ZoneoutAttrs {
+  readonly rate: number;
+  readonly stream: number;
+}
+
 /** One recurrent layer inside an `rnnStack`. */
 export interface RnnLayerAttrs {
   /** The layer's name, for messages and reports. */
@@ -66,6 +72,11 @@ export interface RnnLayerAttrs {
     readonly rate: number;
     readonly stream: number;
   };
+  /** Units that keep their h of the step before, and of an LSTM their c; none when absent. */
+  readonly zoneout?: ZoneoutAttrs | undefined;
+  readonly cellZoneout?: ZoneoutAttrs | undefined;
+  /** Outside training: no draws, but what they give on average. */
+  readonly zoneoutExpected?: boolean | undefined;
 }
 
 export interface RnnStackAttrs {

@@ -89,9 +89,10 @@ constexpr int gateCount(Cell cell, bool coupled = false) {
   return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm && !coupled ? 4 : 3;
 }
 
-/** Elements of the stack's reserve per (step, row, unit). */
-constexpr int reservePerUnit(Cell cell, bool coupled = false) {
-  return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2);
+/** Elements of the stack's reserve per (step, row, unit). `cellZoneout`: under zoneout of c, which is kept as
+ * the cell made it too. */
+constexpr int reservePerUnit(Cell cell, bool coupled = false, bool cellZoneout = false) {
+  return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2) + (cellZoneout ? 1 : 0);
 }
 
 enum class Loss {

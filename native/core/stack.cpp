@@ -29,6 +29,11 @@ StackSpec stackSpecOf(const Op& op) {
     layer.peepholes = (l[9] & 1) != 0;
     layer.coupledGates = (l[9] & 2) != 0;
     layer.stateMaskPerStep = l[10] == 0;
+    layer.zoneoutExpected = l[11] == 1;
+    layer.zoneoutStream = static_cast<uint32_t>(l[12]);
+    layer.cellZoneoutStream = static_cast<uint32_t>(l[13]);
+    layer.zoneout = f[5];
+    layer.cellZoneout = f[6];
     layer.alpha = static_cast<float>(f[0]);
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];

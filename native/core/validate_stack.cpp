@@ -33,7 +33,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
     const double* f = op.floats.data() + kLayerFloats * l;
     if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) &&
-                      a[9] >= 0 && a[9] <= 3 && flag(a[10]),
+                      a[9] >= 0 && a[9] <= 3 && flag(a[10]) && flag(a[11]),
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
@@ -43,12 +43,12 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     }
     // Keeps the products of sizes below, and those of the kernels, far from overflow.
     if (!p.demand(a[1] <= kMaxElements / (steps * batch), "a layer of fewer units")) return false;
-    if (!p.demand(rate(f[2]) && rate(f[3]), "dropout rates")) return false;
+    if (!p.demand(rate(f[2]) && rate(f[3]) && rate(f[5]) && rate(f[6]), "dropout rates")) return false;
     const Cell cell = static_cast<Cell>(a[0]);
     if (!p.demand(cellClip(f[4]) && (cell == Cell::lstm || f[4] == 0), "a clip of an LSTM's cell"))
       return false;
     const bool peepholes = (a[9] & 1) != 0, coupled = (a[9] & 2) != 0;
-    if (!p.demand(cell == Cell::lstm || a[9] == 0, "no variants but of an LSTM")) return false;
+    if (!p.demand(cell == Cell::lstm || (a[9] == 0 && f[6] == 0), "no variants but of an LSTM")) return false;
     const int64_t units = a[1], gates = gateCount(cell, coupled) * units;
     const size_t i = inputsFirst + inputsPerLayer * l;
     const Shape bias = cell == Cell::gru && a[4] ? Shape{2, gates} : Shape{gates};
@@ -72,8 +72,9 @@ int64_t reserveSize(const Op& op) {
   int64_t total = 0;
   for (int32_t l = 0; l < op.ints[0]; ++l) {
     const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
-    total +=
-        int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0);
+    total += int64_t{op.ints[1]} * op.ints[2] * a[1] *
+             reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0,
+                            op.floats[kLayerFloats * static_cast<size_t>(l) + 6] > 0);
   }
   return total;
 }

@@ -67,6 +67,16 @@ struct ValidRows {
   bool counts(size_t n) const { return !valid || valid[n] != 0; }
 };
 
+/** What a step of a layer makes anew of h and of c. */
+struct Renewals {
+  core::Renewal h, c;
+
+  Renewals(const StackSpec& spec, const StackLayer& l, double step)
+      : h(core::Renewal::of(spec.seedLo, spec.seedHi, l.zoneoutStream, step, l.zoneout, l.zoneoutExpected)),
+        c(core::Renewal::of(spec.seedLo, spec.seedHi, l.cellZoneoutStream, step, l.cellZoneout,
+                            l.zoneoutExpected)) {}
+};
+
 /** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′
  * needs x; `out` gets f(x). */
 inline void activateKeeping(const KernelTable& k, core::Activation kind, float alpha, float* keep, float* out,

@@ -42,10 +42,10 @@ PlanWriter trainingPlan() {
   const int valid = w.value(DType::int32, Role::arena, {T, N});
   w.op(OpKind::lengthMask, {labels}, {valid});
 
-  const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0,  11, 12, 1, H1, 1, 2, 0, 1, 0,
-                                          2, 3, 1, 0, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0, 1};
-  const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0.5, 0, 0, 0.1, 0, 0};
-  const int reserve = w.arena({T * N * (H1 * 6 + H2 * 5)});
+  const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0,  11, 12, 1, H1, 1, 2, 0, 1, 0, 2, 3, 1,
+                                          0, 0, 6, 7, 2, H2, 13, 2,  1, 1,  1, 4, 5, 0, 1, 1, 8, 0};
+  const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0.5, 0.1, 0.2, 0, 0, 0.1, 0, 0, 0.3, 0};
+  const int reserve = w.arena({T * N * (H1 * 7 + H2 * 5)});
   const int y = w.arena({N, H2}), hT = w.real(Role::output, {N, H1}), cT = w.arena({N, H1});
   w.op(OpKind::rnnStack, {step, xd, valid, k1, r1, b1, kNone, kNone, p1, k2, r2, b2, kNone, kNone, kNone},
        {reserve, kNone, hT, cT, y, kNone, kNone}, stackInts, stackFloats);
@@ -112,8 +112,8 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::check, {ids}, {}, {1, V});
   w.op(OpKind::embedding, {ids, table}, {x});
   w.op(OpKind::broadcastRows, {h0}, {first});
-  const std::vector<int32_t> ints = {1, T, N, E, 1, 1, 1, 2, 0, H, 14, 2, 0, 0, 0, 1, 2, 0, 1};
-  const std::vector<double> floats = {0, 0, 0, 0.2, 0};
+  const std::vector<int32_t> ints = {1, T, N, E, 1, 1, 1, 2, 0, H, 14, 2, 0, 0, 0, 1, 2, 0, 1, 0, 0, 0};
+  const std::vector<double> floats = {0, 0, 0, 0.2, 0, 0, 0};
   const int reserve = w.arena({T * N * H * 2}), y = w.arena({T, N, H}), hT = w.arena({N, H});
   w.op(OpKind::rnnStack, {step, x, kNone, k, r, kNone, first, kNone, kNone}, {reserve, y, hT, kNone}, ints,
        floats);

@@ -80,9 +80,14 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly layers: readonly Layer[];
     }
 
-    const cases = ['pytorch-rnn', 'keras-rnn', 'keras-masks', 'tensorflow-lstm', 'onnx-lstm'].flatMap(
-      (file) => fixture<Case>(file),
-    );
+    const cases = [
+      'pytorch-rnn',
+      'pytorch-zoneout',
+      'keras-rnn',
+      'keras-masks',
+      'tensorflow-lstm',
+      'onnx-lstm',
+    ].flatMap((file) => fixture<Case>(file));
     onDevice.each(cases)('$name', (c) => {
       const { T, N, D } = c;
       const attrs = stackAttrs(c);

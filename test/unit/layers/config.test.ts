@@ -22,6 +22,7 @@ const everyRecurrentOption = {
   dropoutMode: 'perStep',
   recurrentDropout: 0.2,
   recurrentDropoutMode: 'perStep',
+  zoneout: 0.05,
   recurrentWeightDropout: 0.3,
   weightNoise: 0.075,
   returnSequences: true,
@@ -48,6 +49,7 @@ const cases: [string, Layer, SymbolicShape][] = [
     layers.lstm({ units: 4, peepholes: true, peepholeInitializer: 'heNormal', peepholeRegularizer: 'l2' }),
     sequence,
   ],
+  ['lstm with zoneout', layers.lstm({ units: 4, zoneout: 0.1, cellZoneout: 0.5 }), sequence],
   ['lstm with coupledGates', layers.lstm({ units: 4, coupledGates: true, peepholes: true }), sequence],
   ['a stateful lstm', layers.lstm({ units: 4, stateful: true, batchInputShape: [3, 5, 7] }), sequence],
   ['gru', layers.gru({ units: 11, recurrentActivation: 'hardSigmoid' }), sequence],
@@ -210,6 +212,7 @@ describe('a layer rebuilt from its configuration', () => {
       peepholeInitializer: initializers.constant({ value: 0.5 }),
       peepholeRegularizer: regularizers.l2(0.06),
       coupledGates: true,
+      cellZoneout: 0.25,
     };
     expect(layers.lstm(lstm).getConfig()).toMatchObject(written(lstm));
     const gru = { ...gated, resetAfter: false };

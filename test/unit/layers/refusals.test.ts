@@ -52,6 +52,12 @@ describe('options of layers that are refused', () => {
       lstm({ recurrentDropoutMode: true }),
       "layers.lstm: recurrentDropoutMode: expected 'sharedOverTime' or 'perStep', got true.",
     ],
+    ['zoneout', lstm({ zoneout: 1 }), 'layers.lstm: zoneout: expected a rate from 0 to below 1, got 1.'],
+    [
+      'cellZoneout',
+      lstm({ cellZoneout: -0.5 }),
+      'layers.lstm: cellZoneout: expected a rate from 0 to below 1, got -0.5.',
+    ],
     [
       'weightNoise',
       lstm({ weightNoise: -0.1 }),
@@ -102,7 +108,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, dropoutMode, recurrentDropout, recurrentDropoutMode, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',

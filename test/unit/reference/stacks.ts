@@ -18,6 +18,10 @@ export interface LayerChoice {
   readonly inputDropout?: { readonly mode: DropoutMode; readonly rate: number };
   readonly recurrentDropout?: number;
   readonly recurrentDropoutMode?: DropoutMode;
+  /** Rates of h, and of an LSTM's c. */
+  readonly zoneout?: number;
+  readonly cellZoneout?: number;
+  readonly zoneoutExpected?: boolean;
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
@@ -72,6 +76,9 @@ export function stackAttrs({
           rate: l.recurrentDropout ?? 0,
           stream: 2 * i + 1,
         },
+        zoneout: l.zoneout ? { rate: l.zoneout, stream: 100 + 2 * i } : undefined,
+        cellZoneout: l.cellZoneout ? { rate: l.cellZoneout, stream: 101 + 2 * i } : undefined,
+        zoneoutExpected: l.zoneoutExpected,
       }),
     ),
   };
