@@ -22,7 +22,8 @@ import {
   type WeightSpec,
 } from './layer';
 import { commonOptions, countOption, rateOption, seedOption, stddevOption, subjectOf } from './options';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import { type Regularizer, type RegularizerSpec, regularizers, resolveRegularizer } from './regularizers';
+import { penalizeChanges } from './temporalActivation';
 
 export interface RecurrentConfig extends LayerConfig {
   /** Width of the state and of the output. */
@@ -42,6 +43,11 @@ export interface RecurrentConfig extends LayerConfig {
   biasRegularizer?: RegularizerSpec;
   /** On the output, divided by the batch size. */
   activityRegularizer?: RegularizerSpec;
+  /**
+   * Temporal activation regularization (Merity, McCann & Socher, 2017): on the change of h from step to step. A number β adds
+   * `β/N · Σ (h_t − h_{t−1})²` to the loss, over units and over neighbouring steps that both count; so does `l2(β)`.
+   */
+  temporalActivationRegularizer?: number | RegularizerSpec;
   kernelConstraint?: ConstraintSpec;
   recurrentConstraint?: ConstraintSpec;
   biasConstraint?: ConstraintSpec;
@@ -112,6 +118,7 @@ const recurrentOptions = [
   'recurrentRegularizer',
   'biasRegularizer',
   'activityRegularizer',
+  'temporalActivationRegularizer',
   'kernelConstraint',
   'recurrentConstraint',
   'biasConstraint',
@@ -156,7 +163,7 @@ export abstract class Recurrent extends Layer {
   private readonly seed: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
   private readonly regularizers: Record<
-    'kernel' | 'recurrent' | 'bias' | 'activity',
+    'kernel' | 'recurrent' | 'bias' | 'activity' | 'temporal',
     Regularizer | undefined
   >;
   private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
@@ -220,11 +227,16 @@ export abstract class Recurrent extends Layer {
       bias: initializer('biasInitializer', 'zeros'),
     };
     const regularizer = (key: string) => resolveRegularizer(o[key], `${subject}: ${key}`);
+    const temporal = o['temporalActivationRegularizer'];
     this.regularizers = {
       kernel: regularizer('kernelRegularizer'),
       recurrent: regularizer('recurrentRegularizer'),
       bias: regularizer('biasRegularizer'),
       activity: regularizer('activityRegularizer'),
+      temporal:
+        typeof temporal === 'number'
+          ? regularizers.l2(temporal)
+          : regularizer('temporalActivationRegularizer'),
     };
     const constraint = (key: string) => resolveConstraint(o[key], `${subject}: ${key}`);
     this.constraints = {
@@ -431,12 +443,13 @@ export abstract class Recurrent extends Layer {
     const starts = this.states.map(
       ({ name, size }, i) => begins[i]?.id ?? this.startState(context, name, [batch, size]),
     );
+    const { temporal } = this.regularizers;
     const attrs = {
       steps,
       batch,
       inputSize: features,
-      returnSequences: this.returnSequences,
-      zeroOutputForMask: this.zeroOutputForMask,
+      // Where the states of all steps are penalized, the last of them alone is what the layer gives.
+      returnSequences: this.returnSequences || temporal !== undefined,
       goBackwards: this.goBackwards,
       seed: this.seed ?? context.seed,
       layers: [
@@ -469,7 +482,8 @@ export abstract class Recurrent extends Layer {
     const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
     const carries = this.stateful || context.givesStates;
     const ends = carries || this.returnState;
-    const want = [false, true, ends, ends && names.includes('c')];
+    const lastOnly = attrs.returnSequences && !this.returnSequences;
+    const want = [false, true, ends || lastOnly, ends && names.includes('c')];
     const outputs = builder.emit(
       'rnnStack',
       [context.step(), input.id, input.mask ?? ABSENT, ...weights, bias, ...states, peephole],
@@ -483,8 +497,13 @@ export abstract class Recurrent extends Layer {
         context.carry(this, name, outputs[first + 1 + i] as ValueId);
       });
     }
-    const mask = this.returnSequences ? this.maskAbove(context, input) : undefined;
-    let id = outputs[first] as ValueId;
+    const readMask = attrs.returnSequences ? this.maskAbove(context, input) : undefined;
+    const mask = this.returnSequences ? readMask : undefined;
+    if (temporal) {
+      const states = { id: outputs[first] as ValueId, steps, mask: readMask };
+      penalizeChanges(context, this.subject, temporal, states);
+    }
+    let id = outputs[lastOnly ? first + 1 : first] as ValueId;
     if (this.zeroOutputForMask && mask !== undefined)
       id = builder.emit('maskRows', [id, mask], {}, this.subject)[0] as ValueId;
     this.penalizeActivity(context, id);
@@ -587,6 +606,7 @@ export abstract class Recurrent extends Layer {
         recurrentRegularizer: this.regularizers.recurrent,
         biasRegularizer: this.regularizers.bias,
         activityRegularizer: this.regularizers.activity,
+        temporalActivationRegularizer: this.regularizers.temporal,
         kernelConstraint: this.constraints.kernel,
         recurrentConstraint: this.constraints.recurrent,
         biasConstraint: this.constraints.bias,

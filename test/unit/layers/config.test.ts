@@ -15,6 +15,7 @@ const everyRecurrentOption = {
   recurrentRegularizer: regularizers.l2(0.02),
   biasRegularizer: regularizers.l1l2({ l1: 0.03, l2: 0.04 }),
   activityRegularizer: regularizers.l2({ l2: 0.05 }),
+  temporalActivationRegularizer: regularizers.l1l2({ l1: 0.06, l2: 0.07 }),
   kernelConstraint: constraints.maxNorm({ maxValue: 3, axis: 1 }),
   recurrentConstraint: constraints.unitNorm(),
   biasConstraint: constraints.nonNeg(),

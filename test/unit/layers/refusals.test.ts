@@ -43,6 +43,11 @@ describe('options of layers that are refused', () => {
       'layers.lstm: dropout: expected a rate from 0 to below 1, got NaN.',
     ],
     [
+      'temporalActivationRegularizer',
+      lstm({ temporalActivationRegularizer: -1 }),
+      'regularizers.l2: l2: expected a finite number, 0 or more, got -1.',
+    ],
+    [
       'dropoutMode',
       lstm({ dropoutMode: 'element' }),
       "layers.lstm: dropoutMode: expected 'sharedOverTime' or 'perStep', got 'element'.",
@@ -108,7 +113,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, activityRegularizer, temporalActivationRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropout, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',
