@@ -10,6 +10,7 @@ import {
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import type { Optimizer } from '../optimizers/optimizer';
+import { checkParamGroups } from '../optimizers/paramGroups';
 import { PlanBuilder } from '../plan/builder';
 import { fuseStacks } from '../plan/fuseStacks';
 import { type Gradients, gradients } from '../plan/gradients';
@@ -422,10 +423,17 @@ class Lowering implements CallContext {
   update(found: Gradients): string[] {
     const { builder } = this;
     const optimizer = this.recipe.optimizer as Optimizer;
+    const all = this.recipe.layers.flatMap(({ name, weights }) =>
+      weights.map((w) => weightName(name, w.name)),
+    );
+    checkParamGroups(optimizer.paramGroups, optimizer.type, all);
     const changed = this.trainable().filter(({ id }) => found.of.has(id));
     const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
     const attrs = {
-      ...optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true)),
+      ...optimizer.updateAttrs(
+        changed.map(({ spec }) => spec.decay ?? true),
+        changed.map(({ name }) => name),
+      ),
       penalties: changed.map(({ spec }) => (this.fusesPenalties ? spec.regularizer : undefined)),
     };
     for (const { name, id, spec } of changed) {

@@ -1,6 +1,7 @@
 import { readConfig, type SpecConfig } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import type { ClipMode } from '../plan/codes';
+import type { ParamGroup } from './paramGroups';
 import type { Schedule } from './schedules';
 
 export interface OptimizerOptions {
@@ -11,6 +12,8 @@ export interface OptimizerOptions {
   clipNorm?: number;
   /** Limit on the L2 norm over all gradients (Pascanu et al., 2013). */
   globalClipNorm?: number;
+  /** Weights with a learning rate or a weight decay of their own. */
+  paramGroups?: readonly ParamGroup[];
   /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
   weightDecay?: number;
   /**
@@ -123,6 +126,7 @@ const commonOptions = [
   'useEma',
   'emaMomentum',
   'emaOverwriteFrequency',
+  'paramGroups',
 ] as const;
 
 export type Options = Partial<Record<string, unknown>>;

@@ -124,8 +124,10 @@ export interface UpdateAttrs {
   readonly flag: boolean;
   /** k0 … k5 of docs/plan.md; shorter lists are filled with zeros. */
   readonly constants: readonly number[];
-  /** Per parameter: whether weight decay applies. */
-  readonly decay: readonly boolean[];
+  /** Per parameter: its weight decay, 0 where there is none. */
+  readonly decay: readonly number[];
+  /** Per parameter: what its learning rate is multiplied by. Absent: 1. */
+  readonly rateFactors?: readonly number[] | undefined;
   /** Per parameter: the penalty whose gradient the op adds to the parameter's. Absent where there is none, or none at all. */
   readonly penalties?: readonly (WeightPenalty | undefined)[];
 }

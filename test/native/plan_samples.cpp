@@ -92,8 +92,9 @@ PlanWriter trainingPlan() {
                                    kNone, w.variable(shapes[i]), w.variable(shapes[i])});
   }
   // With penalties on some.
-  w.op(OpKind::update, updated, {w.sums({10})}, {2, 9, 3, 0, 1, 1, 0, 1, 1, 1, 0, 1, 0},
-       {1, 0.9, 0.999, 1e-7, 0.01, 0, 0, 0.1, 0, 0, 0.2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0});
+  w.op(OpKind::update, updated, {w.sums({10})}, {2, 9, 3, 0},
+       {1,   0.9, 0.999, 1e-7, 0, 0, 0, 0.1,  0, 0.01, 1, 0, 0.2, 0.01, 1,   0,    0, 0, 1, 0, 0, 0.01,
+        0.5, 0,   0,     0.01, 1, 0, 0, 0.01, 1, 0,    0, 0, 1,   0.1,  0.2, 0.02, 1, 0, 0, 0, 0});
   w.op(OpKind::constraint, {kernel}, {kernel}, {1, 0}, {2});
   return w;
 }
@@ -177,7 +178,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::update, {hyper, table, dTable, kNone, kNone, kNone, kNone, kNone, k,     dk,
                         kNone, kNone, kNone,  kNone, kNone, r,     dr,    kNone, kNone, kNone,
                         kNone, kNone, h0,     dh0,   kNone, kNone, kNone, kNone, kNone},
-       {kNone}, {0, 4, 1, 0, 0, 0, 0, 0}, {0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0, 0, 0});
+       {kNone}, {0, 4, 1, 0}, {0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0.1, 0.2, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1});
   w.op(OpKind::constraint, {h0}, {h0}, {0, 0}, {0});
   w.op(OpKind::constraint, {table}, {table}, {2, 1}, {0});
   return w;
