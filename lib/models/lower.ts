@@ -93,6 +93,9 @@ export function slotName(weight: string, slot: string): string {
 export const GRADIENT_SUM = 'gradientSum';
 export const AVERAGE = 'ema';
 
+/** Random streams from here on are those of the noise on gradients; layers' own numbers lie below. */
+const GRADIENT_STREAMS = 2 ** 30;
+
 /** The session's name of a carried state of a stateful layer. */
 export function stateName(layer: string, state: string): string {
   return `${layer}#${state}`;
@@ -446,7 +449,7 @@ class Lowering implements CallContext {
         used ? builder.variable(slotName(name, slot), 'real', spec.shape) : ABSENT;
       const { gradientAccumulationSteps, ema } = optimizer;
       slots.push(like(GRADIENT_SUM, gradientAccumulationSteps > 1), like(AVERAGE, ema !== undefined));
-      inputs.push(id, found.of.get(id) as ValueId, ...slots);
+      inputs.push(id, this.noisyGradient(found.of.get(id) as ValueId, all.indexOf(name)), ...slots);
     }
     const norms = builder.emit('update', inputs, attrs, 'optimizer', [this.request.gradientNorms]);
     if (this.request.gradientNorms) builder.output('norms', norms[0] as ValueId);
@@ -456,6 +459,19 @@ class Lowering implements CallContext {
       builder.emitInto('constraint', [id], [id], { kind, axis, limit }, `${name} constraint`);
     }
     return changed.map(({ name }) => name);
+  }
+
+  /** A gradient as the optimizer gets it. @param place of its weight among all of the model */
+  private noisyGradient(gradient: ValueId, place: number): ValueId {
+    const noise = (this.recipe.optimizer as Optimizer).gradientNoise;
+    if (!noise) return gradient;
+    const attrs = {
+      seed: this.seed,
+      stream: GRADIENT_STREAMS + place,
+      stddev: Math.sqrt(noise.eta),
+      decay: noise.gamma / 2,
+    };
+    return this.builder.emit('noise', [gradient, this.step()], attrs, 'gradient noise')[0] as ValueId;
   }
 
   finish(): Plan {

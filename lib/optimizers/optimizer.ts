@@ -13,6 +13,7 @@ import {
   type Ema,
   type FtrlOptions,
   flag,
+  type GradientNoise,
   type LionOptions,
   notNegative,
   notPositive,
@@ -23,6 +24,7 @@ import {
   readAccumulation,
   readClip,
   readEma,
+  readGradientNoise,
   readOptions,
   type SgdOptions,
   share,
@@ -48,6 +50,8 @@ export interface Optimizer {
   hyper(step: number): Float64Array;
   /** Weights with a learning rate or a weight decay of their own. */
   readonly paramGroups: readonly Group[];
+  /** What is added to gradients; undefined where nothing is. */
+  readonly gradientNoise: GradientNoise | undefined;
   /** @param decay whether each parameter decays  @param names their names, by which groups know them */
   updateAttrs(decay: readonly boolean[], names?: readonly string[]): UpdateAttrs;
   getConfig(): Record<string, unknown>;
@@ -79,6 +83,7 @@ function optimizer(
   const ema = readEma(o, type);
   const gradientAccumulationSteps = readAccumulation(o, type);
   const paramGroups = readParamGroups(o['paramGroups'], type);
+  const gradientNoise = readGradientNoise(o, type);
   const weightDecay = config['weightDecay'] as number;
   return {
     type,
@@ -88,6 +93,7 @@ function optimizer(
     gradientAccumulationSteps,
     ema,
     paramGroups,
+    gradientNoise,
     rate(step) {
       return typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.at(step);
     },
@@ -137,6 +143,7 @@ function optimizer(
         // Only where they are used, so that checkpoints from before them can be resumed.
         ...(gradientAccumulationSteps > 1 ? { gradientAccumulationSteps } : {}),
         ...(paramGroups.length > 0 ? { paramGroups: groupConfigs(paramGroups) } : {}),
+        ...(gradientNoise ? { gradientNoise: { ...gradientNoise } } : {}),
         ...(ema ? { useEma: true, emaMomentum: ema.momentum } : {}),
         ...(overwrites === undefined ? {} : { emaOverwriteFrequency: overwrites }),
       };

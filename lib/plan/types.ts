@@ -180,7 +180,13 @@ export interface OpAttrs {
   transpose: { readonly axes: readonly number[] };
   layerNorm: { readonly epsilon: number };
   layerNormGrad: { readonly epsilon: number };
-  noise: { readonly seed: number; readonly stream: number; readonly stddev: number };
+  noise: {
+    readonly seed: number;
+    readonly stream: number;
+    readonly stddev: number;
+    /** The deviation at step t is stddev·(1 + t)^−decay. Default 0. */
+    readonly decay?: number;
+  };
   unfold: WindowAttrs & { readonly windows: number };
   fold: WindowAttrs & { readonly steps: number };
   pool: PoolAttrs & { readonly windows: number };

@@ -106,10 +106,10 @@ void lengthMask(Proof& p) {
 }
 
 void noise(Proof& p) {
-  if (!p.arity(2, 1, 3, 1)) return;
+  if (!p.arity(2, 1, 3, 2)) return;
   const Value* x = p.in(0);
   if (!p.has(x, DType::real, "real x") || !p.must(p.in(1), DType::float64, {1}, "float64 step [1]")) return;
-  p.demand(p.op().floats[0] >= 0, "a standard deviation");
+  p.demand(p.op().floats[0] >= 0 && p.op().floats[1] >= 0, "a standard deviation that does not grow");
   p.must(p.out(0), DType::real, x->shape, "y like x");
 }
 

@@ -135,7 +135,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::layerNorm, {flat, gamma, kNone}, {w.real(Role::output, {T * N, E})}, {}, {1e-3});
   w.op(OpKind::layerNormGrad, {flat, gamma, flat},
        {w.real(Role::output, {T * N, E}), w.real(Role::output, {E}), w.real(Role::output, {E})}, {}, {1e-3});
-  w.op(OpKind::noise, {turned, step}, {w.real(Role::output, {E, T * N})}, {1, 2, 9}, {0.5});
+  w.op(OpKind::noise, {turned, step}, {w.real(Role::output, {E, T * N})}, {1, 2, 9}, {0.5, 0.25});
   const int unfolded = w.arena({T, N, 3 * E}), pooled = w.arena({2, N, E});
   w.op(OpKind::unfold, {x}, {unfolded}, {3, 1, 1, 2});
   w.op(OpKind::fold, {unfolded}, {w.real(Role::output, {T, N, E})}, {3, 1, 1, 2});

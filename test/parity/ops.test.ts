@@ -225,8 +225,10 @@ describe('dropout', () => {
 test('noise draws the same numbers on both engines', () => {
   const r = fresh();
   for (const step of [0, 4294967296 * 3 + 17]) {
-    const attrs = { seed: 9007199254740991, stream: 5, stddev: 0.7 };
-    checkParity('noise', [r.normal([70, 5, 33]), scalar(step)], attrs, ROUNDING);
+    for (const decay of [0, 0.275]) {
+      const attrs = { seed: 9007199254740991, stream: 5, stddev: 0.7, decay };
+      checkParity('noise', [r.normal([70, 5, 33]), scalar(step)], attrs, ROUNDING);
+    }
   }
 });
 

@@ -114,7 +114,10 @@ export const noise: OpRow<'noise'> = {
     need(fits, 'noise', 'real x and float64 step [1]', v, s);
     return [{ dtype: 'real', shape: v.shape }];
   },
-  encode: ({ seed, stream, stddev }) => ({ ints: [...splitSeed(seed), stream], floats: [stddev] }),
+  encode: ({ seed, stream, stddev, decay = 0 }) => ({
+    ints: [...splitSeed(seed), stream],
+    floats: [stddev, decay],
+  }),
   grad: (_, c) => [c.outGrad(0), ABSENT],
 };
 
