@@ -205,6 +205,9 @@ export abstract class Layer {
   /** Batch-free output shape. @throws ERR_SHAPE, naming the layer, when the input does not fit. */
   abstract outputShape(input: SymbolicShape): SymbolicShape;
 
+  /** Looks, in the model that the layer is now in, for a layer whose weights it reads. @throws ERR_VALUE where it is not there */
+  tie(_layers: readonly Layer[]): void {}
+
   /** Sets `weights` from the input's shape. */
   build(_input: SymbolicShape): void {}
 

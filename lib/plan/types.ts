@@ -154,6 +154,11 @@ export interface PoolAttrs {
   readonly before: number;
 }
 
+export interface DenseAttrs {
+  /** The kernel lies as [U, D]: the table of an embedding, read the other way. Default false. */
+  readonly transposed?: boolean;
+}
+
 export type NoAttrs = Readonly<Record<string, never>>;
 
 /** The attributes of every op. */
@@ -193,8 +198,8 @@ export interface OpAttrs {
   poolGrad: PoolAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
-  dense: NoAttrs;
-  denseGrad: NoAttrs;
+  dense: DenseAttrs;
+  denseGrad: DenseAttrs;
   activation: ActivationAttrs;
   activationGrad: ActivationAttrs;
   dropout: DropoutAttrs;

@@ -51,7 +51,7 @@ PlanWriter trainingPlan() {
        {reserve, kNone, hT, cT, y, kNone, kNone}, stackInts, stackFloats);
 
   const int logits = w.arena({N, C}), p = w.real(Role::output, {N, C});
-  w.op(OpKind::dense, {y, kernel, bias}, {logits});
+  w.op(OpKind::dense, {y, kernel, bias}, {logits}, {0});
   w.op(OpKind::activation, {logits}, {p}, {code(core::Activation::softmax)}, {0});
   const int loss = w.value(DType::float64, Role::arena, {1}),
             penalty = w.value(DType::float64, Role::arena, {1});
@@ -69,7 +69,7 @@ PlanWriter trainingPlan() {
        {code(core::Loss::sparseCategoricalCrossentropy), 1}, {0, 0, -1, 0.5});
   const int dy = w.arena({N, H2}), dKernel = w.arena({H2, C}), dBias = w.arena({C}),
             dTotal = w.arena({H2, C});
-  w.op(OpKind::denseGrad, {y, kernel, dLogits}, {dy, dKernel, dBias});
+  w.op(OpKind::denseGrad, {y, kernel, dLogits}, {dy, dKernel, dBias}, {0});
   w.op(OpKind::penaltyGrad, {kernel}, {dPenalty}, {}, {0.01, 0.02, 1});
   w.op(OpKind::add, {dKernel, dPenalty}, {dTotal});
 

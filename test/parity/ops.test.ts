@@ -105,6 +105,11 @@ describe('dense', () => {
     checkParity('dense', [x, split, bias], {}, tolerance(inputs));
     checkParity('denseGrad', [x, split, dy], {}, tolerance(Math.max(rows, units)));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(rows), { want: [false, true, false] });
+    const table = r.normal([units, inputs]);
+    const transposed = { transposed: true };
+    checkParity('dense', [x, table, bias], transposed, tolerance(inputs));
+    checkParity('denseGrad', [x, table, dy], transposed, tolerance(Math.max(rows, units)));
+    checkParity('denseGrad', [x, table, dy], transposed, tolerance(rows), { want: [false, true, false] });
   });
 });
 

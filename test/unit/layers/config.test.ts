@@ -231,6 +231,9 @@ describe('a layer rebuilt from its configuration', () => {
       biasConstraint: constraints.nonNeg(),
     };
     expect(layers.dense(dense).getConfig()).toMatchObject(written(dense));
+    const tied = { units: 13, activation: 'tanh', useBias: false, tiedTo: 'words', name: 'head' } as const;
+    const head = layerFromConfig('dense', layers.dense(tied).getConfig());
+    expect(head.getConfig()).toEqual({ ...tied, biasInitializer: { type: 'zeros' } });
     const embedding = {
       inputDim: 13,
       outputDim: 3,
