@@ -195,4 +195,9 @@ function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boole
 const purposesBackwards: Partial<Record<MaskPurpose, MaskPurpose>> = {
   inputDropout: 'backwardInputDropout',
   recurrentDropout: 'backwardRecurrentDropout',
+  recurrentWeightDropout: 'backwardRecurrentWeightDropout',
+  kernelNoise: 'backwardKernelNoise',
+  recurrentKernelNoise: 'backwardRecurrentKernelNoise',
+  zoneout: 'backwardZoneout',
+  cellZoneout: 'backwardCellZoneout',
 };

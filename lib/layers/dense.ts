@@ -1,8 +1,9 @@
 import { flagOption, readConfig } from '../config';
-import { refuse } from '../errors';
+import { quoted, refuse } from '../errors';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
+import { Embedding } from './embedding';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import {
   type CallContext,
@@ -18,6 +19,11 @@ import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './re
 
 export interface DenseConfig extends LayerConfig {
   units: number;
+  /**
+   * An embedding of the same model, or its name, whose table `[units, D]` is the kernel, transposed: `x·embeddingsᵀ + bias` (Press & Wolf,
+   * 2017; Inan, Khosravi & Socher, 2017). The table is one weight, the embedding's, and its gradient the sum of those of both uses.
+   */
+  tiedTo?: string | Layer;
   /** Default linear. */
   activation?: ActivationSpec;
   /** Default true. */
@@ -46,11 +52,12 @@ const denseOptions = [
   'activityRegularizer',
   'kernelConstraint',
   'biasConstraint',
+  'tiedTo',
 ] as const;
 
 /**
  * `activation(x·kernel + bias)` on the last axis: `[N, D]` → `[N, units]`, `[N, T, D]` → `[N, T, units]`.
- * kernel `[D, units]`, bias `[units]`.
+ * kernel `[D, units]`, bias `[units]`; with `tiedTo` the bias alone.
  */
 export class Dense extends Layer {
   readonly type = 'dense';
@@ -60,6 +67,9 @@ export class Dense extends Layer {
   private readonly initializers: Record<'kernel' | 'bias', Initializer>;
   private readonly regularizers: Record<'kernel' | 'bias' | 'activity', Regularizer | undefined>;
   private readonly constraints: Record<'kernel' | 'bias', Constraint | undefined>;
+  private readonly tiedTo: string | Embedding | undefined;
+  /** What `tiedTo` is in the layer's model. */
+  private table: Embedding | undefined;
 
   constructor(config: DenseConfig) {
     const subject = subjectOf('dense', config);
@@ -68,6 +78,7 @@ export class Dense extends Layer {
     this.units = countOption(o.units, `${subject}: units`);
     this.activation = resolveActivation(o.activation, `${subject}: activation`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
+    this.tiedTo = Dense.readTied(o, subject);
     this.initializers = {
       kernel: resolveInitializer(o.kernelInitializer ?? 'glorotUniform', `${subject}: kernelInitializer`),
       bias: resolveInitializer(o.biasInitializer ?? 'zeros', `${subject}: biasInitializer`),
@@ -81,6 +92,45 @@ export class Dense extends Layer {
       kernel: resolveConstraint(o.kernelConstraint, `${subject}: kernelConstraint`),
       bias: resolveConstraint(o.biasConstraint, `${subject}: biasConstraint`),
     };
+  }
+
+  /** @throws ERR_VALUE unless it is not given, or an embedding or a name */
+  private static readTied(
+    o: Partial<Record<string, unknown>>,
+    subject: string,
+  ): string | Embedding | undefined {
+    const { tiedTo } = o;
+    if (tiedTo === undefined) return undefined;
+    if (!(tiedTo instanceof Embedding) && !(typeof tiedTo === 'string' && tiedTo !== ''))
+      refuse(
+        'ERR_VALUE',
+        `${subject}: tiedTo`,
+        'an embedding or its name',
+        tiedTo instanceof Layer ? tiedTo.subject : quoted(tiedTo),
+      );
+    for (const key of ['kernelInitializer', 'kernelRegularizer', 'kernelConstraint'])
+      if (o[key] !== undefined)
+        refuse(
+          'ERR_VALUE',
+          `${subject}: ${key}`,
+          'nothing beside tiedTo, whose embedding has its own',
+          quoted(o[key]),
+        );
+    return tiedTo as string | Embedding;
+  }
+
+  override tie(layers: readonly Layer[]): void {
+    const { tiedTo } = this;
+    if (tiedTo === undefined) return;
+    const found = layers.find((layer) => layer === tiedTo || layer.name === tiedTo);
+    if (found instanceof Embedding) {
+      this.table = found;
+      return;
+    }
+    const names = layers.filter((layer) => layer instanceof Embedding).map(({ name }) => `'${name}'`);
+    const shown = typeof tiedTo === 'string' ? `'${tiedTo}'` : tiedTo.subject;
+    const wayOut = names.length > 0 ? `It has ${names.join(', ')}.` : 'It has none.';
+    refuse('ERR_VALUE', `${this.subject}: tiedTo`, 'an embedding of the same model', shown, wayOut);
   }
 
   private inputSize: number | undefined;
@@ -111,16 +161,17 @@ export class Dense extends Layer {
   override build(input: SymbolicShape): void {
     this.outputShape(input);
     const features = input.shape[input.shape.length - 1] as number;
+    if (this.tiedTo !== undefined) this.proveTable(features);
     this.inputSize = features;
-    const weights: WeightSpec[] = [
-      {
+    const weights: WeightSpec[] = [];
+    if (this.tiedTo === undefined)
+      weights.push({
         name: 'kernel',
         shape: [features, this.units],
         initializer: this.initializers.kernel,
         regularizer: this.regularizers.kernel,
         constraint: this.constraints.kernel,
-      },
-    ];
+      });
     if (this.useBias) {
       weights.push({
         name: 'bias',
@@ -134,6 +185,33 @@ export class Dense extends Layer {
     this.weights = weights;
   }
 
+  private proveTable(features: number): void {
+    const { table, units } = this;
+    if (!table)
+      refuse(
+        'ERR_VALUE',
+        `${this.subject}: tiedTo`,
+        'a layer of a model, not one inside another layer',
+        'one inside',
+      );
+    const { inputDim, outputDim, subject } = table as Embedding;
+    if (inputDim !== units)
+      refuse(
+        'ERR_SHAPE',
+        `${this.subject}: units`,
+        `${inputDim}, the ids of ${subject}, which it is tied to`,
+        units,
+      );
+    if (outputDim !== features)
+      refuse(
+        'ERR_SHAPE',
+        this.subject,
+        `${outputDim} features, as ${subject} has, which it is tied to`,
+        `${features}`,
+        'Put a dense layer of that many units between.',
+      );
+  }
+
   override unbuild(): void {
     super.unbuild();
     this.inputSize = undefined;
@@ -142,9 +220,10 @@ export class Dense extends Layer {
   override call(context: CallContext, input: LayerValue): LayerValue {
     const { builder } = context;
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
-    let [id] = builder.emit('dense', [input.id, context.weight(this, 'kernel'), bias], {}, this.subject) as [
-      ValueId,
-    ];
+    const { table } = this;
+    const kernel = table ? context.weight(table, 'embeddings') : context.weight(this, 'kernel');
+    const attrs = table ? { transposed: true } : {};
+    let [id] = builder.emit('dense', [input.id, kernel, bias], attrs, this.subject) as [ValueId];
     if (this.activation.kind !== 'linear')
       [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
     const { activity } = this.regularizers;
@@ -163,7 +242,9 @@ export class Dense extends Layer {
       units: this.units,
       activation: activationConfig(this.activation),
       useBias: this.useBias,
-      kernelInitializer: this.initializers.kernel.getConfig(),
+      ...(this.tiedTo === undefined
+        ? { kernelInitializer: this.initializers.kernel.getConfig() }
+        : { tiedTo: typeof this.tiedTo === 'string' ? this.tiedTo : this.tiedTo.name }),
       biasInitializer: this.initializers.bias.getConfig(),
       ...configs({
         kernelRegularizer: this.regularizers.kernel,

@@ -1,8 +1,8 @@
 import { readConfig } from '../config';
-import { quoted, refuse } from '../errors';
+import { refuse } from '../errors';
 import type { ValueId } from '../plan/types';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
-import { commonOptions, seedOption, subjectOf } from './options';
+import { commonOptions, seedOption, stddevOption, subjectOf } from './options';
 
 export interface GaussianNoiseConfig extends LayerConfig {
   /** Standard deviation of what is added while training. */
@@ -21,10 +21,7 @@ export class GaussianNoise extends Layer {
     const subject = subjectOf('gaussianNoise', config);
     const o = readConfig(config, [...commonOptions, 'stddev', 'seed'], subject);
     super('gaussianNoise', o as LayerConfig);
-    const { stddev } = o;
-    if (typeof stddev !== 'number' || !(stddev >= 0 && Number.isFinite(stddev)))
-      refuse('ERR_VALUE', `${subject}: stddev`, 'a finite number, 0 or more', quoted(stddev));
-    this.stddev = stddev as number;
+    this.stddev = stddevOption(o.stddev, `${subject}: stddev`);
     this.seed = seedOption(o.seed, `${subject}: seed`);
   }
 

@@ -48,7 +48,7 @@ export function shownInput({ dtype, shape }: SymbolicShape): string {
   return dtype === 'int32' ? 'ids' : `[N${shape.map((n) => `, ${n ?? 'any'}`).join('')}]`;
 }
 
-/** The random numbers a layer may draw; the place in this list is part of the number of their random stream. */
+/** The random numbers a layer may draw, at most 16; the place in this list is part of the number of their random stream. */
 export const maskPurposes = [
   'dropout',
   'inputDropout',
@@ -56,6 +56,16 @@ export const maskPurposes = [
   'backwardInputDropout',
   'backwardRecurrentDropout',
   'noise',
+  'recurrentWeightDropout',
+  'backwardRecurrentWeightDropout',
+  'kernelNoise',
+  'recurrentKernelNoise',
+  'backwardKernelNoise',
+  'backwardRecurrentKernelNoise',
+  'zoneout',
+  'cellZoneout',
+  'backwardZoneout',
+  'backwardCellZoneout',
 ] as const;
 export type MaskPurpose = (typeof maskPurposes)[number];
 
@@ -194,6 +204,9 @@ export abstract class Layer {
 
   /** Batch-free output shape. @throws ERR_SHAPE, naming the layer, when the input does not fit. */
   abstract outputShape(input: SymbolicShape): SymbolicShape;
+
+  /** Looks, in the model that the layer is now in, for a layer whose weights it reads. @throws ERR_VALUE where it is not there */
+  tie(_layers: readonly Layer[]): void {}
 
   /** Sets `weights` from the input's shape. */
   build(_input: SymbolicShape): void {}

@@ -5,7 +5,7 @@ import type { CellDefinition } from './cells/cell';
 import { lstmStep } from './cells/steps';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import type { WeightSpec } from './layer';
-import { countOption, subjectOf } from './options';
+import { countOption, rateOption, subjectOf } from './options';
 import { configs, type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
@@ -42,6 +42,8 @@ export interface LstmConfig extends GatedConfig {
   projectionInitializer?: InitializerSpec;
   /** With projectionUnits. */
   projectionRegularizer?: RegularizerSpec;
+  /** As zoneout, of the cell state c; h is made of c as it was before it. Default 0. */
+  cellZoneout?: number;
 }
 
 const ownOptions = [
@@ -55,6 +57,7 @@ const ownOptions = [
   'projectionUnits',
   'projectionInitializer',
   'projectionRegularizer',
+  'cellZoneout',
 ] as const;
 
 /**
@@ -72,6 +75,7 @@ export class Lstm extends Recurrent {
   private readonly projectionUnits: number | undefined;
   private readonly projectionInitializer: Initializer;
   private readonly projectionRegularizer: Regularizer | undefined;
+  private readonly zoneoutOfC: number;
   private readonly peepholeInitializer: Initializer;
   private readonly peepholeRegularizer: Regularizer | undefined;
 
@@ -83,6 +87,7 @@ export class Lstm extends Recurrent {
     this.cellClip = clipOption(o['cellClip'], `${subject}: cellClip`);
     this.peepholes = flagOption(o['peepholes'], false, `${subject}: peepholes`);
     this.coupledGates = flagOption(o['coupledGates'], false, `${subject}: coupledGates`);
+    this.zoneoutOfC = rateOption(o['cellZoneout'], `${subject}: cellZoneout`);
     for (const option of ['peepholeInitializer', 'peepholeRegularizer'] as const) {
       if (o[option] !== undefined && !this.peepholes)
         refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing without peepholes: true', quoted(o[option]));
@@ -118,6 +123,10 @@ export class Lstm extends Recurrent {
       ...(this.peepholes ? { peepholes: true } : {}),
       ...(this.coupledGates ? { coupledGates: true } : {}),
     };
+  }
+
+  protected override get cellZoneout(): number {
+    return this.zoneoutOfC;
   }
 
   protected override readonly step: CellDefinition['step'] = (x, states, weights, context) => {

@@ -19,6 +19,13 @@ export function rateOption(value: unknown, subject: string): number {
   return rate as number;
 }
 
+/** Reads a standard deviation. @throws ERR_VALUE unless it is finite and at least 0 */
+export function stddevOption(value: unknown, subject: string): number {
+  if (typeof value !== 'number' || !(value >= 0 && Number.isFinite(value)))
+    refuse('ERR_VALUE', subject, 'a finite number, 0 or more', quoted(value));
+  return value as number;
+}
+
 /**
  * Reads a seed; null, which Keras writes, stands for none.
  * @throws ERR_VALUE unless it is an integer in 0 … 2^53−1

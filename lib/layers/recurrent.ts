@@ -1,16 +1,24 @@
 import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
+import { ops } from '../ops';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
+import type { Traced } from '../ops/traced';
 import { type CellKind, gatesOf } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
-import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
+import {
+  ABSENT,
+  type ActivationAttrs,
+  type DropoutMode,
+  type RnnLayerAttrs,
+  type ValueId,
+} from '../plan/types';
 import type { CellDefinition, CellWeight } from './cells/cell';
 import { lowerCell } from './cells/lowerCell';
 import type { StepOptions } from './cells/steps';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
 import type { CallContext, WeightSpec } from './layer';
-import { commonOptions, countOption, rateOption, subjectOf } from './options';
+import { commonOptions, countOption, rateOption, stddevOption, subjectOf } from './options';
 import {
   type Recurrence,
   type RecurrenceInputs,
@@ -18,7 +26,8 @@ import {
   type RecurrentLayerConfig,
   recurrentLayerOptions,
 } from './recurrentLayer';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import { type Regularizer, type RegularizerSpec, regularizers, resolveRegularizer } from './regularizers';
+import { penalizeChanges } from './temporalActivation';
 
 export interface RecurrentConfig extends RecurrentLayerConfig {
   /** Width of the state and of the output. */
@@ -36,6 +45,11 @@ export interface RecurrentConfig extends RecurrentLayerConfig {
   kernelRegularizer?: RegularizerSpec;
   recurrentRegularizer?: RegularizerSpec;
   biasRegularizer?: RegularizerSpec;
+  /**
+   * Temporal activation regularization (Merity, McCann & Socher, 2017): on the change of h from step to step. A number β adds
+   * `β/N · Σ (h_t − h_{t−1})²` to the loss, over units and over neighbouring steps that both count; so does `l2(β)`.
+   */
+  temporalActivationRegularizer?: number | RegularizerSpec;
   kernelConstraint?: ConstraintSpec;
   recurrentConstraint?: ConstraintSpec;
   biasConstraint?: ConstraintSpec;
@@ -45,9 +59,36 @@ export interface RecurrentConfig extends RecurrentLayerConfig {
    * `recurrentGamma` `[gates·units]`, of an LSTM `cellGamma` and `cellBeta` `[units]`. `true` has epsilon 1e-5. Default false.
    */
   layerNormalization?: boolean | { epsilon?: number };
-  /** Rate at which the state is dropped where it enters the recurrent product, one mask per sequence. Default 0. */
+  /**
+   * `'sharedOverTime'` (default): one mask for all steps of a sequence, `[N, D]` (Gal & Ghahramani, 2016). `'perStep'`: every step has a mask
+   * of its own, `[T, N, D]`, as a dropout layer below would draw it.
+   */
+  dropoutMode?: DropoutModeSpec;
+  /** Rate at which the state is dropped, while training, where it enters the recurrent product. Default 0. */
   recurrentDropout?: number;
+  /** As dropoutMode, of the state: one mask `[N, units]`, or `[T, N, units]`, a mask for every step in the order of reading. */
+  recurrentDropoutMode?: DropoutModeSpec;
+  /**
+   * Zoneout (Krueger et al., 2017): while training every unit keeps its h of the step before with this probability, one draw for each step,
+   * sequence and unit; otherwise h is what that gives on average, `zoneout ⊙ h_{t−1} + (1 − zoneout) ⊙ h_t`. Nothing is scaled. Default 0.
+   */
+  zoneout?: number;
+  /**
+   * Rate at which the recurrent kernel's own numbers are dropped while training, one mask a batch, the same for every sequence and step
+   * (DropConnect, Wan et al., 2013; the weight-dropped LSTM of Merity, Keskar & Socher, 2018): the mask has the kernel's shape
+   * `[units, G·units]`, and what is kept is scaled by 1 / (1 − rate). Default 0.
+   */
+  recurrentWeightDropout?: number;
+  /**
+   * Standard deviation of the normal noise that is added to kernel and recurrentKernel while training, drawn once a batch (Graves, 2011,
+   * "Practical variational inference for neural networks"; Graves, Mohamed & Hinton, 2013). It comes before recurrentWeightDropout.
+   * Default 0.
+   */
+  weightNoise?: number;
 }
+
+/** How long a recurrent layer keeps a mask of dropout. */
+export type DropoutModeSpec = 'sharedOverTime' | 'perStep';
 
 export interface GatedConfig extends RecurrentConfig {
   /** Of the gates. Default `'sigmoid'`. */
@@ -65,10 +106,16 @@ const recurrentOptions = [
   'kernelRegularizer',
   'recurrentRegularizer',
   'biasRegularizer',
+  'temporalActivationRegularizer',
   'kernelConstraint',
   'recurrentConstraint',
   'biasConstraint',
+  'dropoutMode',
   'recurrentDropout',
+  'recurrentDropoutMode',
+  'zoneout',
+  'recurrentWeightDropout',
+  'weightNoise',
   'layerNormalization',
   ...recurrentLayerOptions,
 ] as const;
@@ -82,11 +129,19 @@ export abstract class Recurrent extends RecurrentLayer {
   protected readonly activation: ActivationAttrs;
   protected readonly recurrentActivation: ActivationAttrs;
   protected readonly useBias: boolean;
+  private readonly dropoutMode: DropoutModeSpec;
   private readonly recurrentDropout: number;
+  private readonly recurrentDropoutMode: DropoutModeSpec;
+  private readonly zoneout: number;
+  private readonly recurrentWeightDropout: number;
+  private readonly weightNoise: number;
   /** Of the layer normalization; undefined: there is none. */
   protected readonly epsilon: number | undefined;
   private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
-  private readonly regularizers: Record<'kernel' | 'recurrent' | 'bias', Regularizer | undefined>;
+  private readonly regularizers: Record<
+    'kernel' | 'recurrent' | 'bias' | 'temporal',
+    Regularizer | undefined
+  >;
   private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
   /** The options that only this kind of layer has. */
   protected readonly own: Partial<Record<string, unknown>>;
@@ -109,7 +164,15 @@ export abstract class Recurrent extends RecurrentLayer {
     const gates = o['recurrentActivation'] === undefined ? 'sigmoid' : o['recurrentActivation'];
     this.recurrentActivation = this.elementwise(gates, `${subject}: recurrentActivation`);
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
+    this.dropoutMode = modeOption(o['dropoutMode'], `${subject}: dropoutMode`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
+    this.recurrentDropoutMode = modeOption(o['recurrentDropoutMode'], `${subject}: recurrentDropoutMode`);
+    this.zoneout = rateOption(o['zoneout'], `${subject}: zoneout`);
+    this.recurrentWeightDropout = rateOption(
+      o['recurrentWeightDropout'],
+      `${subject}: recurrentWeightDropout`,
+    );
+    this.weightNoise = stddevOption(o['weightNoise'] ?? 0, `${subject}: weightNoise`);
     this.epsilon = epsilonOption(o['layerNormalization'], `${subject}: layerNormalization`);
     const initializer = (key: string, fallback: string) =>
       resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
@@ -119,10 +182,15 @@ export abstract class Recurrent extends RecurrentLayer {
       bias: initializer('biasInitializer', 'zeros'),
     };
     const regularizer = (key: string) => resolveRegularizer(o[key], `${subject}: ${key}`);
+    const temporal = o['temporalActivationRegularizer'];
     this.regularizers = {
       kernel: regularizer('kernelRegularizer'),
       recurrent: regularizer('recurrentRegularizer'),
       bias: regularizer('biasRegularizer'),
+      temporal:
+        typeof temporal === 'number'
+          ? regularizers.l2(temporal)
+          : regularizer('temporalActivationRegularizer'),
     };
     const constraint = (key: string) => resolveConstraint(o[key], `${subject}: ${key}`);
     this.constraints = {
@@ -149,6 +217,11 @@ export abstract class Recurrent extends RecurrentLayer {
   /** Whether the GRU's reset gate works after the recurrent product. */
   protected get resetAfter(): boolean {
     return false;
+  }
+
+  /** Rate at which units keep c, where a layer has it. */
+  protected get cellZoneout(): number {
+    return 0;
   }
 
   /** What an LSTM has beside the usual equations, as the op has it. */
@@ -233,7 +306,8 @@ export abstract class Recurrent extends RecurrentLayer {
 
   protected get stepOptions(): StepOptions {
     const { units, activation, recurrentActivation, recurrentDropout, epsilon } = this;
-    return { units, activation, recurrentActivation, recurrentDropout, epsilon };
+    const sharedOverTime = this.recurrentDropoutMode === 'sharedOverTime';
+    return { units, activation, recurrentActivation, recurrentDropout, sharedOverTime, epsilon };
   }
 
   override get outputSize(): number {
@@ -257,28 +331,77 @@ export abstract class Recurrent extends RecurrentLayer {
             { shape: readAs(name, shape), ...rest } as CellWeight,
           ]),
         ),
-      step: this.step,
+      step: this.zonedStep,
     };
   }
 
-  private recurByProgram(context: CallContext, inputs: RecurrenceInputs): Recurrence {
-    const { returnSequences, goBackwards, states, outputSize, step } = this;
+  /** The step with zoneout, of what it gives: `s_{t−1} + k ⊙ (s_t − s_{t−1})`, k the share that is made anew. */
+  private readonly zonedStep: CellDefinition['step'] = (x, states, weights, context) => {
+    const made = this.step(x, states, weights, context);
+    const rates: Readonly<Record<string, number>> = { h: this.zoneout, c: this.cellZoneout };
+    const next = Object.entries(made.states).map(([name, fresh]) => {
+      const rate = rates[name] ?? 0;
+      const before = states[name] as Traced;
+      // The mask makes what it keeps larger, which is not wanted here.
+      const change = context.dropout(ops.subtract(fresh, before), rate);
+      return [name, rate > 0 ? ops.add(before, ops.multiply(change, 1 - rate)) : fresh] as const;
+    });
+    const after = Object.fromEntries(next);
+    return { output: after['h'] as Traced, states: after };
+  };
+
+  private recurByProgram(
+    context: CallContext,
+    inputs: RecurrenceInputs,
+    returnSequences: boolean,
+  ): Recurrence {
+    const { goBackwards, states, outputSize } = this;
     const weights = new Map(this.weights.map(({ name, shape }) => [name, readAs(name, shape)]));
-    const run = { layer: this, weights, states, outputSize, returnSequences, goBackwards, step };
-    const input = this.dropInputs(context, inputs.input);
-    return lowerCell({ ...run, seed: this.seed ?? context.seed }, context, { ...inputs, input });
+    const run = {
+      layer: this,
+      weights,
+      states,
+      outputSize,
+      returnSequences,
+      goBackwards,
+      step: this.zonedStep,
+    };
+    const weight = (name: string) =>
+      name === 'kernel' || name === 'recurrentKernel'
+        ? this.weightRead(context, name)
+        : context.weight(this, name);
+    const input = this.dropInputs(context, inputs.input, planMode(this.dropoutMode));
+    return lowerCell({ ...run, weight, seed: this.seed ?? context.seed }, context, { ...inputs, input });
   }
 
   protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {
-    if (this.isTraced) return this.recurByProgram(context, inputs);
-    const { input, starts, wantsEnds } = inputs;
+    const { temporal } = this.regularizers;
+    // Where the states of all steps are penalized, the last of them alone is what the layer gives.
+    const lastOnly = temporal !== undefined && !this.returnSequences;
+    const all = this.returnSequences || lastOnly;
+    const read = { ...inputs, wantsEnds: inputs.wantsEnds || lastOnly };
+    const made = this.isTraced
+      ? this.recurByProgram(context, read, all)
+      : this.recurInStack(context, read, all);
+    if (!temporal) return made;
+    const [steps] = inputs.input.shape as [number];
+    const mask = this.maskAbove(context, inputs.input);
+    penalizeChanges(context, this.subject, temporal, { id: made.y, steps, mask });
+    return lastOnly ? { ...made, y: made.ends[0] as ValueId } : made;
+  }
+
+  private recurInStack(
+    context: CallContext,
+    { input, starts, wantsEnds }: RecurrenceInputs,
+    returnSequences: boolean,
+  ): Recurrence {
     const { builder, batch, training } = context;
     const [steps, features] = input.shape as [number, number];
     const attrs = {
       steps,
       batch,
       inputSize: features,
-      returnSequences: this.returnSequences,
+      returnSequences,
       goBackwards: this.goBackwards,
       seed: this.seed ?? context.seed,
       layers: [
@@ -292,18 +415,20 @@ export abstract class Recurrent extends RecurrentLayer {
           ...this.variants,
           useBias: this.useBias,
           inputDropout: {
-            mode: 'sharedOverTime',
+            mode: planMode(this.dropoutMode),
             rate: training ? this.dropout : 0,
             stream: context.stream(this, 'inputDropout'),
           },
           recurrentDropout: {
+            mode: planMode(this.recurrentDropoutMode),
             rate: training ? this.recurrentDropout : 0,
             stream: context.stream(this, 'recurrentDropout'),
           },
+          ...this.zoneouts(context),
         },
       ],
     } as const;
-    const weights = ['kernel', 'recurrentKernel'].map((name) => context.weight(this, name));
+    const weights = [this.weightRead(context, 'kernel'), this.weightRead(context, 'recurrentKernel')];
     const bias = this.useBias ? context.weight(this, 'bias') : ABSENT;
     const states = [starts[0] ?? ABSENT, starts[1] ?? ABSENT];
     const peephole = attrs.layers[0].peepholes ? context.weight(this, 'peephole') : ABSENT;
@@ -317,6 +442,44 @@ export abstract class Recurrent extends RecurrentLayer {
     );
     const [y, ...ends] = outputs.slice(stackLayout.forwardOutput(0)) as [ValueId, ...ValueId[]];
     return { y, ends };
+  }
+
+  /** Zoneout as the op has it, where there is any. */
+  private zoneouts(context: CallContext): Pick<RnnLayerAttrs, 'zoneout' | 'cellZoneout' | 'zoneoutExpected'> {
+    const { zoneout, cellZoneout } = this;
+    if (zoneout === 0 && cellZoneout === 0) return {};
+    return {
+      zoneoutExpected: !context.training,
+      ...(zoneout > 0 ? { zoneout: { rate: zoneout, stream: context.stream(this, 'zoneout') } } : {}),
+      ...(cellZoneout > 0
+        ? { cellZoneout: { rate: cellZoneout, stream: context.stream(this, 'cellZoneout') } }
+        : {}),
+    };
+  }
+
+  /** A weight as this run's products read it: while training with its noise, then its mask. */
+  private weightRead(context: CallContext, weight: 'kernel' | 'recurrentKernel'): ValueId {
+    const { builder } = context;
+    const label = `${this.subject}: ${weight}`;
+    const seed = this.seed ?? context.seed;
+    let id = context.weight(this, weight);
+    if (!context.training) return id;
+    if (this.weightNoise > 0) {
+      const stream = context.stream(this, weight === 'kernel' ? 'kernelNoise' : 'recurrentKernelNoise');
+      const attrs = { stddev: this.weightNoise, seed, stream };
+      [id] = builder.emit('noise', [id, context.step()], attrs, label) as [ValueId];
+    }
+    const rate = this.recurrentWeightDropout;
+    if (weight === 'recurrentKernel' && rate > 0) {
+      const attrs = {
+        mode: 'element',
+        rate,
+        seed,
+        stream: context.stream(this, 'recurrentWeightDropout'),
+      } as const;
+      [id] = builder.emit('dropout', [id, context.step()], attrs, label) as [ValueId];
+    }
+    return id;
   }
 
   override getConfig(): Record<string, unknown> {
@@ -333,11 +496,18 @@ export abstract class Recurrent extends RecurrentLayer {
         kernelRegularizer: this.regularizers.kernel,
         recurrentRegularizer: this.regularizers.recurrent,
         biasRegularizer: this.regularizers.bias,
+        temporalActivationRegularizer: this.regularizers.temporal,
         kernelConstraint: this.constraints.kernel,
         recurrentConstraint: this.constraints.recurrent,
         biasConstraint: this.constraints.bias,
       }),
+      ...(this.dropoutMode === 'perStep' ? { dropoutMode: 'perStep' } : {}),
       recurrentDropout: this.recurrentDropout,
+      ...(this.recurrentDropoutMode === 'perStep' ? { recurrentDropoutMode: 'perStep' } : {}),
+      ...(this.zoneout > 0 ? { zoneout: this.zoneout } : {}),
+      ...(this.cellZoneout > 0 ? { cellZoneout: this.cellZoneout } : {}),
+      ...(this.recurrentWeightDropout > 0 ? { recurrentWeightDropout: this.recurrentWeightDropout } : {}),
+      ...(this.weightNoise > 0 ? { weightNoise: this.weightNoise } : {}),
       ...(this.epsilon === undefined ? {} : { layerNormalization: { epsilon: this.epsilon } }),
     };
   }
@@ -356,6 +526,18 @@ function epsilonOption(value: unknown, subject: string): number | undefined {
   if (typeof epsilon !== 'number' || !(epsilon > 0 && Number.isFinite(epsilon)))
     refuse('ERR_VALUE', `${subject}: epsilon`, 'a positive number', quoted(epsilon));
   return epsilon;
+}
+
+/** @throws ERR_VALUE for anything else */
+function modeOption(value: unknown, subject: string): DropoutModeSpec {
+  const mode = value ?? 'sharedOverTime';
+  if (mode !== 'sharedOverTime' && mode !== 'perStep')
+    refuse('ERR_VALUE', subject, "'sharedOverTime' or 'perStep'", quoted(mode));
+  return mode as DropoutModeSpec;
+}
+
+function planMode(mode: DropoutModeSpec): DropoutMode {
+  return mode === 'perStep' ? 'element' : 'sharedOverTime';
 }
 
 /** The configurations of those parts that are there. */

@@ -1,6 +1,6 @@
 import { flagOption } from '../config';
 import { refuse } from '../errors';
-import type { ValueId } from '../plan/types';
+import type { DropoutMode, ValueId } from '../plan/types';
 import { initializers } from './initializers';
 import {
   type CallContext,
@@ -253,7 +253,7 @@ export abstract class RecurrentLayer extends Layer {
   }
 
   /** The mask in the order of the outputs. */
-  private maskAbove(context: CallContext, { mask }: LayerValue): ValueId | undefined {
+  protected maskAbove(context: CallContext, { mask }: LayerValue): ValueId | undefined {
     if (mask === undefined || !this.goBackwards) return mask;
     return context.builder.emitOnce('reverseTime', [mask], {}, this.subject);
   }
@@ -274,11 +274,15 @@ export abstract class RecurrentLayer extends Layer {
     )[0] as ValueId;
   }
 
-  /** The input with features dropped, one mask for each sequence, where the layer trains so. */
-  protected dropInputs(context: CallContext, input: LayerValue): LayerValue {
+  /** The input with features dropped, unless it says else by one mask for each sequence, where the layer trains so. */
+  protected dropInputs(
+    context: CallContext,
+    input: LayerValue,
+    mode: DropoutMode = 'sharedOverTime',
+  ): LayerValue {
     if (!context.training || this.dropout === 0) return input;
     const attrs = {
-      mode: 'sharedOverTime',
+      mode,
       seed: this.seed ?? context.seed,
       stream: context.stream(this, 'inputDropout'),
       rate: this.dropout,

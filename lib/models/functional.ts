@@ -57,6 +57,7 @@ export class Functional<Y = Tensor> extends Model<Y> {
         takeLayer(layer, taken);
         taken.push(layer);
       }
+      for (const layer of taken) layer.tie(taken);
       for (const { name, shape, values } of growGraph(this.graph, { seed: this.seed, firstStream: 0, draw }))
         this.variables.declare(name, shape, () => values);
     } catch (error) {

@@ -11,6 +11,7 @@ import { bothMasks } from '../layers/masks';
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import type { Optimizer } from '../optimizers/optimizer';
+import { checkParamGroups } from '../optimizers/paramGroups';
 import { PlanBuilder } from '../plan/builder';
 import { cutStacks } from '../plan/cutStacks';
 import { fuseStacks } from '../plan/fuseStacks';
@@ -99,6 +100,9 @@ export function slotName(weight: string, slot: string): string {
 /** The slots of every rule: what gradients add up to until the next update, and the moving average of the weight. */
 export const GRADIENT_SUM = 'gradientSum';
 export const AVERAGE = 'ema';
+
+/** Random streams from here on are those of the noise on gradients; layers' own numbers lie below. */
+const GRADIENT_STREAMS = 2 ** 30;
 
 /** The session's name of a carried state of a stateful layer. */
 export function stateName(layer: string, state: string): string {
@@ -442,10 +446,17 @@ class Lowering implements CallContext {
   update(found: Gradients): string[] {
     const { builder } = this;
     const optimizer = this.recipe.optimizer as Optimizer;
+    const all = this.recipe.layers.flatMap(({ name, weights }) =>
+      weights.map((w) => weightName(name, w.name)),
+    );
+    checkParamGroups(optimizer.paramGroups, optimizer.type, all);
     const changed = this.trainable().filter(({ id }) => found.of.has(id));
     const inputs = [builder.input('hyper', 'float64', [HYPER_SIZE])];
     const attrs = {
-      ...optimizer.updateAttrs(changed.map(({ spec }) => spec.decay ?? true)),
+      ...optimizer.updateAttrs(
+        changed.map(({ spec }) => spec.decay ?? true),
+        changed.map(({ name }) => name),
+      ),
       penalties: changed.map(({ spec }) => (this.fusesPenalties ? spec.regularizer : undefined)),
     };
     for (const { name, id, spec } of changed) {
@@ -458,7 +469,7 @@ class Lowering implements CallContext {
         used ? builder.variable(slotName(name, slot), 'real', spec.shape) : ABSENT;
       const { gradientAccumulationSteps, ema } = optimizer;
       slots.push(like(GRADIENT_SUM, gradientAccumulationSteps > 1), like(AVERAGE, ema !== undefined));
-      inputs.push(id, found.of.get(id) as ValueId, ...slots);
+      inputs.push(id, this.noisyGradient(found.of.get(id) as ValueId, all.indexOf(name)), ...slots);
     }
     const norms = builder.emit('update', inputs, attrs, 'optimizer', [this.request.gradientNorms]);
     if (this.request.gradientNorms) builder.output('norms', norms[0] as ValueId);
@@ -468,6 +479,19 @@ class Lowering implements CallContext {
       builder.emitInto('constraint', [id], [id], { kind, axis, limit }, `${name} constraint`);
     }
     return changed.map(({ name }) => name);
+  }
+
+  /** A gradient as the optimizer gets it. @param place of its weight among all of the model */
+  private noisyGradient(gradient: ValueId, place: number): ValueId {
+    const noise = (this.recipe.optimizer as Optimizer).gradientNoise;
+    if (!noise) return gradient;
+    const attrs = {
+      seed: this.seed,
+      stream: GRADIENT_STREAMS + place,
+      stddev: Math.sqrt(noise.eta),
+      decay: noise.gamma / 2,
+    };
+    return this.builder.emit('noise', [gradient, this.step()], attrs, 'gradient noise')[0] as ValueId;
   }
 
   finish(): Plan {

@@ -59,6 +59,7 @@ export class Sequential extends Model<Tensor> {
     this.stack.push(layer);
     this.listed = undefined;
     try {
+      layer.tie(this.stack);
       if (this.graph) this.grow([layer], outputOf(this.graph), inputOf(this.graph));
       else if (this.stack[0]?.inputShape) this.build();
     } catch (error) {

@@ -13,6 +13,7 @@ import {
   type Ema,
   type FtrlOptions,
   flag,
+  type GradientNoise,
   type LionOptions,
   notNegative,
   notPositive,
@@ -23,10 +24,12 @@ import {
   readAccumulation,
   readClip,
   readEma,
+  readGradientNoise,
   readOptions,
   type SgdOptions,
   share,
 } from './options';
+import { type Group, groupConfigs, readParamGroups } from './paramGroups';
 import { resolveSchedule, type Schedule } from './schedules';
 
 /** How gradients change the weights. The rules are in docs/plan.md, "Updating". */
@@ -45,7 +48,12 @@ export interface Optimizer {
   rate(step: number): number;
   /** The numbers that change from step to step, as the `update` op wants them. */
   hyper(step: number): Float64Array;
-  updateAttrs(decay: readonly boolean[]): UpdateAttrs;
+  /** Weights with a learning rate or a weight decay of their own. */
+  readonly paramGroups: readonly Group[];
+  /** What is added to gradients; undefined where nothing is. */
+  readonly gradientNoise: GradientNoise | undefined;
+  /** @param decay whether each parameter decays  @param names their names, by which groups know them */
+  updateAttrs(decay: readonly boolean[], names?: readonly string[]): UpdateAttrs;
   getConfig(): Record<string, unknown>;
 }
 
@@ -74,6 +82,9 @@ function optimizer(
   const clip = readClip(o, type);
   const ema = readEma(o, type);
   const gradientAccumulationSteps = readAccumulation(o, type);
+  const paramGroups = readParamGroups(o['paramGroups'], type);
+  const gradientNoise = readGradientNoise(o, type);
+  const weightDecay = config['weightDecay'] as number;
   return {
     type,
     learningRate,
@@ -81,6 +92,8 @@ function optimizer(
     clip,
     gradientAccumulationSteps,
     ema,
+    paramGroups,
+    gradientNoise,
     rate(step) {
       return typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.at(step);
     },
@@ -101,13 +114,18 @@ function optimizer(
       }
       return values;
     },
-    updateAttrs: (decay) => ({
-      kind: rule.kind,
-      clip,
-      flag: rule.flag,
-      constants: rule.constants,
-      decay: [...decay],
-    }),
+    updateAttrs(decay, names = []) {
+      const groups = decay.map((_, p) => paramGroups.find(({ matches }) => matches(names[p] ?? '')));
+      return {
+        kind: rule.kind,
+        clip,
+        flag: rule.flag,
+        constants: rule.constants,
+        decay: decay.map((decays, p) => (decays ? (groups[p]?.weightDecay ?? weightDecay) : 0)),
+        rateFactors:
+          paramGroups.length > 0 ? groups.map((group) => group?.learningRateFactor ?? 1) : undefined,
+      };
+    },
     getConfig() {
       const clips = {
         none: {},
@@ -124,6 +142,8 @@ function optimizer(
         ...clips[clip.mode],
         // Only where they are used, so that checkpoints from before them can be resumed.
         ...(gradientAccumulationSteps > 1 ? { gradientAccumulationSteps } : {}),
+        ...(paramGroups.length > 0 ? { paramGroups: groupConfigs(paramGroups) } : {}),
+        ...(gradientNoise ? { gradientNoise: { ...gradientNoise } } : {}),
         ...(ema ? { useEma: true, emaMomentum: ema.momentum } : {}),
         ...(overwrites === undefined ? {} : { emaOverwriteFrequency: overwrites }),
       };
@@ -147,7 +167,7 @@ function adamLike(type: 'adam' | 'adamw', options: AdamOptions, defaultDecay: nu
     {
       kind: 'adam',
       flag: amsgrad,
-      constants: [beta1, beta2, epsilon, weightDecay],
+      constants: [beta1, beta2, epsilon],
       slots,
       coefficients: (step, rate) => [(rate * Math.sqrt(1 - beta2 ** (step + 1))) / (1 - beta1 ** (step + 1))],
     },
@@ -174,7 +194,7 @@ export const optimizers = {
       {
         kind: 'sgd',
         flag: nesterov,
-        constants: [momentum, weightDecay],
+        constants: [momentum],
         slots: momentum > 0 ? [{ name: 'momentum', initial: 0 }] : [],
         coefficients: () => [],
       },
@@ -197,7 +217,7 @@ export const optimizers = {
       {
         kind: 'rmsprop',
         flag: centered,
-        constants: [rho, momentum, epsilon, weightDecay],
+        constants: [rho, momentum, epsilon],
         slots: [slot('velocity', true), slot('average', centered), slot('momentum', momentum > 0)],
         coefficients: () => [],
       },
@@ -221,7 +241,7 @@ export const optimizers = {
       {
         kind: 'adagrad',
         flag: false,
-        constants: [epsilon, weightDecay],
+        constants: [epsilon],
         slots: [{ name: 'accumulator', initial: initialAccumulatorValue }],
         coefficients: () => [],
       },
@@ -251,7 +271,7 @@ export const optimizers = {
       {
         kind: 'nadam',
         flag: false,
-        constants: [beta1, beta2, epsilon, weightDecay],
+        constants: [beta1, beta2, epsilon],
         slots: zeros('m', 'v'),
         coefficients: (step) => {
           const t = step + 1;
@@ -277,7 +297,7 @@ export const optimizers = {
       {
         kind: 'adamax',
         flag: false,
-        constants: [beta1, beta2, epsilon, weightDecay],
+        constants: [beta1, beta2, epsilon],
         slots: zeros('m', 'norm'),
         coefficients: (step, rate) => [rate / (1 - beta1 ** (step + 1))],
       },
@@ -304,7 +324,7 @@ export const optimizers = {
       {
         kind: 'lion',
         flag: false,
-        constants: [beta1, beta2, weightDecay],
+        constants: [beta1, beta2],
         slots: zeros('m'),
         coefficients: () => [],
       },
@@ -324,7 +344,7 @@ export const optimizers = {
       {
         kind: 'adadelta',
         flag: false,
-        constants: [rho, epsilon, weightDecay],
+        constants: [rho, epsilon],
         slots: zeros('accumulatedGradient', 'accumulatedDelta'),
         coefficients: () => [],
       },
@@ -352,7 +372,7 @@ export const optimizers = {
       {
         kind: 'adafactor',
         flag: false,
-        constants: [epsilon1, epsilon2, clipThreshold, weightDecay],
+        constants: [epsilon1, epsilon2, clipThreshold],
         slots: zeros('rows', 'columns', 'velocity'),
         coefficients: (step, rate) => [Math.min(rate, 1 / Math.sqrt(step + 1)), 1 - (step + 1) ** beta2Decay],
       },
@@ -390,7 +410,7 @@ export const optimizers = {
       {
         kind: 'ftrl',
         flag: false,
-        constants: [learningRatePower, l1, l2, shrinkage, beta, weightDecay],
+        constants: [learningRatePower, l1, l2, shrinkage, beta],
         slots: [
           { name: 'accumulator', initial: initialAccumulatorValue },
           { name: 'linear', initial: 0 },

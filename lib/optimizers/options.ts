@@ -1,6 +1,7 @@
 import { readConfig, type SpecConfig } from '../config';
 import { DeepRnnError, quoted, refuse } from '../errors';
 import type { ClipMode } from '../plan/codes';
+import type { ParamGroup } from './paramGroups';
 import type { Schedule } from './schedules';
 
 export interface OptimizerOptions {
@@ -11,6 +12,13 @@ export interface OptimizerOptions {
   clipNorm?: number;
   /** Limit on the L2 norm over all gradients (Pascanu et al., 2013). */
   globalClipNorm?: number;
+  /**
+   * Normal noise that is added to every gradient before it is clipped (Neelakantan et al., 2015), at step t, counted from 0, with variance
+   * `eta / (1 + t)^gamma`. Its draws are those of the model's seed and the step.
+   */
+  gradientNoise?: GradientNoiseOptions;
+  /** Weights with a learning rate or a weight decay of their own. */
+  paramGroups?: readonly ParamGroup[];
   /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
   weightDecay?: number;
   /**
@@ -24,6 +32,13 @@ export interface OptimizerOptions {
   emaMomentum?: number;
   /** Also put the average in the weights' place at every update whose number is a multiple of this; default: never. */
   emaOverwriteFrequency?: number;
+}
+
+export interface GradientNoiseOptions {
+  /** Variance at the first step; the paper has 0.01, 0.3 and 1. */
+  eta: number;
+  /** Default 0.55, the paper's. */
+  gamma?: number;
 }
 
 export interface SgdOptions extends OptimizerOptions {
@@ -123,6 +138,8 @@ const commonOptions = [
   'useEma',
   'emaMomentum',
   'emaOverwriteFrequency',
+  'paramGroups',
+  'gradientNoise',
 ] as const;
 
 export type Options = Partial<Record<string, unknown>>;
@@ -181,6 +198,21 @@ export function readClip(o: Options, type: string): Clip {
   return key === undefined
     ? { mode: 'none', limit: 0 }
     : { mode: modes[key], limit: positive(o, key, 0, type) };
+}
+
+export interface GradientNoise {
+  readonly eta: number;
+  readonly gamma: number;
+}
+
+export function readGradientNoise(o: Options, type: string): GradientNoise | undefined {
+  const given = o['gradientNoise'];
+  if (given === undefined) return undefined;
+  const read: Options = readConfig(given, ['eta', 'gamma'], `optimizers.${type}: gradientNoise`);
+  const own = `${type}: gradientNoise`;
+  if (read['eta'] === undefined)
+    refuse('ERR_VALUE', `optimizers.${own}: eta`, 'a finite number above 0', 'nothing');
+  return { eta: positive(read, 'eta', 0, own), gamma: notNegative(read, 'gamma', 0.55, own) };
 }
 
 export interface Ema {

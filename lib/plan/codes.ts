@@ -93,13 +93,18 @@ export interface Gates {
   readonly coupledGates?: boolean | undefined;
 }
 
+/** What of a layer decides how much the backward pass needs: under zoneout of c it also needs c as it was made. */
+export interface Kept extends Gates {
+  readonly cellZoneout?: { readonly rate: number } | undefined;
+}
+
 export function gatesOf({ cell, coupledGates }: Gates): number {
   return gateCounts[cell] - (coupledGates ? 1 : 0);
 }
 
 /** Elements of `reserve` per (step, row, unit) of a layer. */
-export function reserveOf({ cell, coupledGates }: Gates): number {
-  return reservePerUnit[cell] - (coupledGates ? 1 : 0);
+export function reserveOf({ cell, coupledGates, cellZoneout }: Kept): number {
+  return reservePerUnit[cell] - (coupledGates ? 1 : 0) + (cellZoneout && cellZoneout.rate > 0 ? 1 : 0);
 }
 
 export const lossCodes = {

@@ -43,6 +43,12 @@ export interface DropoutAttrs {
   readonly rate: number;
 }
 
+/** Who draws which units keep their state, and how many do. */
+export interface ZoneoutAttrs {
+  readonly rate: number;
+  readonly stream: number;
+}
+
 /** One recurrent layer inside an `rnnStack`. */
 export interface RnnLayerAttrs {
   /** The layer's name, for messages and reports. */
@@ -61,7 +67,17 @@ export interface RnnLayerAttrs {
   readonly coupledGates?: boolean | undefined;
   readonly useBias: boolean;
   readonly inputDropout: { readonly mode: DropoutMode; readonly rate: number; readonly stream: number };
-  readonly recurrentDropout: { readonly rate: number; readonly stream: number };
+  /** Of the state where it enters the products with the recurrent kernel. Mode `element`: one draw per step. Default: shared over time. */
+  readonly recurrentDropout: {
+    readonly mode?: DropoutMode | undefined;
+    readonly rate: number;
+    readonly stream: number;
+  };
+  /** Units that keep their h of the step before, and of an LSTM their c; none when absent. */
+  readonly zoneout?: ZoneoutAttrs | undefined;
+  readonly cellZoneout?: ZoneoutAttrs | undefined;
+  /** Outside training: no draws, but what they give on average. */
+  readonly zoneoutExpected?: boolean | undefined;
 }
 
 export interface RnnStackAttrs {
@@ -114,8 +130,10 @@ export interface UpdateAttrs {
   readonly flag: boolean;
   /** k0 … k5 of docs/plan.md; shorter lists are filled with zeros. */
   readonly constants: readonly number[];
-  /** Per parameter: whether weight decay applies. */
-  readonly decay: readonly boolean[];
+  /** Per parameter: its weight decay, 0 where there is none. */
+  readonly decay: readonly number[];
+  /** Per parameter: what its learning rate is multiplied by. Absent: 1. */
+  readonly rateFactors?: readonly number[] | undefined;
   /** Per parameter: the penalty whose gradient the op adds to the parameter's. Absent where there is none, or none at all. */
   readonly penalties?: readonly (WeightPenalty | undefined)[];
 }
@@ -140,6 +158,11 @@ export interface PoolAttrs {
   readonly size: number;
   readonly stride: number;
   readonly before: number;
+}
+
+export interface DenseAttrs {
+  /** The kernel lies as [U, D]: the table of an embedding, read the other way. Default false. */
+  readonly transposed?: boolean;
 }
 
 export type NoAttrs = Readonly<Record<string, never>>;
@@ -168,15 +191,21 @@ export interface OpAttrs {
   transpose: { readonly axes: readonly number[] };
   layerNorm: { readonly epsilon: number };
   layerNormGrad: { readonly epsilon: number };
-  noise: { readonly seed: number; readonly stream: number; readonly stddev: number };
+  noise: {
+    readonly seed: number;
+    readonly stream: number;
+    readonly stddev: number;
+    /** The deviation at step t is stddev·(1 + t)^−decay. Default 0. */
+    readonly decay?: number;
+  };
   unfold: WindowAttrs & { readonly windows: number };
   fold: WindowAttrs & { readonly steps: number };
   pool: PoolAttrs & { readonly windows: number };
   poolGrad: PoolAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
-  dense: NoAttrs;
-  denseGrad: NoAttrs;
+  dense: DenseAttrs;
+  denseGrad: DenseAttrs;
   activation: ActivationAttrs;
   activationGrad: ActivationAttrs;
   dropout: DropoutAttrs;

@@ -90,9 +90,10 @@ constexpr int gateCount(Cell cell, bool coupled = false) {
   return cell == Cell::simpleRnn ? 1 : cell == Cell::lstm && !coupled ? 4 : 3;
 }
 
-/** Elements of the stack's reserve per (step, row, unit). */
-constexpr int reservePerUnit(Cell cell, bool coupled = false) {
-  return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2);
+/** Elements of the stack's reserve per (step, row, unit). `cellZoneout`: under zoneout of c, which is kept as
+ * the cell made it too. */
+constexpr int reservePerUnit(Cell cell, bool coupled = false, bool cellZoneout = false) {
+  return gateCount(cell, coupled) + (cell == Cell::simpleRnn ? 1 : 2) + (cellZoneout ? 1 : 0);
 }
 
 /** What an instruction of a program computes. */
@@ -185,20 +186,9 @@ enum class Optimizer {
   ftrl = 9,
 };
 
-/** Which of a rule's constants is the weight decay: its last one. */
-constexpr int weightDecayPlace(Optimizer kind) {
-  switch (kind) {
-    case Optimizer::sgd:
-    case Optimizer::adagrad:
-      return 1;
-    case Optimizer::lion:
-    case Optimizer::adadelta:
-      return 2;
-    case Optimizer::ftrl:
-      return 5;
-    default:
-      return 3;
-  }
+/** Whether hyper[1] of a rule is made of the learning rate, which parameters may have a factor of. */
+constexpr bool secondHasRate(Optimizer kind) {
+  return kind == Optimizer::adam || kind == Optimizer::adamax || kind == Optimizer::adafactor;
 }
 
 /** Operands a parameter of `update`: itself, its gradient, three slots, the sum of its gradients, its
@@ -206,9 +196,9 @@ constexpr int weightDecayPlace(Optimizer kind) {
  */
 constexpr int kParameterInputs = 7;
 
-/** Floats of `update` before its penalties: the clip's limit and six constants. Behind them l1 and l2 of each
- * parameter. */
-constexpr int kUpdateFloats = 7;
+/** Floats of `update` before those of its parameters: the clip's limit and six constants. Of each parameter
+ * l1 and l2 of its penalty, its weight decay, and the factor of its learning rate. */
+constexpr int kUpdateFloats = 7, kParameterFloats = 4;
 
 /** Where `hyper` holds how gradients are accumulated and weights averaged. */
 struct HyperPlaces {

@@ -86,6 +86,11 @@ struct Mask {
   }
 };
 
+/** The standard deviation of noise at a training step, which fades with the steps where `decay` > 0. */
+DEEPRNN_HOST_DEVICE inline double deviationAt(double stddev, double decay, double step) {
+  return decay == 0 ? stddev : stddev * std::pow(1 + step, -decay);
+}
+
 /** Standard normal numbers of elements 4·block … 4·block+3 of `source`, whose threshold and scale do not
  * count: each pair of draws makes two (Box & Muller, 1958). */
 DEEPRNN_HOST_DEVICE inline void normals(const Mask& source, uint64_t block, double out[4]) {

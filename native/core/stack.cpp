@@ -33,8 +33,8 @@ StackSpec stackSpecOf(const Op& op) {
   spec.whole = static_cast<size_t>(a[9]);
   size_t width = static_cast<size_t>(a[3]);
   for (size_t i = 0; i < static_cast<size_t>(a[0]); ++i) {
-    const int32_t* l = a.data() + kStackInts + 10 * i;
-    const double* f = op.floats.data() + 5 * i;
+    const int32_t* l = a.data() + kStackInts + kLayerInts * i;
+    const double* f = op.floats.data() + kLayerFloats * i;
     StackLayer layer;
     layer.cell = static_cast<Cell>(l[0]);
     layer.D = width;
@@ -48,6 +48,12 @@ StackSpec stackSpecOf(const Op& op) {
     layer.recurrentStream = static_cast<uint32_t>(l[8]);
     layer.peepholes = (l[9] & 1) != 0;
     layer.coupledGates = (l[9] & 2) != 0;
+    layer.stateMaskPerStep = l[10] == 0;
+    layer.zoneoutExpected = l[11] == 1;
+    layer.zoneoutStream = static_cast<uint32_t>(l[12]);
+    layer.cellZoneoutStream = static_cast<uint32_t>(l[13]);
+    layer.zoneout = f[5];
+    layer.cellZoneout = f[6];
     layer.alpha = static_cast<float>(f[0]);
     layer.recurrentAlpha = static_cast<float>(f[1]);
     layer.inputRate = f[2];
@@ -55,6 +61,7 @@ StackSpec stackSpecOf(const Op& op) {
     layer.cellClip = static_cast<float>(f[4]);
     if (layer.maskPerElement)
       layer.maskBase = uint64_t{i == 0 ? window.lies : window.processed} * spec.N * layer.D;
+    layer.stateBase = uint64_t{window.processed} * spec.N * layer.H;
     width = layer.H;
     spec.layers.push_back(layer);
   }

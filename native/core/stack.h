@@ -17,6 +17,8 @@ struct StackLayer {
   float alpha = 0, recurrentAlpha = 0;
   bool resetAfter = false;
   bool maskPerElement = false;
+  /** One recurrent mask per step, rather than one for all. */
+  bool stateMaskPerStep = false;
   /** LSTM: gates see the cell state. */
   bool peepholes = false;
   /** LSTM: i = 1 − f, of three gates f g o. */
@@ -27,6 +29,16 @@ struct StackLayer {
   double inputRate = 0, recurrentRate = 0;
   /** The number of the first element of a per-element mask of the inputs. */
   uint64_t maskBase = 0;
+  /** The number of the first draw of what is drawn for each step, row and unit: masks of the state, zoneout.
+   */
+  uint64_t stateBase = 0;
+  /** Rates at which units keep their h, and of an LSTM their c, of the step before. */
+  double zoneout = 0, cellZoneout = 0;
+  uint32_t zoneoutStream = 0, cellZoneoutStream = 0;
+  /** No draws, but what they give on average. */
+  bool zoneoutExpected = false;
+
+  bool zones() const { return zoneout > 0 || cellZoneout > 0; }
 
   /** An LSTM with more than the usual equations: engines run it by code of its own, so that others do not
    * pay. */
@@ -46,6 +58,9 @@ struct StackSpec {
   /** From one layer's step norms to the next one's. */
   size_t normRow() const { return whole > 0 ? whole : T; }
 };
+
+/** Attributes of a stack before those of its layers, and of each layer. */
+constexpr size_t kStackInts = 10, kLayerInts = 14, kLayerFloats = 7;
 
 /** A layer's arrays in a run; null where absent. Weights and states as in docs/plan.md. */
 struct StackLayerIo {
@@ -82,20 +97,23 @@ struct StackIo {
 
 /** One layer's part of the reserve. */
 struct ReserveView {
-  float *gates, *extra, *h;
+  /** `made`: under zoneout of c, c as the cell made it; else null. */
+  float *gates, *extra, *h, *made;
 
   ReserveView(float* base, const StackLayer& layer, size_t rows) {
     gates = base;
     extra = gates + rows * layer.G * layer.H;
     h = layer.cell == Cell::simpleRnn ? extra : extra + rows * layer.H;
+    made = layer.cellZoneout > 0 ? h + rows * layer.H : nullptr;
   }
   static size_t size(const StackLayer& layer, size_t rows) {
-    return rows * layer.H * static_cast<size_t>(reservePerUnit(layer.cell, layer.coupledGates));
+    return rows * layer.H *
+           static_cast<size_t>(reservePerUnit(layer.cell, layer.coupledGates, layer.cellZoneout > 0));
   }
 };
 
 /** A layer's masks. Row n of a shared mask starts at element n·width, of a per-element mask at (t·N +
- * n)·width. */
+ * n)·width; of states, t counts in the order of processing. */
 struct LayerMasks {
   Mask input, recurrent;
 
@@ -103,11 +121,36 @@ struct LayerMasks {
       : input(Mask::of(spec.seedLo, spec.seedHi, layer.inputStream, step, layer.inputRate)),
         recurrent(Mask::of(spec.seedLo, spec.seedHi, layer.recurrentStream, step, layer.recurrentRate)) {
     input.base = layer.maskBase;
+    if (layer.stateMaskPerStep) recurrent.base = layer.stateBase;
   }
 };
 
-/** Integers of a stack's attributes before those of its layers. */
-inline constexpr size_t kStackInts = 10;
+/** How much of a state a step makes anew (Zoneout, Krueger et al., 2017): 1, or 0 where a unit keeps its
+ * state, or what that is on average. Elements are numbered (t·N + n)·H + j, t in the order of processing. */
+struct Renewal {
+  Mask mask;
+  bool expected = false;
+  float average = 1;
+
+  DEEPRNN_HOST_DEVICE static Renewal of(uint32_t seedLo, uint32_t seedHi, uint32_t stream, double step,
+                                        double rate, bool expected, uint64_t base) {
+    Renewal r;
+    r.mask = Mask::of(seedLo, seedHi, stream, step, rate);
+    r.mask.scale = 1.0f;
+    r.mask.base = base;
+    r.expected = expected;
+    r.average = static_cast<float>(1.0 - rate);
+    return r;
+  }
+  DEEPRNN_HOST_DEVICE float share(uint64_t element) const {
+    return expected ? average : mask.factor(element);
+  }
+  /** Of elements first … first+count−1. */
+  void shares(uint64_t first, size_t count, float* out) const {
+    if (!expected) return mask.factors(first, count, out);
+    for (size_t i = 0; i < count; ++i) out[i] = average;
+  }
+};
 
 /** What the attributes of `rnnStack` or `rnnStackGrad` say. */
 StackSpec stackSpecOf(const Op& op);

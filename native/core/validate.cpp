@@ -42,30 +42,36 @@ void embeddingGrad(Proof& p) {
   p.must(p.out(0), DType::real, {p.op().ints[0], dy->last()}, "a table's gradient");
 }
 
-void dense(Proof& p) {
-  if (!p.arity(3, 1, 0, 0)) return;
+/** x […, D] with a kernel […, U] of D rows, or [U, D] where it is transposed. Gives U, or −1. */
+int64_t denseUnits(Proof& p) {
   const Value *x = p.in(0), *kernel = p.in(1);
-  if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() >= 2 &&
-                    x->last() == static_cast<int64_t>(kernel->rows()),
-                "x […, D], kernel […, U] with D rows"))
-    return;
-  p.fits(p.in(2), DType::real, {kernel->last()}, "bias [U]");
-  p.must(p.out(0), DType::real, with(leading(*x), kernel->last()), "y […, U]");
+  if (!p.demand(flag(p.op().ints[0]), "a switch")) return -1;
+  if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return -1;
+  const bool transposed = p.op().ints[0] == 1;
+  const auto rows = static_cast<int64_t>(kernel->rows()), last = kernel->last();
+  const bool axes = transposed ? kernel->shape.size() == 2 : kernel->shape.size() >= 2;
+  if (!p.demand(x->shape.size() >= 2 && axes && x->last() == (transposed ? last : rows),
+                transposed ? "x […, D], kernel [U, D]" : "x […, D], kernel […, U] with D rows"))
+    return -1;
+  return transposed ? rows : last;
+}
+
+void dense(Proof& p) {
+  if (!p.arity(3, 1, 1, 0)) return;
+  const int64_t units = denseUnits(p);
+  if (units < 0) return;
+  p.fits(p.in(2), DType::real, {units}, "bias [U]");
+  p.must(p.out(0), DType::real, with(leading(*p.in(0)), units), "y […, U]");
 }
 
 void denseGrad(Proof& p) {
-  if (!p.arity(3, 3, 0, 0)) return;
-  const Value *x = p.in(0), *kernel = p.in(1);
-  if (!p.has(x, DType::real, "real x") || !p.has(kernel, DType::real, "a real kernel")) return;
-  if (!p.demand(x->shape.size() >= 2 && kernel->shape.size() >= 2 &&
-                    x->last() == static_cast<int64_t>(kernel->rows()),
-                "x […, D], kernel […, U] with D rows"))
-    return;
-  p.must(p.in(2), DType::real, with(leading(*x), kernel->last()), "dy […, U]");
-  p.fits(p.out(0), DType::real, x->shape, "dx like x");
-  p.fits(p.out(1), DType::real, kernel->shape, "dKernel like the kernel");
-  p.fits(p.out(2), DType::real, {kernel->last()}, "dBias [U]");
+  if (!p.arity(3, 3, 1, 0)) return;
+  const int64_t units = denseUnits(p);
+  if (units < 0) return;
+  p.must(p.in(2), DType::real, with(leading(*p.in(0)), units), "dy […, U]");
+  p.fits(p.out(0), DType::real, p.in(0)->shape, "dx like x");
+  p.fits(p.out(1), DType::real, p.in(1)->shape, "dKernel like the kernel");
+  p.fits(p.out(2), DType::real, {units}, "dBias [U]");
 }
 
 bool activationKind(Proof& p) {
@@ -106,10 +112,10 @@ void lengthMask(Proof& p) {
 }
 
 void noise(Proof& p) {
-  if (!p.arity(2, 1, 3, 1)) return;
+  if (!p.arity(2, 1, 3, 2)) return;
   const Value* x = p.in(0);
   if (!p.has(x, DType::real, "real x") || !p.must(p.in(1), DType::float64, {1}, "float64 step [1]")) return;
-  p.demand(p.op().floats[0] >= 0, "a standard deviation");
+  p.demand(p.op().floats[0] >= 0 && p.op().floats[1] >= 0, "a standard deviation that does not grow");
   p.must(p.out(0), DType::real, x->shape, "y like x");
 }
 

@@ -22,7 +22,7 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     return false;
   const auto count = static_cast<size_t>(layers);
   if (!p.arity(inputsFirst + inputsPerLayer * count, outputsFirst + outputsPerLayer * count,
-               kStackInts + 10 * count, 5 * count))
+               kStackInts + kLayerInts * count, kLayerFloats * count))
     return false;
   // These steps lie in a sequence of `whole` steps, whose arrays the operands are.
   const int64_t first = op.ints[8], whole = op.ints[9];
@@ -34,10 +34,10 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
   if (!p.fits(p.in(2), DType::int32, {whole, batch}, "valid int32 [T, N]")) return false;
   int64_t width = op.ints[3];
   for (size_t l = 0; l < count; ++l) {
-    const int32_t* a = op.ints.data() + kStackInts + 10 * static_cast<size_t>(l);
-    const double* f = op.floats.data() + 5 * l;
+    const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
+    const double* f = op.floats.data() + kLayerFloats * l;
     if (!p.demand(a[0] >= 0 && a[0] <= 2 && a[1] >= 1 && flag(a[4]) && flag(a[5]) && flag(a[6]) &&
-                      a[9] >= 0 && a[9] <= 3,
+                      a[9] >= 0 && a[9] <= 3 && flag(a[10]) && flag(a[11]),
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
@@ -47,12 +47,12 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
     }
     // Keeps the products of sizes below, and those of the kernels, far from overflow.
     if (!p.demand(a[1] <= kMaxElements / (whole * batch), "a layer of fewer units")) return false;
-    if (!p.demand(rate(f[2]) && rate(f[3]), "dropout rates")) return false;
+    if (!p.demand(rate(f[2]) && rate(f[3]) && rate(f[5]) && rate(f[6]), "dropout rates")) return false;
     const Cell cell = static_cast<Cell>(a[0]);
     if (!p.demand(cellClip(f[4]) && (cell == Cell::lstm || f[4] == 0), "a clip of an LSTM's cell"))
       return false;
     const bool peepholes = (a[9] & 1) != 0, coupled = (a[9] & 2) != 0;
-    if (!p.demand(cell == Cell::lstm || a[9] == 0, "no variants but of an LSTM")) return false;
+    if (!p.demand(cell == Cell::lstm || (a[9] == 0 && f[6] == 0), "no variants but of an LSTM")) return false;
     const int64_t units = a[1], gates = gateCount(cell, coupled) * units;
     const size_t i = inputsFirst + inputsPerLayer * l;
     const Shape bias = cell == Cell::gru && a[4] ? Shape{2, gates} : Shape{gates};
@@ -75,15 +75,16 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
 int64_t reserveSize(const Op& op) {
   int64_t total = 0;
   for (int32_t l = 0; l < op.ints[0]; ++l) {
-    const int32_t* a = op.ints.data() + kStackInts + 10 * static_cast<size_t>(l);
-    total +=
-        int64_t{op.ints[1]} * op.ints[2] * a[1] * reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0);
+    const int32_t* a = op.ints.data() + kStackInts + kLayerInts * static_cast<size_t>(l);
+    total += int64_t{op.ints[1]} * op.ints[2] * a[1] *
+             reservePerUnit(static_cast<Cell>(a[0]), (a[9] & 2) != 0,
+                            op.floats[kLayerFloats * static_cast<size_t>(l) + 6] > 0);
   }
   return total;
 }
 
 Shape layerOutput(const Op& op, size_t l) {
-  const int64_t whole = op.ints[9], batch = op.ints[2], units = op.ints[kStackInts + 10 * l + 1];
+  const int64_t whole = op.ints[9], batch = op.ints[2], units = op.ints[kStackInts + kLayerInts * l + 1];
   const bool last = l + 1 == static_cast<size_t>(op.ints[0]);
   return last && op.ints[4] == 0 ? Shape{batch, units} : Shape{whole, batch, units};
 }
@@ -95,11 +96,11 @@ void proveStack(Proof& p) {
   const Op& op = p.op();
   if (!p.fits(p.out(0), DType::real, {reserveSize(op)}, "the reserve")) return;
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
-    const Shape state = {op.ints[2], op.ints[kStackInts + 10 * l + 1]};
+    const Shape state = {op.ints[2], op.ints[kStackInts + kLayerInts * l + 1]};
     p.fits(p.out(1 + 3 * l), DType::real, layerOutput(op, l), "y of a layer");
     p.fits(p.out(2 + 3 * l), DType::real, state, "hT [N, H]");
     p.fits(p.out(3 + 3 * l), DType::real, state, "cT [N, H]");
-    p.demand(static_cast<Cell>(op.ints[kStackInts + 10 * l]) == Cell::lstm || !p.out(3 + 3 * l),
+    p.demand(static_cast<Cell>(op.ints[kStackInts + kLayerInts * l]) == Cell::lstm || !p.out(3 + 3 * l),
              "no cT but for an LSTM");
   }
 }
@@ -112,8 +113,8 @@ void proveStackGrad(Proof& p) {
   p.fits(p.out(1), DType::float64, {op.ints[0], op.ints[9]}, "stepNorms [L, T]");
   for (size_t l = 0; l < static_cast<size_t>(op.ints[0]); ++l) {
     const size_t i = 4 + 9 * l, o = 2 + 6 * l;
-    const Shape state = {op.ints[2], op.ints[kStackInts + 10 * l + 1]};
-    const bool lstm = static_cast<Cell>(op.ints[kStackInts + 10 * l]) == Cell::lstm;
+    const Shape state = {op.ints[2], op.ints[kStackInts + kLayerInts * l + 1]};
+    const bool lstm = static_cast<Cell>(op.ints[kStackInts + kLayerInts * l]) == Cell::lstm;
     p.fits(p.in(i + 6), DType::real, layerOutput(op, l), "dy of a layer");
     p.fits(p.in(i + 7), DType::real, state, "dhT [N, H]");
     p.fits(p.in(i + 8), DType::real, state, "dcT [N, H]");

@@ -48,7 +48,7 @@ void proveUpdate(Proof& p) {
                 "a known optimizer"))
     return;
   const auto n = static_cast<size_t>(count);
-  if (!p.arity(1 + kParameterInputs * n, 1, 4 + n, kUpdateFloats + 2 * n) ||
+  if (!p.arity(1 + kParameterInputs * n, 1, 4, kUpdateFloats + kParameterFloats * n) ||
       !p.must(p.in(0), DType::float64, {8}, "hyper [8]"))
     return;
   p.fits(p.out(0), DType::float64, {count + 1}, "norms [P+1]");
@@ -62,8 +62,9 @@ void proveUpdate(Proof& p) {
       return;
     if (!p.demand(written.insert(param->slot).second, "parameters that differ")) return;
     if (!p.must(grad, DType::real, param->shape, "a gradient like its parameter")) return;
-    const double *penalty = op.floats.data() + kUpdateFloats + 2 * i, l1 = penalty[0], l2 = penalty[1];
-    if (!p.demand(l1 >= 0 && l2 >= 0, "penalties of 0 or more")) return;
+    const double* own = op.floats.data() + kUpdateFloats + kParameterFloats * i;
+    if (!p.demand(own[0] >= 0 && own[1] >= 0, "penalties of 0 or more")) return;
+    if (!p.demand(own[2] >= 0 && own[3] >= 0, "a weight decay and a factor of the rate of 0 or more")) return;
     const auto rule = static_cast<Optimizer>(kind);
     const size_t axes = param->shape.size();
     const bool factored = rule == Optimizer::adafactor;

@@ -89,16 +89,17 @@ Step dropout(const Operands& o) {
 
 Step noise(const Operands& o) {
   const std::vector<int32_t>& a = o.op().ints;
-  const double stddev = o.op().floats[0];
+  const double stddev = o.op().floats[0], decay = o.op().floats[1];
   const size_t n = o.inValue(0).elements;
   return {[=](const RunContext& c) {
+    const double deviation = core::deviationAt(stddev, decay, *o.in<double>(1));
     const core::Mask source = core::Mask::of(static_cast<uint32_t>(a[0]), static_cast<uint32_t>(a[1]),
                                              static_cast<uint32_t>(a[2]), *o.in<double>(1), 0);
     inChunks(c, n, [&](size_t at, size_t count) {
       double z[4];
       for (size_t i = at; i < at + count; ++i) {
         if (i % 4 == 0) core::normals(source, i / 4, z);
-        o.out(0)[i] = o.in(0)[i] + static_cast<float>(stddev * z[i % 4]);
+        o.out(0)[i] = o.in(0)[i] + static_cast<float>(deviation * z[i % 4]);
       }
     });
     return Status();

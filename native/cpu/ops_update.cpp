@@ -86,9 +86,13 @@ void follow(float* param, float* average, size_t n, double momentum, bool overwr
   }
 }
 
+/** The numbers of parameter p: l1, l2, weight decay, factor of the rate. */
+const double* ownFloats(const core::Op& op, size_t p) {
+  return op.floats.data() + core::kUpdateFloats + core::kParameterFloats * p;
+}
+
 Penalty penaltyOf(const core::Op& op, size_t p) {
-  const double* factors = op.floats.data() + core::kUpdateFloats + 2 * p;
-  return {factors[0], factors[1]};
+  return {ownFloats(op, p)[0], ownFloats(op, p)[1]};
 }
 
 Step update(const Operands& o) {
@@ -181,11 +185,13 @@ Step update(const Operands& o) {
           if (kind == Optimizer::sgd && k[0] == 0) u.slot0 = nullptr;
           u.scale = accumulates ? static_cast<float>(factor(p) * share) : factor(p);
           u.limit = clip == Clip::value ? static_cast<float>(limit) : std::numeric_limits<float>::infinity();
-          u.keep =
-              own.ints[4 + p] ? static_cast<float>(1.0 - hyper[0] * k[core::weightDecayPlace(kind)]) : 1.0f;
+          const double decay = ownFloats(own, p)[2], rateFactor = ownFloats(own, p)[3];
           u.flag = own.ints[3] == 1;
           std::copy(k, k + 6, u.k);
           std::copy(hyper, hyper + 8, u.hyper);
+          u.hyper[0] *= rateFactor;
+          if (core::secondHasRate(kind)) u.hyper[1] *= rateFactor;
+          u.keep = static_cast<float>(1.0 - u.hyper[0] * decay);
           return u;
         };
         const bool updates = !accumulates || applies;

@@ -28,6 +28,8 @@ struct PackedTransposed {
 struct BackwardScratch {
   float *dh, *dc, *product, *inputMask, *recurrentMask, *row, *held;
   RowCopies copies;
+  /** Under zoneout: what goes by a step's cell to h and c of the step before. */
+  float *keptH, *keptC;
   size_t rowFloats;
 
   /** `parts`: threads that share a task's rows. */
@@ -35,6 +37,10 @@ struct BackwardScratch {
       : copies(carve, block, widestGates(spec), widest(spec, &StackLayer::H),
                std::max(widest(spec, &StackLayer::D), widest(spec, &StackLayer::H))) {
     const size_t D = widest(spec, &StackLayer::D), H = widest(spec, &StackLayer::H);
+    size_t zoned = 0;
+    for (const StackLayer& l : spec.layers) {
+      if (l.zones()) zoned = std::max(zoned, l.H);
+    }
     dh = carve.take(block * H);
     dc = carve.take(block * H);
     product = carve.take(block * H);
@@ -43,6 +49,8 @@ struct BackwardScratch {
     rowFloats = roundUp(6 * H, 16);
     row = carve.take(rowFloats * parts);
     held = carve.take(block * H);
+    keptH = carve.take(block * zoned);
+    keptC = carve.take(block * zoned);
   }
 };
 
@@ -88,6 +96,7 @@ struct RnnStack::BackwardRows {
   /** Whether there is one task alone, in which the threads share the products and the rows. */
   bool shared;
   const LayerMasks masks;
+  const Renewals renewals;
   const BackwardScratch& tmp;
   const ReserveView r;
   /** Gradients of the gates' sums [T, N, G·H], and of the recurrent factor of a GRU's candidate [T, N, H]. */
@@ -105,7 +114,8 @@ struct RnnStack::BackwardRows {
     const size_t H = l.H, width = l.G * H;
     const bool top = &l == &spec.layers.back(), bottom = &l == &spec.layers.front();
     const size_t size = count * H;
-    if (l.recurrentRate > 0) masks.recurrent.factors(first * H, size, tmp.recurrentMask);
+    if (l.recurrentRate > 0 && !l.stateMaskPerStep)
+      masks.recurrent.factors(first * H, size, tmp.recurrentMask);
     if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
     start(tmp.dh, io.dhT, size);
     start(tmp.dc, io.dcT, size);
@@ -121,7 +131,10 @@ struct RnnStack::BackwardRows {
       const ValidRows rows(valid, s, first, count, packsRows ? tmp.copies.places : nullptr);
       float* dG = dGates + at * width;
       const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
+      if (hPrev && l.recurrentRate > 0 && l.stateMaskPerStep)
+        masks.recurrent.factors(at * H, rows.live * H, tmp.recurrentMask);
       clear(rows, at, dG);
+      if (l.zones()) zone(rows, at);
       switch (l.cell) {
         case Cell::simpleRnn:
           forRows(pool, rows.live, H, shared,
@@ -150,6 +163,7 @@ struct RnnStack::BackwardRows {
       } else if (l.cell != Cell::gru) {
         std::memset(tmp.dh, 0, size * sizeof(float));
       }
+      if (l.zones()) addKept(rows);
       if (dBelow) input(rows, s, bottom, dG);
     }
     if (io.dh0) std::memcpy(io.dh0 + first * H, tmp.dh, size * sizeof(float));
@@ -166,6 +180,34 @@ struct RnnStack::BackwardRows {
       std::memcpy(to, from + first * l.H, size * sizeof(float));
     } else {
       std::memset(to, 0, size * sizeof(float));
+    }
+  }
+
+  /** Of what reached h_t and c_t, the part of what they kept of the step before is set aside. */
+  void zone(const ValidRows& rows, size_t at) const {
+    const size_t H = l.H;
+    forRows(pool, rows.live, l.G * H, shared, [&](size_t from, size_t to, size_t part) {
+      float* share = rowOf(part);
+      for (size_t n = from; n < to; ++n) {
+        if (!rows.counts(n)) continue;
+        if (l.zoneout > 0) {
+          renewals.h.shares((at + n) * H, H, share);
+          k.renewGrad(share, tmp.dh + n * H, tmp.keptH + n * H, H);
+        }
+        if (l.cellZoneout > 0) {
+          renewals.c.shares((at + n) * H, H, share);
+          k.renewGrad(share, tmp.dc + n * H, tmp.keptC + n * H, H);
+        }
+      }
+    });
+  }
+
+  void addKept(const ValidRows& rows) const {
+    const size_t H = l.H;
+    for (size_t n = 0; n < rows.live; ++n) {
+      if (!rows.counts(n)) continue;
+      if (l.zoneout > 0) k.add(tmp.dh + n * H, tmp.keptH + n * H, tmp.dh + n * H, H);
+      if (l.cellZoneout > 0) k.add(tmp.dc + n * H, tmp.keptC + n * H, tmp.dc + n * H, H);
     }
   }
 
@@ -275,7 +317,8 @@ struct RnnStack::BackwardRows {
     const size_t fAt = coupled ? 0 : H, gAt = fAt + H, oAt = gAt + H, width = oAt + H;
     for (size_t n = from; n < to; ++n) {
       if (!rows.counts(n)) continue;
-      const float *gates = r.gates + (at + n) * width, *c = r.extra + (at + n) * H, *dh = tmp.dh + n * H;
+      const float *gates = r.gates + (at + n) * width, *c = (r.made ? r.made : r.extra) + (at + n) * H,
+                  *dh = tmp.dh + n * H;
       float *dc = tmp.dc + n * H, *out = dG + n * width;
       const float* i = valueOfKept(k, l.recurrentActivation, l.recurrentAlpha, gates, row, gAt);
       const float* f = i + fAt;
@@ -423,6 +466,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
                    pool,
                    alone,
                    LayerMasks(spec_, l, io.step),
+                   Renewals(spec_, l, io.step),
                    tmp,
                    view,
                    shared.dGates,
@@ -518,7 +562,7 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     if (h && l.recurrentRate > 0) {
       pool.parallelFor(count / N, [&](size_t s) {
         float* to = work[1] + s * N * H;
-        masks.recurrent.factors(0, N * H, to);
+        masks.recurrent.factors(l.stateMaskPerStep ? (first + s * N) * H : 0, N * H, to);
         k_.multiply(to, before[part] + s * N * H, to, N * H);
       });
       h = work[1];
@@ -549,7 +593,7 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
       std::memset(to, 0, H * sizeof(float));
       const bool output = p + 1 == count;
       const float* dG = dGates + (output ? count : p) * H;
-      if (output) return k_.addProductSums(dG, width, r.extra, H, to, rows, H);
+      if (output) return k_.addProductSums(dG, width, r.made ? r.made : r.extra, H, to, rows, H);
       if (layer.c0) k_.addProductSums(dG, width, layer.c0, H, to, N, H);
       k_.addProductSums(dG + N * width, width, r.extra, H, to, rows - N, H);
     });

@@ -110,10 +110,13 @@ struct RnnStack::ForwardRows {
   const KernelTable& k;
   ThreadPool& pool;
   const LayerMasks masks;
+  const Renewals renewals;
   const RowScratch& tmp;
   const ForwardCut& cut;
   /** Gates and c of all steps, or null where nothing keeps them; h [T, N, H]. */
   float *keptGates, *keptExtra, *h;
+  /** Under zoneout of c, where something keeps it: c as the cell made it. */
+  float* made;
   /** x̃W + b of steps begin … end − 1 [·, N, G·H] where they are made ahead, or null. */
   float* projected;
   size_t begin, end;
@@ -149,7 +152,8 @@ struct RnnStack::ForwardRows {
 
   void drawShared() const {
     if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
-    if (l.recurrentRate > 0) masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
+    if (l.recurrentRate > 0 && !l.stateMaskPerStep)
+      masks.recurrent.factors(first * l.H, count * l.H, tmp.recurrentMask);
   }
 
   Gemm product(size_t m, const float* x, const float* W, const float* hPrev, const float* R, size_t n,
@@ -200,6 +204,8 @@ struct RnnStack::ForwardRows {
       }
       const float* hMasked = hPrev;
       if (hPrev && l.recurrentRate > 0) {
+        if (l.stateMaskPerStep)
+          masks.recurrent.factors((s * spec.N + first) * H, rows.live * H, tmp.recurrentMask);
         k.multiply(hPrev, tmp.recurrentMask, tmp.h, rows.live * H);
         hMasked = tmp.h;
       }
@@ -238,9 +244,31 @@ struct RnnStack::ForwardRows {
           gru(rows, xt, gates, hPrev, hMasked, extraAt(s), now);
           break;
       }
+      if (l.zones()) zone(rows.live, hPrev, cPrev, s, now);
       hold(rows, hPrev, cPrev, s, now);
     }
     if (end == spec.T) finish();
+  }
+
+  /** Units keep their states of the step before, wholly or in part. */
+  void zone(size_t live, const float* hPrev, const float* cPrev, size_t s, float* now) const {
+    const size_t H = l.H;
+    float* c = extraAt(s);
+    forRows(pool, live, l.G * H, cut.shared, [&](size_t from, size_t to, size_t part) {
+      float* share = tmp.row + part * tmp.rowFloats;
+      for (size_t n = from; n < to; ++n) {
+        const size_t element = (s * spec.N + first + n) * H;
+        if (l.zoneout > 0) {
+          renewals.h.shares(element, H, share);
+          k.renew(share, hPrev ? hPrev + n * H : nullptr, now + n * H, H);
+        }
+        if (l.cellZoneout > 0) {
+          if (made) std::memcpy(made + element, c + n * H, H * sizeof(float));
+          renewals.c.shares(element, H, share);
+          k.renew(share, cPrev ? cPrev + n * H : nullptr, c + n * H, H);
+        }
+      }
+    });
   }
 
   /** Rows that do not count keep their states. */
@@ -259,6 +287,7 @@ struct RnnStack::ForwardRows {
       keep(now, hPrev, n);
       // Of a GRU the factors of products over all steps, where no gradient meets them: zeros do.
       if (l.cell != Cell::simpleRnn) keep(extraAt(s), l.cell == Cell::lstm ? cPrev : nullptr, n);
+      if (made) keep(made + (s * spec.N + first) * H, cPrev, n);
     }
   }
 
@@ -489,11 +518,13 @@ void RnnStack::forward(const StackIo& io, float* packedWeights, float* scratch, 
                     k_,
                     pool,
                     LayerMasks(spec_, l, io.step),
+                    Renewals(spec_, l, io.step),
                     tmp,
                     cut,
                     keeps ? view.gates : nullptr,
                     keeps ? view.extra : nullptr,
                     h,
+                    keeps ? view.made : nullptr,
                     projected,
                     begin,
                     end,

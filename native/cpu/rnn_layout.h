@@ -139,6 +139,17 @@ inline void multiplyRows(ThreadPool& pool, const KernelTable& k, const Gemm& g, 
   scatterRows(rows, copies.c, g.n, g.c, g.cRow);
 }
 
+/** What a step of a layer makes anew of h and of c. */
+struct Renewals {
+  core::Renewal h, c;
+
+  Renewals(const StackSpec& spec, const StackLayer& l, double step)
+      : h(core::Renewal::of(spec.seedLo, spec.seedHi, l.zoneoutStream, step, l.zoneout, l.zoneoutExpected,
+                            l.stateBase)),
+        c(core::Renewal::of(spec.seedLo, spec.seedHi, l.cellZoneoutStream, step, l.cellZoneout,
+                            l.zoneoutExpected, l.stateBase)) {}
+};
+
 /** Activations on one contiguous row, keeping what the backward pass needs: `keep` gets f(x), or x where f′
  * needs x; `out` gets f(x). */
 inline void activateKeeping(const KernelTable& k, core::Activation kind, float alpha, float* keep, float* out,

@@ -43,7 +43,7 @@ __global__ void moments(AdafactorStep s, Found found) {
   const Row row(s.parameters);
   const Parameter p = s.parameters[row.parameter];
   const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
-  const float keep = keptShare(s.rule, p, s.hyper);
+  const float keep = keptShare(p, s.hyper);
   const double epsilon = s.rule.k[0], beta2 = s.hyper[2];
   double weights = 0, gradients = 0;
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
@@ -97,7 +97,7 @@ __global__ void scales(AdafactorStep s, Found found) {
   moment = blockSum(moment, tmp);
   if (threadIdx.x > 0) return;
   const double size = sqrt(weights / static_cast<double>(p.n));
-  found.rate[blockIdx.x] = s.hyper[1] * (size > s.rule.k[1] ? size : s.rule.k[1]);
+  found.rate[blockIdx.x] = s.hyper[1] * p.rateFactor * (size > s.rule.k[1] ? size : s.rule.k[1]);
   found.meanRow[blockIdx.x] = moment / static_cast<double>(rows);
 }
 
@@ -141,7 +141,7 @@ __global__ void take(AdafactorStep s, Found found) {
   const Parameter p = s.parameters[row.parameter];
   const Clipping clip(s.rule, s.hyper, s.norms, row.parameter, s.count);
   // Decayed here only: every pass reads penalties' gradients at the weights as they were.
-  const float keep = keptShare(s.rule, p, s.hyper);
+  const float keep = keptShare(p, s.hyper);
   for (size_t c = threadIdx.x; c < p.columns; c += blockDim.x) {
     float* w = p.param + row.index * p.columns + c;
     const double u = direction(p, clip, found.meanRow[row.parameter], row.index, c);

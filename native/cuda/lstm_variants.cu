@@ -98,7 +98,7 @@ __global__ void terms(PeepholeTerms p) {
     const bool output = row + 1 == P;
     float seen = 0;
     if (output || n >= p.N) {
-      seen = p.c[(output ? n : n - p.N) * H + j];
+      seen = (output && p.made ? p.made : p.c)[(output ? n : n - p.N) * H + j];
     } else if (p.c0) {
       seen = p.c0[n * H + j];
     }

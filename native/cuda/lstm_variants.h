@@ -15,8 +15,8 @@ Status lstmVariantBackward(const CellGradStep& s, cudaStream_t stream);
 struct PeepholeTerms {
   StackLayer l;
   size_t T, N;
-  /** [T, N, G·H], [T, N, H], [N, H] or null. */
-  const float *dG, *c, *c0;
+  /** [T, N, G·H], [T, N, H], [N, H] or null; under zoneout of c, c as the cell made it, else null. */
+  const float *dG, *c, *c0, *made;
   float* terms;
 };
 Status peepholeTerms(const PeepholeTerms& p, cudaStream_t stream);

@@ -80,13 +80,14 @@ __global__ void dropOut(const float* x, float* y, size_t n, size_t period, uint3
 
 /** A thread takes four elements, which share their draws. */
 __global__ void addNoise(const float* x, float* y, size_t n, uint32_t seedLo, uint32_t seedHi,
-                         uint32_t stream, const double* step, double stddev) {
+                         uint32_t stream, const double* step, double stddev, double decay) {
   const Mask source = Mask::of(seedLo, seedHi, stream, *step, 0);
+  const double deviation = core::deviationAt(stddev, decay, *step);
   forEach((n + 3) / 4, [=](size_t block) {
     double z[4];
     core::normals(source, block, z);
     for (size_t i = 0; i < 4 && 4 * block + i < n; ++i)
-      y[4 * block + i] = x[4 * block + i] + static_cast<float>(stddev * z[i]);
+      y[4 * block + i] = x[4 * block + i] + static_cast<float>(deviation * z[i]);
   });
 }
 
@@ -153,11 +154,11 @@ Step noise(const Operands& o) {
   const std::vector<int32_t>& a = o.op().ints;
   const auto seedLo = static_cast<uint32_t>(a[0]), seedHi = static_cast<uint32_t>(a[1]),
              stream = static_cast<uint32_t>(a[2]);
-  const double stddev = o.op().floats[0];
+  const double stddev = o.op().floats[0], decay = o.op().floats[1];
   const size_t n = o.inValue(0).elements;
   return {[=](const RunContext& c, const OpMemory&) {
     return launch(elementwise("noise", (n + 3) / 4, c.stream), addNoise, o.in(0), o.out(0), n, seedLo, seedHi,
-                  stream, o.in<double>(1), stddev);
+                  stream, o.in<double>(1), stddev, decay);
   }};
 }
 

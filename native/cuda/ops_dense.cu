@@ -13,7 +13,9 @@ Step dense(const Operands& o) {
   Product p;
   p.m = o.inValue(0).rows();
   p.k = p.aRow = static_cast<size_t>(o.inValue(0).last());
-  p.n = p.bRow = p.cRow = static_cast<size_t>(o.outValue(0).last());
+  p.n = p.cRow = static_cast<size_t>(o.outValue(0).last());
+  p.bTransposed = o.op().ints[0] == 1;
+  p.bRow = p.bTransposed ? p.k : p.n;
   p.a = o.in(0);
   p.b = o.in(1);
   p.c = o.out(0);
@@ -27,6 +29,7 @@ Step dense(const Operands& o) {
 Step denseGrad(const Operands& o) {
   const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last()),
                U = static_cast<size_t>(o.inValue(2).last());
+  const bool transposed = o.op().ints[0] == 1;
   return {[=](const RunContext& c, const OpMemory&) {
             const float* dy = o.in(2);
             if (float* dx = o.out(0)) {
@@ -37,24 +40,22 @@ Step denseGrad(const Operands& o) {
               p.a = dy;
               p.aRow = U;
               p.b = o.in(1);
-              p.bRow = U;
-              p.bTransposed = true;
+              p.bRow = transposed ? D : U;
+              p.bTransposed = !transposed;
               p.c = dx;
               p.cRow = D;
               if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
             }
             if (float* dKernel = o.out(1)) {
               Product p;
-              p.m = D;
-              p.n = U;
+              // xᵀ·dy [D, U], or dyᵀ·x [U, D].
+              p.m = p.aRow = transposed ? U : D;
+              p.n = p.bRow = p.cRow = transposed ? D : U;
               p.k = rows;
-              p.a = o.in(0);
-              p.aRow = D;
+              p.a = transposed ? dy : o.in(0);
               p.aTransposed = true;
-              p.b = dy;
-              p.bRow = U;
+              p.b = transposed ? o.in(0) : dy;
               p.c = dKernel;
-              p.cRow = U;
               if (Status s = c.blas.multiply(p, c.precision, c.stream); !s.ok()) return s;
             }
             float* dBias = o.out(2);

@@ -112,12 +112,14 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
   const Chunk chunk = chunks[blockIdx.x];
   const Parameter p = parameters[chunk.parameter];
   const Clipping clip(rule, hyper, norms, chunk.parameter, count);
-  const float keep = keptShare(rule, p, hyper);
-  const auto rate = static_cast<float>(hyper[0]);
+  const float keep = keptShare(p, hyper);
+  const double ownRate = hyper[0] * p.rateFactor;
+  const auto rate = static_cast<float>(ownRate);
   const auto k0 = static_cast<float>(rule.k[0]), k1 = static_cast<float>(rule.k[1]),
              k2 = static_cast<float>(rule.k[2]);
   const auto fresh0 = static_cast<float>(1.0 - rule.k[0]), fresh1 = static_cast<float>(1.0 - rule.k[1]);
-  const auto h1 = static_cast<float>(hyper[1]), h2 = static_cast<float>(hyper[2]),
+  const double second = core::secondHasRate(rule.kind) ? hyper[1] * p.rateFactor : hyper[1];
+  const auto h1 = static_cast<float>(second), h2 = static_cast<float>(hyper[2]),
              h3 = static_cast<float>(hyper[3]);
   const size_t last = chunk.first + kChunk < p.n ? chunk.first + kChunk : p.n;
   for (size_t i = chunk.first + threadIdx.x; i < last; i += blockDim.x) {
@@ -197,7 +199,7 @@ __global__ void updateChunks(const Parameter* parameters, const Chunk* chunks, s
         break;
       }
       case Optimizer::ftrl:
-        followLeader(rule, hyper[0], g, old, p.param + i, p.slots[0] + i, p.slots[1] + i);
+        followLeader(rule, ownRate, g, old, p.param + i, p.slots[0] + i, p.slots[1] + i);
         break;
       case Optimizer::adafactor:
         break;  // In kernels of its own.
@@ -245,10 +247,8 @@ Step update(const Operands& o) {
             op.ints[3] == 1,
             accumulates,
             op.floats[0],
-            {},
-            0};
+            {}};
   std::copy(op.floats.begin() + 1, op.floats.begin() + 7, rule.k);
-  rule.weightDecay = rule.k[core::weightDecayPlace(rule.kind)];
   std::vector<Parameter> parameters;
   std::vector<Chunk> chunks;
   size_t rowCount = 0, widest = 0;
@@ -257,7 +257,7 @@ Step update(const Operands& o) {
     const auto columns = static_cast<size_t>(o.inValue(at).last());
     rowCount += o.inValue(at).rows();
     widest = std::max(widest, columns);
-    const double* penalty = op.floats.data() + core::kUpdateFloats + 2 * p;
+    const double* own = op.floats.data() + core::kUpdateFloats + core::kParameterFloats * p;
     parameters.push_back({o.inOut(at),
                           o.in(at + 1),
                           {o.inOut(at + 2), o.inOut(at + 3), o.inOut(at + 4)},
@@ -265,9 +265,10 @@ Step update(const Operands& o) {
                           o.inOut(at + 6),
                           n,
                           columns,
-                          op.ints[4 + p] == 1,
-                          static_cast<float>(penalty[0]),
-                          static_cast<float>(2 * penalty[1]),
+                          own[2],
+                          own[3],
+                          static_cast<float>(own[0]),
+                          static_cast<float>(2 * own[1]),
                           chunks.size()});
     for (size_t first = 0; first < n; first += kChunk) chunks.push_back({p, first});
   }

@@ -18,7 +18,7 @@ struct Parameter {
   size_t n;
   /** Of a matrix; a vector is one row. */
   size_t columns;
-  bool decays;
+  double decay, rateFactor;
   /** Of the penalty l1·Σ|p| + l2·Σp²: l1, and 2·l2. */
   float l1, twiceL2;
   /** Its chunks lie side by side from here. */
@@ -33,8 +33,6 @@ struct Rule {
   bool accumulates;
   double limit;
   double k[6];
-  /** Of k the weight decay: an index that is not known beforehand would put all of it in local memory. */
-  double weightDecay;
 };
 
 /** The step of adafactor over all parameters, from the gradients' norms, `norms` [count + 1] where the rule
@@ -89,8 +87,8 @@ __device__ __forceinline__ bool updates(const Rule& rule, const double* hyper, c
 }
 
 /** What weight decay leaves of a parameter. */
-__device__ __forceinline__ float keptShare(const Rule& rule, const Parameter& p, const double* hyper) {
-  return p.decays ? static_cast<float>(1.0 - hyper[0] * rule.weightDecay) : 1.0f;
+__device__ __forceinline__ float keptShare(const Parameter& p, const double* hyper) {
+  return static_cast<float>(1.0 - hyper[0] * p.rateFactor * p.decay);
 }
 
 #endif

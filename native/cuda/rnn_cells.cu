@@ -132,27 +132,28 @@ __global__ void backward(CellGradStep s) {
   });
 }
 
-__global__ void resetBackward(CellGradStep s, float* product, MaskSource source) {
-  const bool masked = source.rate > 0;
-  const Mask mask = maskOf(source);
+__global__ void resetBackward(CellGradStep s, float* product, StateMask state) {
+  const bool masked = state.source.rate > 0;
+  const Mask mask = maskOf(state.source);
   forEach(s.N * s.l.H, [&](size_t i) {
     const size_t row = i / s.l.H * 3 * s.l.H + i % s.l.H;
     if (!s.hPrev) {
       s.dG[row] = 0.0f;
       return;
     }
-    const float h = s.hPrev[i] * (masked ? mask.factor(i) : 1.0f), dq = product[i];
+    const float h = s.hPrev[i] * (masked ? mask.factor(state.first + i) : 1.0f), dq = product[i];
     s.dG[row] = dq * h * recurrentSlope(s.l, s.gates[row]);
     product[i] = dq * recurrentValue(s.l, s.gates[row]);
   });
 }
 
-__global__ void applyMask(const float* from, float* to, size_t count, size_t n, MaskSource source,
+__global__ void applyMask(const float* from, float* to, size_t count, size_t n, StateMask state,
                           bool accumulate) {
-  const bool masked = source.rate > 0;
-  const Mask mask = maskOf(source);
+  const bool masked = state.source.rate > 0;
+  const Mask mask = maskOf(state.source);
   forEach(count * n, [=](size_t i) {
-    const float value = masked ? from[i] * mask.factor(i % n) : from[i];
+    const size_t element = state.first + (state.perStep ? i : i % n);
+    const float value = masked ? from[i] * mask.factor(element) : from[i];
     to[i] = accumulate ? to[i] + value : value;
   });
 }
@@ -199,16 +200,16 @@ Status cellBackward(const CellGradStep& s, cudaStream_t stream) {
   return launch(elementwise("cell gradient", s.N * s.l.H, stream), backward, s);
 }
 
-Status gruResetBackward(const CellGradStep& s, float* product, const MaskSource& mask, cudaStream_t stream) {
+Status gruResetBackward(const CellGradStep& s, float* product, const StateMask& mask, cudaStream_t stream) {
   return launch(elementwise("reset gate gradient", s.N * s.l.H, stream), resetBackward, s, product, mask);
 }
 
-Status maskState(const float* from, float* to, size_t n, const MaskSource& mask, bool accumulate,
+Status maskState(const float* from, float* to, size_t n, const StateMask& mask, bool accumulate,
                  cudaStream_t stream) {
   return launch(elementwise("state mask", n, stream), applyMask, from, to, size_t{1}, n, mask, accumulate);
 }
 
-Status maskStates(const float* from, float* to, size_t count, size_t n, const MaskSource& mask,
+Status maskStates(const float* from, float* to, size_t count, size_t n, const StateMask& mask,
                   cudaStream_t stream) {
   return launch(elementwise("state mask", count * n, stream), applyMask, from, to, count, n, mask, false);
 }

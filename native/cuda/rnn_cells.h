@@ -18,6 +18,14 @@ struct MaskSource {
   uint64_t base;
 };
 
+/** The mask of the states before one step: its elements begin at `first`, and those of the next step follow,
+ * or are the same where it is shared over time. */
+struct StateMask {
+  MaskSource source;
+  size_t first;
+  bool perStep;
+};
+
 /** Arrays of one step of one layer. Rows n of a gate array are G·H apart, of all others H. Null where absent.
  */
 struct CellStep {
@@ -65,13 +73,13 @@ Status cellBackward(const CellGradStep& s, cudaStream_t stream);
 
 /** GRU, reset before: from dq = du_n R_nᵀ in `product` the reset gate's gradient; `product` becomes dq ⊙ r.
  */
-Status gruResetBackward(const CellGradStep& s, float* product, const MaskSource& mask, cudaStream_t stream);
+Status gruResetBackward(const CellGradStep& s, float* product, const StateMask& mask, cudaStream_t stream);
 
-/** to[i] (+)= from[i] · mask(i), i < n: the mask of states, shared over time. */
-Status maskState(const float* from, float* to, size_t n, const MaskSource& mask, bool accumulate,
+/** to[i] (+)= from[i] · mask(i), i < n: of the states of one step. */
+Status maskState(const float* from, float* to, size_t n, const StateMask& mask, bool accumulate,
                  cudaStream_t stream);
-/** The same over [count, n]: each of `count` steps under one mask. */
-Status maskStates(const float* from, float* to, size_t count, size_t n, const MaskSource& mask,
+/** The same over [count, n]: `count` steps, of which `mask` is the first one's. */
+Status maskStates(const float* from, float* to, size_t count, size_t n, const StateMask& mask,
                   cudaStream_t stream);
 
 /**

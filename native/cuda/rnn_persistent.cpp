@@ -273,6 +273,14 @@ std::unique_ptr<PersistentStack> PersistentStack::plan(const StackSpec& spec, co
       *why = "a GRU with the reset before the product needs two exchanges a step";
       return nullptr;
     }
+    if (l.zones()) {
+      *why = "a layer with zoneout has no persistent kernel";
+      return nullptr;
+    }
+    if (l.recurrentRate > 0 && l.stateMaskPerStep) {
+      *why = "a recurrent dropout mask for each step has no persistent kernel";
+      return nullptr;
+    }
     if (l.variant()) {
       *why = "an LSTM with cellClip, peepholes or coupledGates has no persistent kernel";
       return nullptr;

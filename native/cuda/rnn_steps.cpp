@@ -106,7 +106,7 @@ struct StackSteps::Forward {
     const float* hPrev = t > 0 ? r.h + (at - N) * H : io.h0;
     const float* hMasked = hPrev;
     if (hPrev && masked) {
-      if (Status s = maskState(hPrev, masked, N * H, stateMask(spec, l, step), false, stream); !s.ok())
+      if (Status s = maskState(hPrev, masked, N * H, stateMaskAt(spec, l, step, t), false, stream); !s.ok())
         return s;
       hMasked = masked;
     }
@@ -157,7 +157,16 @@ struct StackSteps::Forward {
         if (Status s = c.blas.multiply(candidate, c.precision, stream); !s.ok()) return s;
       }
     }
-    if (Status s = cellForward(cell, stream); !s.ok() || !last) return s;
+    float* y = cell.y;
+    if (l.zones()) cell.y = nullptr;
+    if (Status s = cellForward(cell, stream); !s.ok()) return s;
+    if (l.zones()) {
+      const ZoneoutStates states = {hPrev, cell.cPrev, cell.h,
+                                    y,     cell.extra, r.made ? r.made + at * H : nullptr};
+      if (Status s = zoneoutForward(zoneoutStep(spec, l, step, t, cell.valid), states, stream); !s.ok())
+        return s;
+    }
+    if (!last) return {};
     const size_t bytes = N * H * sizeof(float);
     if (io.hT) DEEPRNN_TRY(cudaMemcpyAsync(io.hT, cell.h, bytes, cudaMemcpyDeviceToDevice, stream));
     if (io.cT) DEEPRNN_TRY(cudaMemcpyAsync(io.cT, cell.extra, bytes, cudaMemcpyDeviceToDevice, stream));
@@ -228,6 +237,8 @@ struct StackSteps::Backward {
   /** dh, dc and products of one step [N, H]; over all steps dG [T, N, G·H], dq, the totals, and x̃ or its
    * gradient, h̃; for sums over the rows, and for those of peepholes. */
   float *dh, *dc, *product, *dG, *dq, *total, *ordered, *masked, *sums, *products;
+  /** Under zoneout, of one step [N, H]: what goes by the cell to h_{t−1} and c_{t−1}. */
+  float *keptH, *keptC;
 
   void take(Carver* carve) {
     const size_t state = spec.N * l.H, rows = spec.T * spec.N;
@@ -241,6 +252,8 @@ struct StackSteps::Backward {
     ordered = reordersInput(spec, l, bottom) ? carve->take(rows * l.D) : nullptr;
     masked = l.recurrentRate > 0 ? carve->take(rows * l.H) : nullptr;
     sums = carve->take(columnSumsScratch(rows, l.G * l.H));
+    keptH = l.zoneout > 0 ? carve->take(state) : nullptr;
+    keptC = l.cellZoneout > 0 ? carve->take(state) : nullptr;
     products = io.dPeephole ? carve->take(peepholeProducts(rows, l)) : nullptr;
   }
 
@@ -293,15 +306,26 @@ struct StackSteps::Backward {
     s.dq = dq ? dq + at * H : nullptr;
     s.total = total ? total + at * H : nullptr;
     s.valid = valid.at(t);
+    if (!l.zones()) {
+      if (Status status = cellBackward(s, stream); !status.ok()) return status;
+      return sendBack(c, stream, s, t);
+    }
+    const ZoneoutStep z = zoneoutStep(spec, l, step, t, s.valid);
+    const ZoneoutGradients g = {dh, s.dy, s.dAbove, s.total, dc, keptH, keptC};
+    if (Status status = zoneoutBackward(z, g, stream); !status.ok()) return status;
+    s.dy = s.dAbove = nullptr;
+    s.total = nullptr;
+    if (r.made) s.extra = r.made + at * H;
     if (Status status = cellBackward(s, stream); !status.ok()) return status;
-    return sendBack(c, stream, s);
+    if (Status status = sendBack(c, stream, s, t); !status.ok()) return status;
+    return zoneoutAddKept(z, g, stream);
   }
 
   /** dh_{t−1}: what the carried state keeps (already in dh) plus the gradient through the products with R. */
-  Status sendBack(const RunContext& c, cudaStream_t stream, const CellGradStep& s) const {
+  Status sendBack(const RunContext& c, cudaStream_t stream, const CellGradStep& s, size_t t) const {
     const size_t N = spec.N, H = l.H, width = l.G * H;
     const bool gru = l.cell == Cell::gru, resetBefore = gru && !l.resetAfter, keeps = gru || s.valid;
-    const MaskSource mask = stateMask(spec, l, step);
+    const StateMask mask = stateMaskAt(spec, l, step, t);
     Product p;
     p.m = N;
     p.n = p.cRow = H;
@@ -327,7 +351,7 @@ struct StackSteps::Backward {
       return {};
     }
     // Into dh at once where neither a mask nor the candidate's part is still to come.
-    const bool aside = mask.rate > 0 || resetBefore;
+    const bool aside = mask.source.rate > 0 || resetBefore;
     p.c = aside ? product : dh;
     p.beta = resetBefore || (keeps && !aside) ? 1.0f : 0.0f;
     if (Status status = c.blas.multiply(p, c.precision, stream); !status.ok()) return status;
@@ -365,7 +389,7 @@ size_t StackSteps::backwardScratch() const {
                  {},        {},      {},
                  {},        {},      {},
                  {},        {},      {},
-                 {}};
+                 {},        {},      {}};
     run.take(&carve);
     if (i > 0) carve.take(spec_.T * spec_.N * l.D);
   }
@@ -393,6 +417,8 @@ Status StackSteps::backward(const RunContext& c) const {
                  io_.dx,
                  nullptr,
                  io_.stepNorms ? io_.stepNorms + i * spec_.normRow() : nullptr,
+                 {},
+                 {},
                  {},
                  {},
                  {},

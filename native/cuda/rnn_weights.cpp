@@ -44,7 +44,9 @@ Status WeightGradients::recurrentKernel(const RunContext& c, cudaStream_t stream
     if (counts[part] == 0) continue;
     const float* h = before[part];
     if (masked) {
-      if (Status s = maskStates(h, masked, counts[part], N * H, stateMask(spec, l, step), stream); !s.ok())
+      if (Status s =
+              maskStates(h, masked, counts[part], N * H, stateMaskAt(spec, l, step, firsts[part]), stream);
+          !s.ok())
         return s;
       h = masked;
     }
@@ -93,7 +95,8 @@ Status WeightGradients::bias(cudaStream_t stream) const {
 Status WeightGradients::peephole(cudaStream_t stream) const {
   if (!io.dPeephole) return {};
   const size_t columns = (l.G - 1) * l.H, rows = spec.T * spec.N;
-  if (Status s = peepholeTerms({l, spec.T, spec.N, dG, r.extra, io.c0, products}, stream); !s.ok()) return s;
+  if (Status s = peepholeTerms({l, spec.T, spec.N, dG, r.extra, io.c0, r.made, products}, stream); !s.ok())
+    return s;
   return columnSums(products, columns, io.dPeephole, rows, columns, false, sums, stream);
 }
 

@@ -5,6 +5,7 @@
 #include "core/stack.h"
 #include "cuda/executable.h"
 #include "cuda/rnn_cells.h"
+#include "cuda/zoneout.h"
 
 namespace deeprnn::cuda {
 
@@ -35,7 +36,17 @@ inline MaskSource inputMask(const StackSpec& spec, const StackLayer& l, const do
   return {spec.seedLo, spec.seedHi, l.inputStream, step, l.inputRate, l.maskBase};
 }
 inline MaskSource stateMask(const StackSpec& spec, const StackLayer& l, const double* step) {
-  return {spec.seedLo, spec.seedHi, l.recurrentStream, step, l.recurrentRate, 0};
+  return {spec.seedLo, spec.seedHi,     l.recurrentStream,
+          step,        l.recurrentRate, l.stateMaskPerStep ? l.stateBase : 0};
+}
+/** Of the states before step t. */
+inline StateMask stateMaskAt(const StackSpec& spec, const StackLayer& l, const double* step, size_t t) {
+  return {stateMask(spec, l, step), l.stateMaskPerStep ? t * spec.N * l.H : 0, l.stateMaskPerStep};
+}
+
+inline ZoneoutStep zoneoutStep(const StackSpec& spec, const StackLayer& l, const double* step, size_t t,
+                               const int32_t* valid) {
+  return {l, spec.N, spec.seedLo, spec.seedHi, step, t * spec.N * l.H, valid};
 }
 
 /** Whether x̃ is another array than x: masked, or read from its end. */

@@ -206,7 +206,7 @@ void testRefusals() {
     w.op(OpKind::update,
          {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, v, g,
           core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent},
-         {core::kAbsent}, {0, 2, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+         {core::kAbsent}, {0, 2, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1});
     refused(w, "bad plan: op 0 (code 64): expected parameters that differ.");
   }
   {
@@ -215,7 +215,7 @@ void testRefusals() {
     w.op(OpKind::update,
          {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent,
           w.variable({3}), g, core::kAbsent, core::kAbsent, core::kAbsent, w.variable({3}), core::kAbsent},
-         {core::kAbsent}, {0, 2, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+         {core::kAbsent}, {0, 2, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1});
     refused(w, "bad plan: op 0 (code 64): expected sums and averages of all parameters or of none.");
   }
   {
@@ -224,13 +224,16 @@ void testRefusals() {
     w.op(OpKind::update,
          {hyper, w.variable({3, 2}), g, w.variable({3}), w.variable({3}), core::kAbsent, core::kAbsent,
           core::kAbsent},
-         {core::kAbsent}, {8, 1, 0, 0, 0}, {0, 1e-30, 1e-3, 1, 0, 0, 0, 0, 0});
+         {core::kAbsent}, {8, 1, 0, 0}, {0, 1e-30, 1e-3, 1, 0, 0, 0, 0, 0, 0, 1});
     refused(w, "bad plan: op 0 (code 64): expected a slot like its parameter.");
   }
-  const std::pair<std::vector<double>, const char*> penalties[] = {{{}, "other attributes"},
-                                                                   {{0}, "other attributes"},
-                                                                   {{-0.5, 0}, "penalties of 0 or more"},
-                                                                   {{0, -1e-9}, "penalties of 0 or more"}};
+  const std::pair<std::vector<double>, const char*> penalties[] = {
+      {{}, "other attributes"},
+      {{0}, "other attributes"},
+      {{-0.5, 0, 0, 1}, "penalties of 0 or more"},
+      {{0, -1e-9, 0, 1}, "penalties of 0 or more"},
+      {{0, 0, -1, 1}, "a weight decay and a factor of the rate of 0 or more"},
+      {{0, 0, 0, -1}, "a weight decay and a factor of the rate of 0 or more"}};
   for (const auto& [factors, wanted] : penalties) {
     PlanWriter w;
     const int hyper = w.value(DType::float64, Role::input, {8}), v = w.variable({3}), g = w.arena({3});
@@ -238,7 +241,7 @@ void testRefusals() {
     floats.insert(floats.end(), factors.begin(), factors.end());
     w.op(OpKind::update,
          {hyper, v, g, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent, core::kAbsent},
-         {core::kAbsent}, {0, 1, 0, 0, 0}, floats);
+         {core::kAbsent}, {0, 1, 0, 0}, floats);
     refused(w, std::string("bad plan: op 0 (code 64): expected ") + wanted + ".");
   }
 }

@@ -82,16 +82,16 @@ PlanWriter trainingPlan() {
   const int valid = w.value(DType::int32, Role::arena, {T, N});
   w.op(OpKind::lengthMask, {labels}, {valid});
 
-  const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0, 11, 12, 0, T, 1, H1, 1, 2, 0,
-                                          1, 0, 2, 3, 1, 2, H2, 13, 2, 1, 1, 1,  4, 5, 0};
-  const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0.5, 0, 0, 0.1, 0, 0};
-  const int reserve = w.arena({T * N * (H1 * 6 + H2 * 5)});
+  const std::vector<int32_t> stackInts = {2, T, N, D, 0, 0, 11, 12, 0, T, 1, H1, 1, 2, 0, 1, 0, 2, 3,
+                                          1, 0, 0, 6, 7, 2, H2, 13, 2, 1, 1, 1,  4, 5, 0, 1, 1, 8, 0};
+  const std::vector<double> stackFloats = {0, 0, 0.2, 0.3, 0.5, 0.1, 0.2, 0, 0, 0.1, 0, 0, 0.3, 0};
+  const int reserve = w.arena({T * N * (H1 * 7 + H2 * 5)});
   const int y = w.arena({N, H2}), hT = w.real(Role::output, {N, H1}), cT = w.arena({N, H1});
   w.op(OpKind::rnnStack, {step, xd, valid, k1, r1, b1, kNone, kNone, p1, k2, r2, b2, kNone, kNone, kNone},
        {reserve, kNone, hT, cT, y, kNone, kNone}, stackInts, stackFloats);
 
   const int logits = w.arena({N, C}), p = w.real(Role::output, {N, C});
-  w.op(OpKind::dense, {y, kernel, bias}, {logits});
+  w.op(OpKind::dense, {y, kernel, bias}, {logits}, {0});
   w.op(OpKind::activation, {logits}, {p}, {code(core::Activation::softmax)}, {0});
   const int loss = w.value(DType::float64, Role::arena, {1}),
             penalty = w.value(DType::float64, Role::arena, {1});
@@ -109,7 +109,7 @@ PlanWriter trainingPlan() {
        {code(core::Loss::sparseCategoricalCrossentropy), 1}, {0, 0, -1, 0.5});
   const int dy = w.arena({N, H2}), dKernel = w.arena({H2, C}), dBias = w.arena({C}),
             dTotal = w.arena({H2, C});
-  w.op(OpKind::denseGrad, {y, kernel, dLogits}, {dy, dKernel, dBias});
+  w.op(OpKind::denseGrad, {y, kernel, dLogits}, {dy, dKernel, dBias}, {0});
   w.op(OpKind::penaltyGrad, {kernel}, {dPenalty}, {}, {0.01, 0.02, 1});
   w.op(OpKind::add, {dKernel, dPenalty}, {dTotal});
 
@@ -132,8 +132,9 @@ PlanWriter trainingPlan() {
                                    kNone, w.variable(shapes[i]), w.variable(shapes[i])});
   }
   // With penalties on some.
-  w.op(OpKind::update, updated, {w.sums({10})}, {2, 9, 3, 0, 1, 1, 0, 1, 1, 1, 0, 1, 0},
-       {1, 0.9, 0.999, 1e-7, 0.01, 0, 0, 0.1, 0, 0, 0.2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0});
+  w.op(OpKind::update, updated, {w.sums({10})}, {2, 9, 3, 0},
+       {1,   0.9, 0.999, 1e-7, 0, 0, 0, 0.1,  0, 0.01, 1, 0, 0.2, 0.01, 1,   0,    0, 0, 1, 0, 0, 0.01,
+        0.5, 0,   0,     0.01, 1, 0, 0, 0.01, 1, 0,    0, 0, 1,   0.1,  0.2, 0.02, 1, 0, 0, 0, 0});
   w.op(OpKind::constraint, {kernel}, {kernel}, {1, 0}, {2});
   return w;
 }
@@ -153,8 +154,9 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::embedding, {ids, table}, {x});
   w.op(OpKind::broadcastRows, {h0}, {first});
   // All steps but one.
-  const std::vector<int32_t> ints = {1, T - 1, N, E, 1, 1, 1, 2, 1, T, 0, H, 14, 2, 0, 0, 0, 1, 2, 0};
-  const std::vector<double> floats = {0, 0, 0, 0.2, 0};
+  const std::vector<int32_t> ints = {1,  T - 1, N, E, 1, 1, 1, 2, 1, T, 0, H,
+                                     14, 2,     0, 0, 0, 1, 2, 0, 1, 0, 0, 0};
+  const std::vector<double> floats = {0, 0, 0, 0.2, 0, 0, 0};
   const int reserve = w.arena({(T - 1) * N * H * 2}), y = w.arena({T, N, H}), hT = w.arena({N, H});
   w.op(OpKind::rnnStack, {step, x, kNone, k, r, kNone, first, kNone, kNone}, {reserve, y, hT, kNone}, ints,
        floats);
@@ -175,7 +177,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::layerNorm, {flat, gamma, kNone}, {w.real(Role::output, {T * N, E})}, {}, {1e-3});
   w.op(OpKind::layerNormGrad, {flat, gamma, flat},
        {w.real(Role::output, {T * N, E}), w.real(Role::output, {E}), w.real(Role::output, {E})}, {}, {1e-3});
-  w.op(OpKind::noise, {turned, step}, {w.real(Role::output, {E, T * N})}, {1, 2, 9}, {0.5});
+  w.op(OpKind::noise, {turned, step}, {w.real(Role::output, {E, T * N})}, {1, 2, 9}, {0.5, 0.25});
   const int unfolded = w.arena({T, N, 3 * E}), pooled = w.arena({2, N, E});
   w.op(OpKind::unfold, {x}, {unfolded}, {3, 1, 1, 2});
   w.op(OpKind::fold, {unfolded}, {w.real(Role::output, {T, N, E})}, {3, 1, 1, 2});
@@ -219,7 +221,7 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::update, {hyper, table, dTable, kNone, kNone, kNone, kNone, kNone, k,     dk,
                         kNone, kNone, kNone,  kNone, kNone, r,     dr,    kNone, kNone, kNone,
                         kNone, kNone, h0,     dh0,   kNone, kNone, kNone, kNone, kNone},
-       {kNone}, {0, 4, 1, 0, 0, 0, 0, 0}, {0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.2, 0, 0, 0, 0});
+       {kNone}, {0, 4, 1, 0}, {0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0.1, 0.2, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1});
   w.op(OpKind::constraint, {h0}, {h0}, {0, 0}, {0});
   w.op(OpKind::constraint, {table}, {table}, {2, 1}, {0});
   return w;

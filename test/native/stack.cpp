@@ -32,6 +32,7 @@ struct CellChoice {
   const char* name;
   float cellClip = 0;
   bool peepholes = false, coupledGates = false;
+  bool zoneout = false;
 };
 
 StackLayer layer(const CellChoice& choice, size_t D, size_t H) {
@@ -44,6 +45,14 @@ StackLayer layer(const CellChoice& choice, size_t D, size_t H) {
   l.cellClip = choice.cellClip;
   l.peepholes = choice.peepholes;
   l.coupledGates = choice.coupledGates;
+  if (choice.zoneout) {
+    l.zoneout = 0.3;
+    l.zoneoutStream = 5;
+    if (choice.cell == Cell::lstm) l.cellZoneout = 0.4;
+    l.cellZoneoutStream = 6;
+    // The first layer draws, the others keep what that gives on average.
+    l.zoneoutExpected = D > 3;
+  }
   return l;
 }
 
@@ -105,7 +114,8 @@ struct Arrays {
       a.dc0.resize(a.c0.size());
       a.dPeephole.resize(a.peephole.size());
       layers.push_back(std::move(a));
-      kept += rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell, l.coupledGates));
+      kept +=
+          rows * l.H * static_cast<size_t>(core::reservePerUnit(l.cell, l.coupledGates, l.cellZoneout > 0));
     }
     // Nobody may read what has not been written.
     reserve.assign(kept, std::nanf(""));
@@ -287,14 +297,20 @@ void testGradients(const MaskedSpec& spec, const KernelTable& k, const std::stri
 }  // namespace
 
 void testStack() {
-  const CellChoice cells[] = {{Cell::simpleRnn, false, "simpleRnn"},
-                              {Cell::lstm, false, "lstm"},
-                              {Cell::lstm, false, "lstm with cellClip", 0.3f},
-                              {Cell::lstm, false, "lstm with peepholes", 0, true},
-                              {Cell::lstm, false, "lstm with coupledGates", 0, false, true},
-                              {Cell::lstm, false, "lstm with all variants", 0.3f, true, true},
-                              {Cell::gru, false, "gru"},
-                              {Cell::gru, true, "gru resetAfter"}};
+  const CellChoice cells[] = {
+      {Cell::simpleRnn, false, "simpleRnn"},
+      {Cell::lstm, false, "lstm"},
+      {Cell::lstm, false, "lstm with cellClip", 0.3f},
+      {Cell::lstm, false, "lstm with peepholes", 0, true},
+      {Cell::lstm, false, "lstm with coupledGates", 0, false, true},
+      {Cell::lstm, false, "lstm with all variants", 0.3f, true, true},
+      {Cell::gru, false, "gru"},
+      {Cell::gru, true, "gru resetAfter"},
+      {Cell::simpleRnn, false, "simpleRnn with zoneout", 0, false, false, true},
+      {Cell::lstm, false, "lstm with zoneout", 0, false, false, true},
+      {Cell::lstm, false, "lstm with all variants and zoneout", 0.3f, true, true, true},
+      {Cell::gru, false, "gru with zoneout", 0, false, false, true},
+      {Cell::gru, true, "gru resetAfter with zoneout", 0, false, false, true}};
   std::vector<const KernelTable*> tables = usableKernels();
   for (const KernelTable* k : usableKernels(cpu::Precision::bfloat16)) tables.push_back(k);
   for (const KernelTable* k : tables) {
@@ -322,6 +338,7 @@ void testStack() {
           l.inputStream = 3;
           l.recurrentStream = 4;
           l.maskPerElement = &l == spec.layers.data();
+          l.stateMaskPerStep = !l.maskPerElement;
         }
         const std::string what = k->name + std::string(rounds ? " bf16 " : " ") + cell.name + " variant " +
                                  std::to_string(variant);

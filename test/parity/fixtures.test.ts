@@ -80,9 +80,14 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly layers: readonly Layer[];
     }
 
-    const cases = ['pytorch-rnn', 'keras-rnn', 'keras-masks', 'tensorflow-lstm', 'onnx-lstm'].flatMap(
-      (file) => fixture<Case>(file),
-    );
+    const cases = [
+      'pytorch-rnn',
+      'pytorch-zoneout',
+      'keras-rnn',
+      'keras-masks',
+      'tensorflow-lstm',
+      'onnx-lstm',
+    ].flatMap((file) => fixture<Case>(file));
     onDevice.each(cases)('$name', (c) => {
       const { T, N, D } = c;
       const attrs = stackAttrs(c);
@@ -220,6 +225,8 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly name: string;
       readonly optimizer: { readonly type: string };
       readonly decay: boolean[];
+      /** By which groups know the parameters. */
+      readonly names?: string[];
       readonly start: number[][];
       readonly gradients: number[][][];
       readonly trace: number[][][];
@@ -228,55 +235,58 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
     }
     const shapes = [[3, 4], [4]];
 
-    onDevice.each(fixture<Case>('keras-optimizers'))('$name', (c) => {
-      const optimizer = resolveOptimizer(c.optimizer);
-      const steps = optimizer.gradientAccumulationSteps;
-      const place = (p: number, operand: number) => 1 + PARAMETER_INPUTS * p + operand;
-      const args: (Arg | undefined)[] = [{ data: optimizer.hyper(0), shape: [8], dtype: 'float64' }];
-      shapes.forEach((shape, p) => {
-        const start = c.start[p] as number[];
-        args.push(variable(start, shape), real(start, shape));
-        for (let s = 0; s < 3; s++) {
-          const slot = optimizer.slots[s];
-          const own = slotShape(optimizer.updateAttrs([]).kind, s, shape);
-          args.push(slot && own ? variable(Array(sizeOf(own)).fill(slot.initial), own) : undefined);
-        }
-        const zeros = variable(Array(start.length).fill(0), shape);
-        args.push(steps > 1 ? zeros : undefined, optimizer.ema ? zeros : undefined);
-      });
-      const op = loadOp('update', optimizer.updateAttrs(c.decay), args, { engine });
-      c.gradients.forEach((step, t) => {
-        op.input(0).set(optimizer.hyper(t));
-        step.forEach((g, p) => {
-          op.input(place(p, 1)).set(g);
+    onDevice.each([...fixture<Case>('keras-optimizers'), ...fixture<Case>('pytorch-optimizers')])(
+      '$name',
+      (c) => {
+        const optimizer = resolveOptimizer(c.optimizer);
+        const steps = optimizer.gradientAccumulationSteps;
+        const place = (p: number, operand: number) => 1 + PARAMETER_INPUTS * p + operand;
+        const args: (Arg | undefined)[] = [{ data: optimizer.hyper(0), shape: [8], dtype: 'float64' }];
+        shapes.forEach((shape, p) => {
+          const start = c.start[p] as number[];
+          args.push(variable(start, shape), real(start, shape));
+          for (let s = 0; s < 3; s++) {
+            const slot = optimizer.slots[s];
+            const own = slotShape(optimizer.updateAttrs([]).kind, s, shape);
+            args.push(slot && own ? variable(Array(sizeOf(own)).fill(slot.initial), own) : undefined);
+          }
+          const zeros = variable(Array(start.length).fill(0), shape);
+          args.push(steps > 1 ? zeros : undefined, optimizer.ema ? zeros : undefined);
         });
-        const [norms] = op.run();
-        const summed = c.gradients.slice(t - (t % steps), t + 1);
-        const each = step.map((g, p) =>
-          Math.hypot(...g.map((_, k) => summed.reduce((s, of) => s + of[p]![k]!, 0) / summed.length)),
-        );
-        expectClose(`norms of step ${t}`, norms, [...each, Math.hypot(...each)], 12);
-        step.forEach((_, p) => {
-          const expected = c.trace[t]?.[p] as number[];
-          expectClose(
-            `parameter ${p} after step ${t}`,
-            op.variable(place(p, 0)),
-            expected,
-            12 * (t + 1),
-            c.limit,
+        const op = loadOp('update', optimizer.updateAttrs(c.decay, c.names), args, { engine });
+        c.gradients.forEach((step, t) => {
+          op.input(0).set(optimizer.hyper(t));
+          step.forEach((g, p) => {
+            op.input(place(p, 1)).set(g);
+          });
+          const [norms] = op.run();
+          const summed = c.gradients.slice(t - (t % steps), t + 1);
+          const each = step.map((g, p) =>
+            Math.hypot(...g.map((_, k) => summed.reduce((s, of) => s + of[p]![k]!, 0) / summed.length)),
           );
-          const average = c.averages?.[t]?.[p];
-          if (average)
+          expectClose(`norms of step ${t}`, norms, [...each, Math.hypot(...each)], 12);
+          step.forEach((_, p) => {
+            const expected = c.trace[t]?.[p] as number[];
             expectClose(
-              `average ${p} after step ${t}`,
-              op.variable(place(p, 6)),
-              average,
+              `parameter ${p} after step ${t}`,
+              op.variable(place(p, 0)),
+              expected,
               12 * (t + 1),
               c.limit,
             );
+            const average = c.averages?.[t]?.[p];
+            if (average)
+              expectClose(
+                `average ${p} after step ${t}`,
+                op.variable(place(p, 6)),
+                average,
+                12 * (t + 1),
+                c.limit,
+              );
+          });
         });
-      });
-    });
+      },
+    );
   });
 
   describe('constraints', () => {

@@ -105,6 +105,11 @@ describe('dense', () => {
     checkParity('dense', [x, split, bias], {}, tolerance(inputs));
     checkParity('denseGrad', [x, split, dy], {}, tolerance(Math.max(rows, units)));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(rows), { want: [false, true, false] });
+    const table = r.normal([units, inputs]);
+    const transposed = { transposed: true };
+    checkParity('dense', [x, table, bias], transposed, tolerance(inputs));
+    checkParity('denseGrad', [x, table, dy], transposed, tolerance(Math.max(rows, units)));
+    checkParity('denseGrad', [x, table, dy], transposed, tolerance(rows), { want: [false, true, false] });
   });
 });
 
@@ -225,8 +230,10 @@ describe('dropout', () => {
 test('noise draws the same numbers on both engines', () => {
   const r = fresh();
   for (const step of [0, 4294967296 * 3 + 17]) {
-    const attrs = { seed: 9007199254740991, stream: 5, stddev: 0.7 };
-    checkParity('noise', [r.normal([70, 5, 33]), scalar(step)], attrs, ROUNDING);
+    for (const decay of [0, 0.275]) {
+      const attrs = { seed: 9007199254740991, stream: 5, stddev: 0.7, decay };
+      checkParity('noise', [r.normal([70, 5, 33]), scalar(step)], attrs, ROUNDING);
+    }
   }
 });
 

@@ -54,13 +54,17 @@ function expectRung({ notes }: Executable, c: StackCase): void {
   if (tested().name !== 'cuda' || !forced) return;
   const twoExchanges = c.layers.some((l) => l.cell === 'gru' && l.resetAfter === false);
   const variant = c.layers.some((l) => l.cellClip || l.peepholes || l.coupledGates);
-  const most = /[cd]/.test(forced) && (twoExchanges || variant) ? 'b' : forced;
+  const perStep = c.layers.some((l) => l.recurrentDropout && l.recurrentDropoutMode);
+  const zones = c.layers.some((l) => l.zoneout || l.cellZoneout);
+  const stepwise = variant || perStep || zones;
+  const most = /[cd]/.test(forced) && (twoExchanges || stepwise) ? 'b' : forced;
   const rung = most === 'b' && (c.steps < 2 || c.layers.length === 1) ? 'a' : most;
   expect(notes.filter((note) => note !== '')).toEqual([expect.stringContaining(`rung ${rung}`)]);
-  if (variant && !twoExchanges && most !== forced) expect(notes.join()).toContain('has no persistent kernel');
+  if (stepwise && !twoExchanges && most !== forced)
+    expect(notes.join()).toContain('has no persistent kernel');
 }
 
-type Variants = 'cellClip' | 'peepholes' | 'coupledGates';
+type Variants = 'cellClip' | 'peepholes' | 'coupledGates' | 'zoneout' | 'cellZoneout' | 'zoneoutExpected';
 
 interface CellCase extends Pick<LayerCase, 'cell' | 'resetAfter' | Variants> {
   readonly name: string;
@@ -73,6 +77,24 @@ const cells: CellCase[] = [
   { name: 'lstm with peepholes', cell: 'lstm', peepholes: true },
   { name: 'lstm with coupledGates', cell: 'lstm', coupledGates: true },
   { name: 'lstm with peepholes and coupledGates', cell: 'lstm', peepholes: true, coupledGates: true },
+  { name: 'simpleRnn with zoneout', cell: 'simpleRnn', zoneout: 0.3 },
+  { name: 'lstm with zoneout of h and c', cell: 'lstm', zoneout: 0.2, cellZoneout: 0.4 },
+  {
+    name: 'lstm with zoneout of c on average, peepholes and coupledGates',
+    cell: 'lstm',
+    cellZoneout: 0.4,
+    zoneoutExpected: true,
+    peepholes: true,
+    coupledGates: true,
+  },
+  { name: 'gru (reset after) with zoneout', cell: 'gru', resetAfter: true, zoneout: 0.3 },
+  {
+    name: 'gru (reset before) with zoneout on average',
+    cell: 'gru',
+    resetAfter: false,
+    zoneout: 0.3,
+    zoneoutExpected: true,
+  },
   { name: 'gru (reset after)', cell: 'gru', resetAfter: true },
   { name: 'gru (reset before)', cell: 'gru', resetAfter: false },
 ];
@@ -208,6 +230,28 @@ describe.each(cells)(
       );
     });
 
+    test('recurrent dropout with a mask for each step', () => {
+      const dropping = { ...layer, recurrentDropout: 0.35, recurrentDropoutMode: 'element' } as const;
+      check(
+        { ...odd, layers: [{ ...dropping, units: 11, initialState: true }], goBackwards: true },
+        stream++,
+      );
+      check(
+        {
+          steps: 7,
+          batch: 21,
+          inputSize: 5,
+          masked: 'anywhere',
+          layers: [
+            { ...dropping, units: 11 },
+            { ...dropping, units: 6, initialState: true },
+          ],
+          stateGradients: true,
+        },
+        stream++,
+      );
+    });
+
     test.each(['end', 'anywhere'] as const)('steps that do not count, %s', (masked) => {
       const upper = { ...layer, units: 6 };
       check({ ...odd, masked, layers: [{ ...layer, units: 11 }], stateGradients: true }, stream++);
@@ -307,6 +351,31 @@ test('a stack of mixed cells, the reset after the product, with all dropouts equ
           inputDropout: { rate: 0.3, mode: 'sharedOverTime' },
         },
         { cell: 'gru', units: 8, initialState: true },
+      ],
+      stateGradients: true,
+    },
+    stream++,
+  );
+});
+
+test('a stack of mixed cells with zoneout equals the reference', () => {
+  check(
+    {
+      steps: 9,
+      batch: 41,
+      inputSize: 6,
+      layers: [
+        {
+          cell: 'lstm',
+          units: 17,
+          initialState: true,
+          recurrentDropout: 0.3,
+          zoneout: 0.2,
+          cellZoneout: 0.3,
+        },
+        { cell: 'gru', units: 12, inputDropout: { rate: 0.25, mode: 'element' }, zoneout: 0.4 },
+        { cell: 'simpleRnn', units: 33, initialState: true },
+        { cell: 'lstm', units: 7, cellClip: 0.6, peepholes: true, cellZoneout: 0.3 },
       ],
       stateGradients: true,
     },

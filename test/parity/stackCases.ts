@@ -14,6 +14,11 @@ export interface LayerCase {
   readonly useBias?: boolean;
   readonly inputDropout?: { rate: number; mode: 'element' | 'sharedOverTime' };
   readonly recurrentDropout?: number;
+  readonly recurrentDropoutMode?: 'element';
+  /** Rates of h, and of an LSTM's c. */
+  readonly zoneout?: number;
+  readonly cellZoneout?: number;
+  readonly zoneoutExpected?: boolean;
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
@@ -65,7 +70,14 @@ export function stackAttrs(c: StackCase): RnnStackAttrs {
           rate: l.inputDropout?.rate ?? 0,
           stream: 16 * i + 1,
         },
-        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 16 * i + 2 },
+        recurrentDropout: {
+          mode: l.recurrentDropoutMode,
+          rate: l.recurrentDropout ?? 0,
+          stream: 16 * i + 2,
+        },
+        zoneout: l.zoneout ? { rate: l.zoneout, stream: 16 * i + 3 } : undefined,
+        cellZoneout: l.cellZoneout ? { rate: l.cellZoneout, stream: 16 * i + 4 } : undefined,
+        zoneoutExpected: l.zoneoutExpected,
       }),
     ),
   };

@@ -7,122 +7,127 @@ let stream = 20_000;
 
 const rules: {
   name: string;
-  attrs: Omit<UpdateAttrs, 'clip' | 'decay'>;
+  attrs: Omit<UpdateAttrs, 'clip' | 'decay'> & { readonly weightDecay: number };
   slots: number[];
   hyper: number[];
 }[] = [
-  { name: 'sgd', attrs: { kind: 'sgd', flag: false, constants: [0, 0] }, slots: [], hyper: [0.1] },
+  {
+    name: 'sgd',
+    attrs: { kind: 'sgd', flag: false, constants: [0], weightDecay: 0 },
+    slots: [],
+    hyper: [0.1],
+  },
   {
     name: 'sgd with momentum',
-    attrs: { kind: 'sgd', flag: false, constants: [0.9, 0] },
+    attrs: { kind: 'sgd', flag: false, constants: [0.9], weightDecay: 0 },
     slots: [0],
     hyper: [0.1],
   },
   {
     name: 'sgd with Nesterov momentum',
-    attrs: { kind: 'sgd', flag: true, constants: [0.9, 0.01] },
+    attrs: { kind: 'sgd', flag: true, constants: [0.9], weightDecay: 0.01 },
     slots: [0],
     hyper: [0.1],
   },
   {
     name: 'rmsprop',
-    attrs: { kind: 'rmsprop', flag: false, constants: [0.9, 0, 1e-7, 0] },
+    attrs: { kind: 'rmsprop', flag: false, constants: [0.9, 0, 1e-7], weightDecay: 0 },
     slots: [0],
     hyper: [0.01],
   },
   {
     name: 'rmsprop centered',
-    attrs: { kind: 'rmsprop', flag: true, constants: [0.9, 0, 1e-3, 0] },
+    attrs: { kind: 'rmsprop', flag: true, constants: [0.9, 0, 1e-3], weightDecay: 0 },
     slots: [0, 1],
     hyper: [0.01],
   },
   {
     name: 'rmsprop centered with momentum',
-    attrs: { kind: 'rmsprop', flag: true, constants: [0.8, 0.7, 1e-3, 0.1] },
+    attrs: { kind: 'rmsprop', flag: true, constants: [0.8, 0.7, 1e-3], weightDecay: 0.1 },
     slots: [0, 1, 2],
     hyper: [0.01],
   },
   {
     name: 'rmsprop with momentum',
-    attrs: { kind: 'rmsprop', flag: false, constants: [0.8, 0.7, 1e-7, 0] },
+    attrs: { kind: 'rmsprop', flag: false, constants: [0.8, 0.7, 1e-7], weightDecay: 0 },
     slots: [0, 2],
     hyper: [0.01],
   },
   {
     name: 'adam',
-    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.999, 1e-7, 0] },
+    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.999, 1e-7], weightDecay: 0 },
     slots: [0, 1],
     hyper: [0.001, 0.00031],
   },
   {
     name: 'adam amsgrad',
-    attrs: { kind: 'adam', flag: true, constants: [0.9, 0.999, 1e-7, 0] },
+    attrs: { kind: 'adam', flag: true, constants: [0.9, 0.999, 1e-7], weightDecay: 0 },
     slots: [0, 1, 2],
     hyper: [0.001, 0.00031],
   },
   {
     name: 'adamw',
-    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.99, 1e-7, 0.02] },
+    attrs: { kind: 'adam', flag: false, constants: [0.9, 0.99, 1e-7], weightDecay: 0.02 },
     slots: [0, 1],
     hyper: [0.01, 0.008],
   },
   {
     name: 'adagrad',
-    attrs: { kind: 'adagrad', flag: false, constants: [1e-7, 0] },
+    attrs: { kind: 'adagrad', flag: false, constants: [1e-7], weightDecay: 0 },
     slots: [0],
     hyper: [0.05],
   },
   {
     name: 'nadam',
-    attrs: { kind: 'nadam', flag: false, constants: [0.9, 0.999, 1e-7, 0] },
+    attrs: { kind: 'nadam', flag: false, constants: [0.9, 0.999, 1e-7], weightDecay: 0 },
     slots: [0, 1],
     hyper: [0.002, 0.6, 0.9, 500],
   },
   {
     name: 'adamax',
-    attrs: { kind: 'adamax', flag: false, constants: [0.9, 0.6, 1e-7, 0.1] },
+    attrs: { kind: 'adamax', flag: false, constants: [0.9, 0.6, 1e-7], weightDecay: 0.1 },
     slots: [0, 1],
     hyper: [0.01, 0.02],
   },
   {
     name: 'lion',
-    attrs: { kind: 'lion', flag: false, constants: [0.9, 0.99, 0.1] },
+    attrs: { kind: 'lion', flag: false, constants: [0.9, 0.99], weightDecay: 0.1 },
     slots: [0],
     hyper: [0.01],
   },
   {
     name: 'adadelta',
-    attrs: { kind: 'adadelta', flag: false, constants: [0.9, 1e-3, 0.1] },
+    attrs: { kind: 'adadelta', flag: false, constants: [0.9, 1e-3], weightDecay: 0.1 },
     slots: [0, 1],
     hyper: [0.5],
   },
   {
     name: 'adafactor',
-    attrs: { kind: 'adafactor', flag: false, constants: [1e-30, 1e-3, 1, 0.1] },
+    attrs: { kind: 'adafactor', flag: false, constants: [1e-30, 1e-3, 1], weightDecay: 0.1 },
     slots: [0, 1, 2],
     hyper: [0.01, 0.01, 0.7],
   },
   {
     name: 'adafactor at its first step',
-    attrs: { kind: 'adafactor', flag: false, constants: [1e-3, 1e-3, 0.5, 0] },
+    attrs: { kind: 'adafactor', flag: false, constants: [1e-3, 1e-3, 0.5], weightDecay: 0 },
     slots: [0, 1, 2],
     hyper: [0.5, 0.5, 0],
   },
   {
     name: 'ftrl',
-    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0, 0.1] },
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0], weightDecay: 0.1 },
     slots: [0, 1],
     hyper: [0.1],
   },
   {
     name: 'ftrl with all its penalties',
-    attrs: { kind: 'ftrl', flag: false, constants: [-0.8, 0.3, 0.2, 0.1, 0.5, 0] },
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.8, 0.3, 0.2, 0.1, 0.5], weightDecay: 0 },
     slots: [0, 1],
     hyper: [0.1],
   },
   {
     name: 'ftrl at a rate of 0',
-    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0, 0.1] },
+    attrs: { kind: 'ftrl', flag: false, constants: [-0.5, 0, 0, 0, 0], weightDecay: 0.1 },
     slots: [0, 1],
     hyper: [0],
   },
@@ -163,6 +168,7 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
   const cases = clips.flatMap((clip) => [
     { ...clip, clip, name: 'no penalties', more: {} },
     { ...clip, clip, name: 'penalties', more: { penalties } },
+    { ...clip, clip, name: 'rates of their own', more: { rateFactors: [0.25, 1, 3, 0] } },
   ]);
   test.each(cases)('clip $mode at $limit, $name', ({ clip, more }) => {
     const random = new RandomInputs(stream++);
@@ -190,7 +196,8 @@ describe.each(rules)('$name', ({ attrs, slots, hyper }) => {
       operands.push(undefined, undefined);
     }
     // The terms of every rule are of size 1, and in a parameter of one element they may cancel.
-    const all = { ...attrs, clip, decay: [true, false, true, true], ...more };
+    const { weightDecay: w, ...rule } = attrs;
+    const all = { ...rule, clip, decay: [w, 0, w, 2 * w], ...more };
     checkParity('update', operands, all, tolerance(4), { scale: 1 });
   });
 });
@@ -228,7 +235,8 @@ describe.each(phases)('$name', ({ hyper, sums, averages }) => {
         operands.push(sums ? { ...random.normal(shape, 2), variable: true } : undefined);
         operands.push(averages ? { ...random.normal(shape), variable: true } : undefined);
       }
-      const all = { ...attrs, clip, decay: [true, false, true], ...more };
+      const { weightDecay: w, ...rule } = attrs;
+      const all = { ...rule, clip, decay: [w, 0, w], ...more };
       checkParity('update', operands, all, tolerance(4), { scale: 1 });
     },
   );

@@ -112,6 +112,14 @@ describe('configurations', () => {
       emaMomentum: 0.5,
       emaOverwriteFrequency: 4,
     }),
+    optimizers.sgd({
+      weightDecay: 0.1,
+      paramGroups: [
+        { match: 'embedding', learningRateFactor: 0.5 },
+        { match: ['*/kernel', /^lstm_\d/i], learningRateFactor: 0, weightDecay: 0 },
+      ],
+    }),
+    optimizers.adagrad({ gradientNoise: { eta: 0.3, gamma: 0.25 } }),
     optimizers.lion({ beta1: 1, beta2: 0.75, weightDecay: 0.5 }),
     optimizers.adadelta({ rho: 0.5, epsilon: 0.2 }),
     optimizers.adafactor({
@@ -242,7 +250,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.nadam, { amsgrad: true }),
-      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, gradientAccumulationSteps, useEma, emaMomentum, emaOverwriteFrequency, beta1, beta2, epsilon.",
+      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, gradientAccumulationSteps, useEma, emaMomentum, emaOverwriteFrequency, paramGroups, gradientNoise, beta1, beta2, epsilon.",
     ],
     [
       loose(optimizers.adam, { beta3: 0.5 }),

@@ -1,6 +1,6 @@
 import { type CellKind, gatesOf, reserveOf } from '../../plan/codes';
 import { inputSizeOf, stackLayout, wholeOf } from '../../plan/ops/rnnStack';
-import type { RnnStackAttrs } from '../../plan/types';
+import type { RnnLayerAttrs, RnnStackAttrs, ZoneoutAttrs } from '../../plan/types';
 import { elementwise } from './activation';
 import type { Cell, CellInputs, CellResults, CellWeights } from './cell';
 import { dropoutMask } from './dropout';
@@ -24,9 +24,14 @@ interface Layer {
   readonly carriesC: boolean;
   readonly h0: Matrix;
   readonly c0: Matrix;
-  /** Dropout masks: over the stored input, [T·N, D] or [N, D] when shared over time, and over the state, [N, H]. */
+  /**
+   * Dropout masks, of one step where they are shared over time: over the stored input, [T·N, D] or [N, D], and over the states before each
+   * step in processing order, [T·N, H] or [N, H].
+   */
   readonly inputMask: Float64Array;
   readonly recurrentMask: Float64Array;
+  /** How much of h and of c a step makes anew, [T·N, H] in processing order: 1 or 0, or what that is on average. None: all of it. */
+  readonly renewed: { readonly h: Float64Array | undefined; readonly c: Float64Array | undefined };
   /** Whether processing order is the reverse of the stored order of the input. */
   readonly backwards: boolean;
 }
@@ -61,6 +66,8 @@ export const rnnStack: Kernel<
       const before = inputsAt(layer, xs, trace, t, N);
       const after = resultsAt(trace, t, N);
       layer.cell.forward(layer.weights, before, after);
+      renew(after.h, before.hPrev, layer.renewed.h, t);
+      renew(after.extra, before.cPrev, layer.renewed.c, t);
       for (let n = 0; n < N; n++) {
         if (counts(t, n)) continue;
         copyRow(after.h, before.hPrev, n);
@@ -123,6 +130,7 @@ export const rnnStackGrad: Kernel<
       const dh = dhs.rowRange(t * N, N);
       addInto(dh, dhNext.data);
       if (stepNorms) stepNorms.data[l * whole + processed + t] = norm(dh);
+      const recurrentMask = recurrentMaskAt(layer, t, N);
       const dhPrev = Matrix.zeros(N, H);
       const dhMasked = Matrix.zeros(N, H);
       // What reaches a step that does not count passes it by, and is nothing to its cell.
@@ -133,10 +141,13 @@ export const rnnStackGrad: Kernel<
         moveRow(passed, dh, n);
         moveRow(dcPassed, dc, n);
       }
+      keepPart(dh, passed, layer.renewed.h, t);
+      keepPart(dc, dcPassed, layer.renewed.c, t);
       const gradients = { dh, dc, dhPrev, dhMasked, dx: dxs.rowRange(t * N, N), dW, dR, db, dp };
-      layer.cell.backward(weights, inputsAt(layer, xs, trace, t, N), resultsAt(trace, t, N), gradients);
+      const before = inputsAt(layer, xs, trace, t, N);
+      layer.cell.backward(weights, before, madeAt(layer, before, trace, t, N), gradients);
       for (let i = 0; i < N * H; i++) {
-        dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * layer.recurrentMask[i]!;
+        dhNext.data[i] = passed.data[i]! + dhPrev.data[i]! + dhMasked.data[i]! * recurrentMask[i]!;
         dc.data[i]! += dcPassed.data[i]!;
       }
     }
@@ -176,7 +187,7 @@ function splitReserve({ steps, batch, layers }: RnnStackAttrs, reserve: Float64A
     return {
       gates: take(gates * units),
       h: take(units),
-      extra: take((reserveOf(layer) - gates - 1) * units),
+      extra: take(layer.cell === 'simpleRnn' ? 0 : units),
     };
   });
 }
@@ -215,7 +226,14 @@ function makeLayer(stack: RnnStackAttrs, l: number, step: number, inputs: LayerI
     h0: h0 ? new Matrix(h0.data, N, H) : Matrix.zeros(N, H),
     c0: c0 ? new Matrix(c0.data, N, H) : Matrix.zeros(N, H),
     inputMask: dropoutMask({ ...inputDropout, seed, step }, (perElement ? T * N : N) * D, firstRow * D),
-    recurrentMask: dropoutMask({ ...recurrentDropout, seed, step }, N * H),
+    recurrentMask:
+      recurrentDropout.mode === 'element'
+        ? dropoutMask({ ...recurrentDropout, seed, step }, T * N * H, processed * N * H)
+        : dropoutMask({ ...recurrentDropout, seed, step }, N * H),
+    renewed: {
+      h: renewedShares(stack, attrs, attrs.zoneout, step),
+      c: renewedShares(stack, attrs, attrs.cellZoneout, step),
+    },
     backwards: l === 0 && stack.goBackwards,
   };
 }
@@ -249,8 +267,63 @@ function inputsAt(layer: Layer, xs: Matrix, trace: Trace, t: number, N: number):
   const before = t > 0 ? resultsAt(trace, t - 1, N) : { h: layer.h0, extra: layer.c0 };
   const hMasked = Matrix.zeros(N, layer.weights.H);
   addInto(hMasked, before.h.data.subarray(before.h.offset));
-  for (let i = 0; i < hMasked.data.length; i++) hMasked.data[i]! *= layer.recurrentMask[i]!;
+  const mask = recurrentMaskAt(layer, t, N);
+  for (let i = 0; i < hMasked.data.length; i++) hMasked.data[i]! *= mask[i]!;
   return { x: xs.rowRange(t * N, N), hPrev: before.h, hMasked, cPrev: before.extra };
+}
+
+/** The mask [N, H] of the state before step t. */
+function recurrentMaskAt({ recurrentMask, weights: { H } }: Layer, t: number, N: number): Float64Array {
+  const size = N * H;
+  return recurrentMask.length === size ? recurrentMask : recurrentMask.subarray(t * size, (t + 1) * size);
+}
+
+/** 0 where a unit keeps its state, by the draws of docs/plan.md, and 1 elsewhere. */
+function renewedShares(
+  stack: RnnStackAttrs,
+  { units, zoneoutExpected }: RnnLayerAttrs,
+  zoneout: ZoneoutAttrs | undefined,
+  step: number,
+): Float64Array | undefined {
+  if (!zoneout || zoneout.rate === 0) return undefined;
+  const { steps, batch, seed } = stack;
+  const count = steps * batch * units;
+  if (zoneoutExpected) return new Float64Array(count).fill(1 - zoneout.rate);
+  const first = wholeOf(stack).processed * batch * units;
+  return dropoutMask({ ...zoneout, seed, step }, count, first).map((factor) => (factor === 0 ? 0 : 1));
+}
+
+/** Zoneout (Krueger et al., 2017): s_t = k ⊙ s_t + (1 − k) ⊙ s_{t−1}, k the share that is made anew. */
+function renew(state: Matrix, before: Matrix, share: Float64Array | undefined, t: number): void {
+  const size = state.rows * state.cols;
+  for (let i = 0; share && i < size; i++) {
+    const k = share[t * size + i]!;
+    state.data[state.offset + i] =
+      k * state.data[state.offset + i]! + (1 - k) * before.data[before.offset + i]!;
+  }
+}
+
+/** Its gradient: (1 − k) ⊙ ds goes to s_{t−1} and is added to `kept`, k ⊙ ds stays for the cell. */
+function keepPart(ds: Matrix, kept: Matrix, share: Float64Array | undefined, t: number): void {
+  const size = ds.rows * ds.cols;
+  for (let i = 0; share && i < size; i++) {
+    const k = share[t * size + i]!;
+    kept.data[kept.offset + i]! += (1 - k) * ds.data[ds.offset + i]!;
+    ds.data[ds.offset + i]! *= k;
+  }
+}
+
+/** What the cell made of step t: under zoneout not what became of it, so it is made again. */
+function madeAt(layer: Layer, before: CellInputs, trace: Trace, t: number, N: number): CellResults {
+  const kept = resultsAt(trace, t, N);
+  if (!layer.renewed.h && !layer.renewed.c) return kept;
+  const made = {
+    gates: Matrix.zeros(N, kept.gates.cols),
+    h: Matrix.zeros(N, kept.h.cols),
+    extra: Matrix.zeros(N, kept.extra.cols),
+  };
+  layer.cell.forward(layer.weights, before, made);
+  return made;
 }
 
 function resultsAt({ gates, h, extra }: Trace, t: number, N: number): CellResults {

@@ -23,7 +23,6 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
   [hyper, ...rest],
   [norms],
 ) => {
-  const lr = hyper.data[0]!;
   const [share, applies, momentum, overwrites] = hyper.data.subarray(hyperPlaces.share);
   const parameters = attrs.decay.map((_, i) => {
     const operands = rest.slice(PARAMETER_INPUTS * i, PARAMETER_INPUTS * (i + 1));
@@ -40,14 +39,15 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
   const global = Math.sqrt(each.reduce((sum, v) => sum + v * v, 0));
   norms?.data.set([...each, global]);
 
-  const weightDecay = attrs.constants[weightDecayAt[attrs.kind]] ?? 0;
   parameters.forEach((parameter, i) => {
     const { p, sum, average } = parameter;
     if (!sum || applies) {
       const clipped = clip(attrs, parameter.g, each[i]!, global);
+      const own = ownHyper(attrs.kind, hyper.data, attrs.rateFactors?.[i] ?? 1);
       // Decoupled weight decay (Loshchilov & Hutter, 2019), with the parameter as it was before the rule.
-      if (attrs.decay[i]) for (let k = 0; k < p.length; k++) p[k]! -= lr * weightDecay * p[k]!;
-      rules[attrs.kind]({ ...parameter, g: clipped }, attrs.constants, hyper.data, attrs.flag);
+      const shrink = own[0]! * attrs.decay[i]!;
+      for (let k = 0; k < p.length; k++) p[k]! -= shrink * p[k]!;
+      rules[attrs.kind]({ ...parameter, g: clipped }, attrs.constants, own, attrs.flag);
       sum?.fill(0);
     }
     if (!average) return;
@@ -56,19 +56,14 @@ export const update: Kernel<'update', UpdateInputs, [norms: Real | undefined]> =
   });
 };
 
-/** Where the weight decay stands among the constants. */
-const weightDecayAt: { readonly [K in OptimizerKind]: number } = {
-  sgd: 1,
-  rmsprop: 3,
-  adam: 3,
-  adagrad: 1,
-  nadam: 3,
-  adamax: 3,
-  lion: 2,
-  adadelta: 2,
-  adafactor: 3,
-  ftrl: 5,
-};
+/** The rule's numbers for a parameter whose learning rate is `factor` times that of the others. */
+function ownHyper(kind: OptimizerKind, hyper: Float64Array, factor: number): Float64Array {
+  const own = hyper.slice();
+  own[0]! *= factor;
+  // Of these the second is made of the rate.
+  if (kind === 'adam' || kind === 'adamax' || kind === 'adafactor') own[1]! *= factor;
+  return own;
+}
 
 /** Gradient clipping after Pascanu, Mikolov & Bengio (2013): by value, or g · min(1, limit / norm). */
 function clip(

@@ -12,9 +12,18 @@ import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCel
 /** What says how a sequence is read is the layer's. */
 type OfCell<C> = Omit<C, keyof RecurrentLayerConfig>;
 
+/** Of what a cell does not see: how its inputs and weights are read, and what all steps gave. */
+const ofLayers = [
+  ...recurrentLayerOptions,
+  'dropoutMode',
+  'recurrentWeightDropout',
+  'weightNoise',
+  'temporalActivationRegularizer',
+] as const;
+
 /** The step of a layer as a cell. */
 function cellOf<C extends object>(type: string, config: C, make: (config: C) => Recurrent): CellDefinition {
-  const odd = recurrentLayerOptions.find((option) => option in Object(config));
+  const odd = ofLayers.find((option) => option in Object(config));
   if (odd !== undefined)
     refuse('ERR_VALUE', `cells.${type}: ${odd}`, 'it at layers.rnn, not at its cell', 'it here');
   return make(config).asCell();

@@ -19,6 +19,8 @@ export interface CellRun {
   readonly goBackwards: boolean;
   readonly seed: number;
   readonly step: CellDefinition['step'];
+  /** What a weight is in the plan, where it is more than its variable. */
+  readonly weight?: (name: string) => ValueId;
 }
 
 interface Trace {
@@ -260,7 +262,7 @@ class Lowering {
     const [x, w] = partsOf(value) as [Traced, Traced];
     const repeat = (value.node as Extract<Traced['node'], { sort: 'made' }>).ints[1] as number;
     const read = this.sequence(x);
-    const kernel = weightId(this.context, this.run.layer, w);
+    const kernel = weightId(this.context, this.run, w);
     if (repeat === 1) return builder.emit('dense', [read, kernel, ABSENT], {}, subject)[0] as ValueId;
     // Each row is several of the product's.
     const [steps, batch] = builder.spec(read).shape as [number, number];
@@ -294,10 +296,10 @@ class Lowering {
 }
 
 /** A weight in the shape in which the cell reads it: where a layer has rows of vectors, one after another. */
-function weightId(context: CallContext, layer: Layer, { node }: Traced): ValueId {
+function weightId(context: CallContext, { layer, weight }: CellRun, { node }: Traced): ValueId {
   const { builder } = context;
   const { name, shape } = node as Extract<Traced['node'], { sort: 'weight' }>;
-  const id = context.weight(layer, name);
+  const id = weight ? weight(name) : context.weight(layer, name);
   if (sameShape(builder.spec(id).shape, shape)) return id;
   return builder.emit('reshape', [id], { shape }, layer.subject)[0] as ValueId;
 }
@@ -375,7 +377,7 @@ class ProgramWriter {
     if (known !== undefined) return this.operand('sequence', known, width);
     if (node.sort === 'weight') {
       const rows = node.shape.length > 1 ? (node.shape[0] as number) : 1;
-      return this.operand('weight', weightId(context, run.layer, value), width, rows);
+      return this.operand('weight', weightId(context, run, value), width, rows);
     }
     if (node.sort !== 'made') refuse('ERR_STATE', run.layer.subject, 'a state of the cell', String(value));
     const { kind, from, ints, floats } = node as Extract<Traced['node'], { sort: 'made' }>;

@@ -10,6 +10,8 @@ export interface StepOptions {
   readonly activation: ActivationAttrs;
   readonly recurrentActivation: ActivationAttrs;
   readonly recurrentDropout: number;
+  /** Whether a mask of the state is that of all steps. */
+  readonly sharedOverTime: boolean;
   /** Of the layer normalization, which normalizes both products; undefined: there is none. */
   readonly epsilon: number | undefined;
 }
@@ -27,7 +29,7 @@ function activate({ kind, alpha }: ActivationAttrs, x: Traced): Traced {
 
 /** Both products of a step, `[N, G·units]`: of the input and of the state, normalized where that is asked for (Ba, Kiros & Hinton, 2016). */
 function products(o: StepOptions, x: Traced, h: Traced, w: Named, context: CellContext): [Traced, Traced] {
-  const dropped = context.dropout(h, o.recurrentDropout, { sharedOverTime: true });
+  const dropped = context.dropout(h, o.recurrentDropout, { sharedOverTime: o.sharedOverTime });
   const ofInput = ops.matmul(x, w['kernel'] as Traced);
   const ofState = ops.matmul(dropped, w['recurrentKernel'] as Traced);
   if (o.epsilon === undefined) return [ofInput, ofState];

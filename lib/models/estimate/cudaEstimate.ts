@@ -1,5 +1,6 @@
 import type { GpuPrecision } from '../../engines/engine';
 import type { OpKind } from '../../plan/codes';
+import { kernelSizes } from '../../plan/ops/dense';
 import { PARAMETER_INPUTS } from '../../plan/ops/update';
 import { ABSENT, type AnyPlanOp, type Plan, type ValueId, type ValueSpec } from '../../plan/types';
 import { sizeOf } from '../../tensors/tensor';
@@ -154,7 +155,7 @@ const launchesOf: Partial<Record<OpKind, number>> = {
 function otherOp(prices: Prices, plan: Plan, op: AnyPlanOp): Cost {
   const shape = (id: ValueId | undefined) => plan.values[id as ValueId]?.shape as readonly number[];
   if (op.kind === 'dense' || op.kind === 'denseGrad') {
-    const [depth, columns] = shape(op.inputs[1]) as [number, number];
+    const [depth, columns] = kernelSizes({ shape: shape(op.inputs[1]) }, op.attrs);
     const rows = sizeOf(shape(op.inputs[0])) / depth;
     const bias = prices.pass(8 * rows * columns);
     if (op.kind === 'dense')

@@ -53,6 +53,10 @@ function oneKernel(prices: Prices, stack: Stack, fromAbove: boolean): Kernels | 
   const { layers, steps, batch, backward } = stack;
   if (layers.some(({ resetBefore }) => resetBefore))
     return { reason: 'a GRU with the reset before the product needs two exchanges a step' };
+  if (layers.some(({ zoneout }) => zoneout))
+    return { reason: 'a layer with zoneout has no persistent kernel' };
+  if (layers.some(({ recurrentDropoutPerStep }) => recurrentDropoutPerStep))
+    return { reason: 'a recurrent dropout mask for each step has no persistent kernel' };
   if (layers.some(({ variant }) => variant))
     return { reason: 'an LSTM with cellClip, peepholes or coupledGates has no persistent kernel' };
   const work = layers.map((_, l) => workOf(stack, l, fromAbove, prices.precision));

@@ -19,6 +19,10 @@ export interface StackLayer {
   readonly variant: boolean;
   readonly inputDropout: boolean;
   readonly recurrentDropout: boolean;
+  /** Units keep h, or c, of the step before. */
+  readonly zoneout: boolean;
+  /** Its mask is drawn anew for every step. */
+  readonly recurrentDropoutPerStep: boolean;
   readonly initialState: boolean;
   /** Backward: gradients of its outputs come from outside the stack. */
   readonly outputGradient: boolean;
@@ -61,6 +65,8 @@ export function stackOf(op: StackOp): Stack {
         variant: layer.cellClip !== undefined || layer.peepholes === true || layer.coupledGates === true,
         inputDropout: layer.inputDropout.rate > 0,
         recurrentDropout: layer.recurrentDropout.rate > 0,
+        zoneout: [layer.zoneout, layer.cellZoneout].some((zoneout) => zoneout && zoneout.rate > 0),
+        recurrentDropoutPerStep: layer.recurrentDropout.rate > 0 && layer.recurrentDropout.mode === 'element',
         initialState: op.inputs[input + 3] !== ABSENT,
         outputGradient: has(op.inputs, input + stackLayout.layerInputs),
         kernelGradient: has(op.outputs, gradient),

@@ -54,7 +54,10 @@ function stepsForward(prices: Prices, { steps, batch }: Stack, layer: StackLayer
   const { cell, units, width } = layer;
   const states = 4 * batch * units;
   // Gates are read and written; before and after them a state and what the backward pass needs.
-  const cellPass = prices.pass(8 * batch * width + 4 * states);
+  const cellPass = plus(
+    prices.pass(8 * batch * width + 4 * states),
+    ...(layer.zoneout ? [prices.pass(4 * states)] : []),
+  );
   const products = [prices.product(batch, cell === 'gru' ? 2 * units : width, units)];
   if (cell === 'gru') products.push(prices.product(batch, units, units));
   if (layer.recurrentDropout) products.push(prices.pass(2 * states));
@@ -65,7 +68,10 @@ function stepsForward(prices: Prices, { steps, batch }: Stack, layer: StackLayer
 function stepsBackward(prices: Prices, { steps, batch }: Stack, layer: StackLayer): Cost {
   const { cell, units, width } = layer;
   const states = 4 * batch * units;
-  const cellPass = prices.pass(8 * batch * width + 6 * states);
+  const cellPass = plus(
+    prices.pass(8 * batch * width + 6 * states),
+    ...(layer.zoneout ? [prices.pass(5 * states), prices.pass(3 * states)] : []),
+  );
   const products = [prices.product(batch, units, cell === 'gru' ? 2 * units : width)];
   if (cell === 'gru') products.push(prices.product(batch, units, units));
   if (layer.recurrentDropout) products.push(prices.pass(2 * states));

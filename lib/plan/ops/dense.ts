@@ -1,52 +1,54 @@
 import { splitSeed } from '../../tensors/random';
 import { sameShape } from '../../tensors/tensor';
 import { activationCodes, activationsFromInput } from '../codes';
-import { ABSENT, type ActivationAttrs, type OpAttrs } from '../types';
+import { ABSENT, type ActivationAttrs, type DenseAttrs, type OpAttrs, type ValueSpec } from '../types';
 import { lastOf, need, type OpRow, present, rowsOf } from './row';
 
+/** D and U of a kernel [D, U], whose D may be several axes, or [U, D] where it is transposed. */
+export function kernelSizes(k: Pick<ValueSpec, 'shape'>, { transposed }: DenseAttrs): [D: number, U: number] {
+  const [rows, last] = [rowsOf(k.shape), lastOf(k.shape)];
+  return transposed ? [last, rows] : [rows, last];
+}
+
+const shownKernel = ({ transposed }: DenseAttrs) =>
+  transposed ? 'a kernel [U, D]' : 'kernel […, U] with D rows';
+
+const encodeDense = ({ transposed = false }: DenseAttrs) => ({ ints: [Number(transposed)], floats: [] });
+
 export const dense: OpRow<'dense'> = {
-  infer([x, kernel, bias]) {
+  infer([x, kernel, bias], attrs) {
     const v = present(x, 'dense', 'x');
     const k = present(kernel, 'dense', 'kernel');
-    need(
-      v.dtype === 'real' && v.shape.length >= 2 && k.shape.length >= 2 && lastOf(v.shape) === rowsOf(k.shape),
-      'dense',
-      'x […, D] and kernel […, U] with D rows',
-      v,
-      k,
-    );
-    const units = lastOf(k.shape);
+    const [D, units] = kernelSizes(k, attrs);
+    const axes = attrs.transposed ? k.shape.length === 2 : k.shape.length >= 2;
+    const fits = v.dtype === 'real' && v.shape.length >= 2 && axes && lastOf(v.shape) === D;
+    need(fits, 'dense', `x […, D] and ${shownKernel(attrs)}`, v, k);
     need(!bias || sameShape(bias.shape, [units]), 'dense', `bias [${units}]`, bias);
     return [{ dtype: 'real', shape: [...v.shape.slice(0, -1), units] }];
   },
-  encode: () => ({ ints: [], floats: [] }),
+  encode: encodeDense,
   grad(op, c) {
     const [x, kernel, bias = ABSENT] = op.inputs as [number, number, number?];
     const want = [c.needs(0), c.needs(1), bias !== ABSENT && c.needs(2)];
-    return c.emit('denseGrad', [x, kernel, c.outGrad(0)], {}, want);
+    return c.emit('denseGrad', [x, kernel, c.outGrad(0)], op.attrs, want);
   },
 };
 
 export const denseGrad: OpRow<'denseGrad'> = {
-  infer([x, kernel, dy]) {
+  infer([x, kernel, dy], attrs) {
     const v = present(x, 'denseGrad', 'x');
     const k = present(kernel, 'denseGrad', 'kernel');
     const d = present(dy, 'denseGrad', 'dy');
-    need(
-      lastOf(d.shape) === lastOf(k.shape) && lastOf(v.shape) === rowsOf(k.shape),
-      'denseGrad',
-      'x […, D], kernel […, U] with D rows, dy […, U]',
-      v,
-      k,
-      d,
-    );
+    const [D, units] = kernelSizes(k, attrs);
+    const fits = lastOf(d.shape) === units && lastOf(v.shape) === D;
+    need(fits, 'denseGrad', `x […, D], ${shownKernel(attrs)}, dy […, U]`, v, k, d);
     return [
       { dtype: 'real', shape: v.shape },
       { dtype: 'real', shape: k.shape },
-      { dtype: 'real', shape: [lastOf(k.shape)] },
+      { dtype: 'real', shape: [units] },
     ];
   },
-  encode: () => ({ ints: [], floats: [] }),
+  encode: encodeDense,
 };
 
 const encodeActivation = (attrs: ActivationAttrs) => ({
@@ -114,7 +116,10 @@ export const noise: OpRow<'noise'> = {
     need(fits, 'noise', 'real x and float64 step [1]', v, s);
     return [{ dtype: 'real', shape: v.shape }];
   },
-  encode: ({ seed, stream, stddev }) => ({ ints: [...splitSeed(seed), stream], floats: [stddev] }),
+  encode: ({ seed, stream, stddev, decay = 0 }) => ({
+    ints: [...splitSeed(seed), stream],
+    floats: [stddev, decay],
+  }),
   grad: (_, c) => [c.outGrad(0), ABSENT],
 };
 

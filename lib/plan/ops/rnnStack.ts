@@ -82,7 +82,7 @@ function checkLayer(attrs: RnnStackAttrs, l: number, own: readonly (ValueSpec | 
   fits(3, 'initial state h', [attrs.batch, layer.units], false);
   fits(4, 'initial state c', [attrs.batch, layer.units], false);
   need(layer.cell === 'lstm' || !own[4], subject, 'no cell state (only an LSTM has one)', own[4]);
-  for (const option of ['cellClip', 'peepholes', 'coupledGates'] as const) {
+  for (const option of ['cellClip', 'peepholes', 'coupledGates', 'cellZoneout'] as const) {
     if (layer[option] !== undefined && layer.cell !== 'lstm')
       refuse('ERR_VALUE', `${subject}: ${option}`, 'an LSTM, which alone has it', layer.cell);
   }
@@ -117,6 +117,10 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.inputDropout.stream,
       l.recurrentDropout.stream,
       (l.peepholes ? 1 : 0) + (l.coupledGates ? 2 : 0),
+      l.recurrentDropout.mode === 'element' ? 0 : 1,
+      Number(l.zoneoutExpected ?? false),
+      l.zoneout?.stream ?? 0,
+      l.cellZoneout?.stream ?? 0,
     );
     floats.push(
       l.activation.alpha,
@@ -124,6 +128,8 @@ function encodeStack(attrs: RnnStackAttrs) {
       l.inputDropout.rate,
       l.recurrentDropout.rate,
       l.cellClip ?? 0,
+      l.zoneout?.rate ?? 0,
+      l.cellZoneout?.rate ?? 0,
     );
   }
   return { ints, floats };

@@ -49,17 +49,16 @@ export const update: OpRow<'update'> = {
     return [{ dtype: 'float64', shape: [count + 1] }];
   },
   encode: (attrs) => ({
-    ints: [
-      optimizerCodes[attrs.kind],
-      attrs.decay.length,
-      clipCodes[attrs.clip.mode],
-      Number(attrs.flag),
-      ...attrs.decay.map(Number),
-    ],
+    ints: [optimizerCodes[attrs.kind], attrs.decay.length, clipCodes[attrs.clip.mode], Number(attrs.flag)],
     floats: [
       attrs.clip.limit,
       ...Array.from({ length: CONSTANTS }, (_, i) => attrs.constants[i] ?? 0),
-      ...attrs.decay.flatMap((_, p) => [attrs.penalties?.[p]?.l1 ?? 0, attrs.penalties?.[p]?.l2 ?? 0]),
+      ...attrs.decay.flatMap((decay, p) => [
+        attrs.penalties?.[p]?.l1 ?? 0,
+        attrs.penalties?.[p]?.l2 ?? 0,
+        decay,
+        attrs.rateFactors?.[p] ?? 1,
+      ]),
     ],
   }),
 };

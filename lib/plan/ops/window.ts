@@ -49,6 +49,11 @@ export const fold: OpRow<'fold'> = {
     return [{ dtype: 'real', shape: [attrs.steps, N, width / attrs.size] }];
   },
   encode: encodeWindow,
+  grad(op, c) {
+    const { steps: _, ...attrs } = op.attrs;
+    const [windows] = c.spec(op.inputs[0] as number).shape as [number];
+    return [c.emit('unfold', [c.outGrad(0)], { ...attrs, windows })[0] as number];
+  },
 };
 
 const encodePool = ({ kind, size, stride, before }: PoolAttrs) => ({

@@ -103,6 +103,11 @@ struct KernelTable {
   void (*gruMixGrad)(const float* z, const float* candidate, const float* hPrev, float* dh, float* dz,
                      float* dn, size_t n);
 
+  /** Zoneout: fresh = share·fresh + (1−share)·before, in place. `before` null: zeros. */
+  void (*renew)(const float* share, const float* before, float* fresh, size_t n);
+  /** Its gradient: kept = (1−share)·d, and d becomes share·d. */
+  void (*renewGrad)(const float* share, float* d, float* kept, size_t n);
+
   void (*sgd)(const UpdateArgs&, size_t n);
   void (*rmsprop)(const UpdateArgs&, size_t n);
   void (*adam)(const UpdateArgs&, size_t n);

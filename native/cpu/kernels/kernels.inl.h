@@ -491,6 +491,21 @@ void gruMix(const float* z, const float* candidate, const float* hPrev, float* D
   for (size_t j = 0; j < n; ++j) h[j] = z[j] * hPrev[j] + (1.0f - z[j]) * candidate[j];
 }
 
+void renew(const float* share, const float* before, float* DEEPRNN_RESTRICT fresh, size_t n) {
+  if (before) {
+    for (size_t i = 0; i < n; ++i) fresh[i] = share[i] * fresh[i] + (1.0f - share[i]) * before[i];
+  } else {
+    for (size_t i = 0; i < n; ++i) fresh[i] *= share[i];
+  }
+}
+
+void renewGrad(const float* share, float* DEEPRNN_RESTRICT d, float* DEEPRNN_RESTRICT kept, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    kept[i] = (1.0f - share[i]) * d[i];
+    d[i] *= share[i];
+  }
+}
+
 void gruMixGrad(const float* z, const float* candidate, const float* hPrev, float* dh, float* dz, float* dn,
                 size_t n) {
   float* DEEPRNN_RESTRICT toZ = dz;
@@ -663,8 +678,8 @@ constexpr KernelTable tableOf(Precision precision) {
       kName,          precision,      kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
       activateGrad,   softmax,        softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
       addPenaltyGrad, addProductSums, sumSquares,  sumAbs,        lstmCell, clip,          clipGrad,
-      gruMix,         gruMixGrad,     sgd,         rmsprop,       adam,     adagrad,       nadam,
-      adamax,         lion,           adadelta,
+      gruMix,         gruMixGrad,     renew,       renewGrad,     sgd,      rmsprop,       adam,
+      adagrad,        nadam,          adamax,      lion,          adadelta,
   };
 }
 

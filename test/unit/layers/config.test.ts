@@ -15,11 +15,17 @@ const everyRecurrentOption = {
   recurrentRegularizer: regularizers.l2(0.02),
   biasRegularizer: regularizers.l1l2({ l1: 0.03, l2: 0.04 }),
   activityRegularizer: regularizers.l2({ l2: 0.05 }),
+  temporalActivationRegularizer: regularizers.l1l2({ l1: 0.06, l2: 0.07 }),
   kernelConstraint: constraints.maxNorm({ maxValue: 3, axis: 1 }),
   recurrentConstraint: constraints.unitNorm(),
   biasConstraint: constraints.nonNeg(),
   dropout: 0.1,
+  dropoutMode: 'perStep',
   recurrentDropout: 0.2,
+  recurrentDropoutMode: 'perStep',
+  zoneout: 0.05,
+  recurrentWeightDropout: 0.3,
+  weightNoise: 0.075,
   returnSequences: true,
   goBackwards: true,
   initialState: 'learned',
@@ -44,6 +50,7 @@ const cases: [string, Layer, SymbolicShape][] = [
     layers.lstm({ units: 4, peepholes: true, peepholeInitializer: 'heNormal', peepholeRegularizer: 'l2' }),
     sequence,
   ],
+  ['lstm with zoneout', layers.lstm({ units: 4, zoneout: 0.1, cellZoneout: 0.5 }), sequence],
   ['lstm with coupledGates', layers.lstm({ units: 4, coupledGates: true, peepholes: true }), sequence],
   ['a stateful lstm', layers.lstm({ units: 4, stateful: true, batchInputShape: [3, 5, 7] }), sequence],
   ['gru', layers.gru({ units: 11, recurrentActivation: 'hardSigmoid' }), sequence],
@@ -206,6 +213,7 @@ describe('a layer rebuilt from its configuration', () => {
       peepholeInitializer: initializers.constant({ value: 0.5 }),
       peepholeRegularizer: regularizers.l2(0.06),
       coupledGates: true,
+      cellZoneout: 0.25,
     };
     expect(layers.lstm(lstm).getConfig()).toMatchObject(written(lstm));
     const gru = { ...gated, resetAfter: false };
@@ -223,6 +231,9 @@ describe('a layer rebuilt from its configuration', () => {
       biasConstraint: constraints.nonNeg(),
     };
     expect(layers.dense(dense).getConfig()).toMatchObject(written(dense));
+    const tied = { units: 13, activation: 'tanh', useBias: false, tiedTo: 'words', name: 'head' } as const;
+    const head = layerFromConfig('dense', layers.dense(tied).getConfig());
+    expect(head.getConfig()).toEqual({ ...tied, biasInitializer: { type: 'zeros' } });
     const embedding = {
       inputDim: 13,
       outputDim: 3,

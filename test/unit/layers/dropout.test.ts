@@ -33,6 +33,16 @@ const kinds: [name: string, make: (drops: boolean) => Layer[]][] = [
       `recurrentDropout of ${cell}`,
       (drops) => [layers[cell]({ units: 7, inputShape: [T, D], recurrentDropout: drops ? 0.5 : 0 })],
     ],
+    [
+      `dropouts of ${cell} per step`,
+      (drops) => {
+        const rate = drops ? 0.5 : 0;
+        const modes = { dropoutMode: 'perStep', recurrentDropoutMode: 'perStep' } as const;
+        return [
+          layers[cell]({ units: 7, inputShape: [T, D], dropout: rate, recurrentDropout: rate, ...modes }),
+        ];
+      },
+    ],
   ]),
 ];
 
@@ -43,6 +53,19 @@ describe.each(['cpu', 'reference'])('on %s', (device) => {
     expect(await dropping.evaluate(x, y)).toEqual(await plain.evaluate(x, y));
     const [trained, exact] = [await dropping.computeGradients(x, y), await plain.computeGradients(x, y)];
     expect(trained.loss).not.toBe(exact.loss);
+  });
+
+  test.each([
+    ['dropout', 'dropoutMode'],
+    ['recurrentDropout', 'recurrentDropoutMode'],
+  ])('%s draws other masks per step than one for all steps', async (rate, mode) => {
+    const losses = await Promise.all(
+      ['sharedOverTime', 'perStep'].map(async (drawn) => {
+        const layer = layers.gru({ units: 7, inputShape: [T, D], [rate]: 0.5, [mode]: drawn });
+        return (await compiled([layer], device).computeGradients(x, y)).loss;
+      }),
+    );
+    expect(losses[0]).not.toBe(losses[1]);
   });
 
   test('two dropout layers in a row draw masks of their own', async () => {

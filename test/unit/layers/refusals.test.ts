@@ -43,6 +43,37 @@ describe('options of layers that are refused', () => {
       'layers.lstm: dropout: expected a rate from 0 to below 1, got NaN.',
     ],
     [
+      'temporalActivationRegularizer',
+      lstm({ temporalActivationRegularizer: -1 }),
+      'regularizers.l2: l2: expected a finite number, 0 or more, got -1.',
+    ],
+    [
+      'dropoutMode',
+      lstm({ dropoutMode: 'element' }),
+      "layers.lstm: dropoutMode: expected 'sharedOverTime' or 'perStep', got 'element'.",
+    ],
+    [
+      'recurrentDropoutMode',
+      lstm({ recurrentDropoutMode: true }),
+      "layers.lstm: recurrentDropoutMode: expected 'sharedOverTime' or 'perStep', got true.",
+    ],
+    ['zoneout', lstm({ zoneout: 1 }), 'layers.lstm: zoneout: expected a rate from 0 to below 1, got 1.'],
+    [
+      'cellZoneout',
+      lstm({ cellZoneout: -0.5 }),
+      'layers.lstm: cellZoneout: expected a rate from 0 to below 1, got -0.5.',
+    ],
+    [
+      'weightNoise',
+      lstm({ weightNoise: -0.1 }),
+      'layers.lstm: weightNoise: expected a finite number, 0 or more, got -0.1.',
+    ],
+    [
+      'recurrentWeightDropout',
+      lstm({ recurrentWeightDropout: 1 }),
+      'layers.lstm: recurrentWeightDropout: expected a rate from 0 to below 1, got 1.',
+    ],
+    [
       'recurrentDropout',
       lstm({ recurrentDropout: 1.5 }),
       'layers.lstm: recurrentDropout: expected a rate from 0 to below 1, got 1.5.',
@@ -82,7 +113,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, recurrentDropout, layerNormalization, activityRegularizer, dropout, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, temporalActivationRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, layerNormalization, activityRegularizer, dropout, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',

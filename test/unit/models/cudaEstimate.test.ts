@@ -14,6 +14,9 @@ interface Net {
   readonly N: number;
   readonly resetAfter?: boolean;
   readonly cellClip?: number;
+  readonly zoneout?: number;
+  readonly recurrentDropout?: number;
+  readonly recurrentDropoutMode?: 'perStep';
 }
 
 /** A plan of a stack and a dense head; no weight is made, so that large ones cost nothing. */
@@ -128,6 +131,18 @@ test('an LSTM with more than the usual equations has rungs a and b only', () => 
     fits: false,
     reason: 'an LSTM with cellClip, peepholes or coupledGates has no persistent kernel',
   });
+});
+
+test.each([
+  [{ zoneout: 0.1 }, 'a layer with zoneout has no persistent kernel'],
+  [
+    { recurrentDropout: 0.1, recurrentDropoutMode: 'perStep' },
+    'a recurrent dropout mask for each step has no persistent kernel',
+  ],
+] as const)('a layer with %o has rungs a and b only', (options, reason) => {
+  const estimate = train({ H: [64, 64], T: 20, N: 32, ...options });
+  expect(Object.values(estimate.rungs).map(({ fits }) => fits)).toEqual([true, true, false, false]);
+  expect(estimate.rungs.d).toEqual({ fits: false, reason });
 });
 
 test('layers side by side take less than one after another', () => {

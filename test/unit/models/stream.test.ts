@@ -80,6 +80,11 @@ const stacks: Record<string, () => Layer[]> = {
   'lstm with coupledGates and peepholes': () => [
     layers.lstm({ units: 9, coupledGates: true, peepholes: true, ...first }),
   ],
+  'zoneout of all cells': () => [
+    layers.lstm({ units: 9, zoneout: 0.2, cellZoneout: 0.4, ...first }),
+    layers.gru({ units: 7, zoneout: 0.3, returnSequences: true }),
+    layers.simpleRNN({ units: 5, zoneout: 0.1, returnSequences: true }),
+  ],
   'gru, reset after': () => [layers.gru({ units: 9, resetAfter: true, ...first })],
   'gru, reset before': () => [layers.gru({ units: 9, resetAfter: false, ...first })],
   'learned states': () => [

@@ -40,8 +40,8 @@ describe('ops that move data', () => {
         kind: 'sgd',
         clip: { mode, limit: 1 },
         flag: false,
-        constants: [0, 0],
-        decay: [false, false],
+        constants: [0],
+        decay: [0, 0],
       } as const;
       const hyper = { data: [1, 0, 0, 0, 0, 0, 0, 0], shape: [8], dtype: 'float64' } as const;
       const none = new Array<undefined>(5).fill(undefined);

@@ -133,3 +133,32 @@ describe('dropout inside a recurrent stack', () => {
     },
   );
 });
+
+test.each(['simpleRnn', 'lstm'] as const)(
+  'of the state of a %s per step, step t draws its elements t·N·H and up',
+  (cell) => {
+    const draws = new Draws(21);
+    const [T, N, D, H] = [4, 3, 2, 5];
+    const layer = { cell, units: H, initialState: true } as const;
+    const dropping = { ...layer, recurrentDropout: 0.5, recurrentDropoutMode: 'element' } as const;
+    const args = stackArgs({ T, N, D, layers: [layer] }, draws, 6);
+    const outputs = runStack({ T, N, D, layers: [dropping] }, args, []).outputs;
+    const [mask] = runOp('dropout', { mode: 'element', seed: 7, stream: 1, rate: 0.5 }, [
+      ones([T, N, H]),
+      scalar(6),
+    ]);
+    let [h, c] = [args[6], args[7]];
+    for (let t = 0; t < T; t++) {
+      const own = [...args];
+      own[1] = real(Array.from(args[1]!.data).slice(t * N * D, (t + 1) * N * D), [1, N, D]);
+      own[6] = real(
+        Array.from(h!.data).map((v, i) => v * mask![t * N * H + i]!),
+        [N, H],
+      );
+      own[7] = c;
+      const after = runStack({ T: 1, N, D, layers: [layer] }, own, []).outputs;
+      expect(outputs[1]!.slice(t * N * H, (t + 1) * N * H)).toEqual(after[2]);
+      [h, c] = [real(after[2]!, [N, H]), after[3] && real(after[3], [N, H])];
+    }
+  },
+);

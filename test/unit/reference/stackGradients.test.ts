@@ -3,7 +3,17 @@ import { activationCodes } from '../../../lib/plan/codes';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type LayerChoice, runStack, type StackChoice, stackArgs, stackOutputs } from './stacks';
 
-type Cell = Pick<LayerChoice, 'cell' | 'resetAfter' | 'cellClip' | 'peepholes' | 'coupledGates'>;
+type Cell = Pick<
+  LayerChoice,
+  | 'cell'
+  | 'resetAfter'
+  | 'cellClip'
+  | 'peepholes'
+  | 'coupledGates'
+  | 'zoneout'
+  | 'cellZoneout'
+  | 'zoneoutExpected'
+>;
 
 const cells: Record<string, Cell> = {
   simpleRnn: { cell: 'simpleRnn' },
@@ -12,6 +22,29 @@ const cells: Record<string, Cell> = {
   'lstm with peepholes': { cell: 'lstm', peepholes: true },
   'lstm with coupledGates': { cell: 'lstm', coupledGates: true },
   'lstm with peepholes and coupledGates': { cell: 'lstm', peepholes: true, coupledGates: true },
+  'simpleRnn with zoneout': { cell: 'simpleRnn', zoneout: 0.4 },
+  'lstm with zoneout of h': { cell: 'lstm', zoneout: 0.4 },
+  'lstm with zoneout of h and c, on average': {
+    cell: 'lstm',
+    zoneout: 0.4,
+    cellZoneout: 0.3,
+    zoneoutExpected: true,
+  },
+  'lstm with all variants and zoneout': {
+    cell: 'lstm',
+    cellClip: 0.4,
+    peepholes: true,
+    coupledGates: true,
+    zoneout: 0.2,
+    cellZoneout: 0.5,
+  },
+  'gru with zoneout': { cell: 'gru', resetAfter: false, zoneout: 0.4 },
+  'gru, reset after, with zoneout on average': {
+    cell: 'gru',
+    resetAfter: true,
+    zoneout: 0.4,
+    zoneoutExpected: true,
+  },
   'gru, reset before': { cell: 'gru', resetAfter: false },
   'gru, reset after': { cell: 'gru', resetAfter: true },
 };
@@ -67,6 +100,13 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       ['input dropout per element', one({ inputDropout: { mode: 'element', rate: 0.4 } })],
       ['input dropout shared over time', one({ inputDropout: { mode: 'sharedOverTime', rate: 0.4 } })],
       ['recurrent dropout', one({ recurrentDropout: 0.4, initialState: true })],
+      [
+        'recurrent dropout per step, backwards',
+        one(
+          { recurrentDropout: 0.4, recurrentDropoutMode: 'element', initialState: true },
+          { goBackwards: true, N: 3, valid: [1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0] },
+        ),
+      ],
       [
         'steps that do not count',
         one({ initialState: true }, { N: 3, valid: [1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 0] }),

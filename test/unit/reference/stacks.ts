@@ -17,6 +17,11 @@ export interface LayerChoice {
   readonly useBias?: boolean;
   readonly inputDropout?: { readonly mode: DropoutMode; readonly rate: number };
   readonly recurrentDropout?: number;
+  readonly recurrentDropoutMode?: DropoutMode;
+  /** Rates of h, and of an LSTM's c. */
+  readonly zoneout?: number;
+  readonly cellZoneout?: number;
+  readonly zoneoutExpected?: boolean;
   readonly initialState?: boolean;
   readonly cellClip?: number;
   readonly peepholes?: boolean;
@@ -66,7 +71,14 @@ export function stackAttrs({
         coupledGates: l.coupledGates,
         useBias: l.useBias ?? true,
         inputDropout: { mode: 'element', rate: 0, ...l.inputDropout, stream: 2 * i },
-        recurrentDropout: { rate: l.recurrentDropout ?? 0, stream: 2 * i + 1 },
+        recurrentDropout: {
+          mode: l.recurrentDropoutMode,
+          rate: l.recurrentDropout ?? 0,
+          stream: 2 * i + 1,
+        },
+        zoneout: l.zoneout ? { rate: l.zoneout, stream: 100 + 2 * i } : undefined,
+        cellZoneout: l.cellZoneout ? { rate: l.cellZoneout, stream: 101 + 2 * i } : undefined,
+        zoneoutExpected: l.zoneoutExpected,
       }),
     ),
   };
