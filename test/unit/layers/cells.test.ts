@@ -13,6 +13,7 @@ import {
   type Traced,
   tensor,
 } from '../../../lib';
+import { layerFromConfig } from '../../../lib/layers';
 import type { Layer } from '../../../lib/layers/layer';
 import { RandomInputs } from '../../parity/harness';
 
@@ -232,6 +233,57 @@ describe('cells in models', () => {
     expect(given.loss).toBeCloseTo(wanted.loss, 5);
     expect(given.evaluated).toBeCloseTo(wanted.evaluated, 5);
     expect(Math.abs(given.loss - given.evaluated)).toBeGreaterThan(1e-3);
+  });
+
+  test('options of layers hold on the way of cells too, the same on every engine', async () => {
+    const options = {
+      dropout: 0.2,
+      dropoutMode: 'perStep',
+      recurrentDropout: 0.3,
+      recurrentDropoutMode: 'perStep',
+      recurrentWeightDropout: 0.4,
+      weightNoise: 0.1,
+      zoneout: 0.3,
+      temporalActivationRegularizer: 0.5,
+      inputShape,
+    } as const;
+    const made = {
+      lstm: () => layers.lstm({ units: H, layerNormalization: true, cellZoneout: 0.4, ...options }),
+      gru: () => layers.gru({ units: H, layerNormalization: true, returnSequences: true, ...options }),
+    };
+    for (const make of Object.values(made)) {
+      const x = random([N, T, D]);
+      const [output] = make().outputShapes([{ dtype: 'real', shape: inputShape, sequence: true }]);
+      const shape = output?.shape as number[];
+      const y = random([N, ...shape]);
+      const run = async (device: 'cpu' | 'reference') => {
+        const model = build(make(), device, 21);
+        const { loss, gradients } = await model.computeGradients(x, y, { lengths: [5, 2, 4] });
+        return { loss, gradients, evaluated: (await model.evaluate(x, y))['loss'] as number };
+      };
+      const [given, wanted] = [await run('cpu'), await run('reference')];
+      expect(given.loss).toBeCloseTo(wanted.loss, 5);
+      expect(given.evaluated).toBeCloseTo(wanted.evaluated, 5);
+      for (const [name, gradient] of wanted.gradients)
+        expect(largestDifference(given.gradients.get(name) as Tensor, gradient)).toBeLessThan(2e-5);
+      // Each option changes something while training.
+      const names = [
+        'dropout',
+        'recurrentDropout',
+        'recurrentWeightDropout',
+        'weightNoise',
+        'zoneout',
+        'temporalActivationRegularizer',
+      ];
+      for (const name of names) {
+        const { type } = make();
+        const config = { ...make().getConfig() };
+        delete config[name];
+        const less = build(layerFromConfig(type, config), 'cpu', 21);
+        const { loss } = await less.computeGradients(x, y, { lengths: [5, 2, 4] });
+        expect(Math.abs(loss - given.loss)).toBeGreaterThan(1e-6);
+      }
+    }
   });
 
   test('learn, are saved and loaded, and predict the same bits', async () => {

@@ -37,9 +37,15 @@ const stack = (last: boolean) => {
     [
       layers.lstm({ units: 5, ...rest, dropout: 0.1, peepholes: true, inputShape: [null, D] }),
       layers.dropout({ rate: 0.3 }),
-      layers.gru({ units: 4, ...rest }),
+      layers.gru({
+        units: 4,
+        ...rest,
+        zoneout: 0.3,
+        recurrentDropoutMode: 'perStep',
+        dropoutMode: 'perStep',
+      }),
       layers.dropout({ rate: 0.2 }),
-      layers.lstm({ units: 3, ...rest, returnSequences: !last, cellClip: 1 }),
+      layers.lstm({ units: 3, ...rest, returnSequences: !last, cellClip: 1, zoneout: 0.2, cellZoneout: 0.4 }),
       layers.dense({ units: 2 }),
     ],
     { seed: 3 },
@@ -48,7 +54,14 @@ const stack = (last: boolean) => {
 const backwards = () =>
   sequential(
     [
-      layers.gru({ units: 4, returnSequences: true, goBackwards: true, inputShape: [null, D], dropout: 0.2 }),
+      layers.gru({
+        units: 4,
+        returnSequences: true,
+        goBackwards: true,
+        inputShape: [null, D],
+        dropout: 0.2,
+        zoneout: 0.2,
+      }),
       layers.dropout({ rate: 0.3 }),
       layers.simpleRNN({ units: 3, returnSequences: true }),
       layers.bidirectional({ layer: layers.lstm({ units: 2, returnSequences: true }) }),
