@@ -22,8 +22,8 @@ export {
 } from './layers/cells/cell';
 export { Layer } from './layers/layer';
 export { SymbolicTensor } from './layers/symbolic';
-export { losses } from './losses';
-export { metrics } from './metrics';
+export { defineLoss, losses } from './losses';
+export { defineMetric, metrics } from './metrics';
 export type { BatchGenerator, ClassWeight, InitialStates } from './models/batches';
 export type { CompileOptions, GradientCheckpointing } from './models/compiled';
 export type { Bound } from './models/estimate/cost';
@@ -59,6 +59,7 @@ export type { SummaryOptions } from './models/summary';
 export type { TrainOnBatchOptions } from './models/trainStep';
 export type { TruncatedBPTT } from './models/truncation';
 export { ops } from './ops';
+export type { ScoreFunction } from './ops/rowFunction';
 export { Traced } from './ops/traced';
 export { optimizers, schedules } from './optimizers';
 export { Philox } from './tensors/random';

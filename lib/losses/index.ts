@@ -1,1 +1,1 @@
-export { type LossSpec, losses } from './loss';
+export { defineLoss, type LossSpec, losses } from './loss';

@@ -1,6 +1,7 @@
 import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
+import { type ScoreFunction, writeScore } from '../ops/rowFunction';
 import type { LossKind } from '../plan/codes';
 
 /** What training makes small. The formulas are in docs/plan.md, "Losses". */
@@ -16,6 +17,8 @@ export interface Loss {
   readonly gamma?: number;
   /** The weight of classes in a focal loss; undefined where they count alike. */
   readonly alpha?: number | undefined;
+  /** Of a loss of one's own (type `value`): what it makes of a row. */
+  readonly score?: ScoreFunction;
   getConfig(): Record<string, unknown>;
 }
 
@@ -152,6 +155,35 @@ export const losses = {
   meanAbsolutePercentageError: (options: object = {}): Loss => plain('meanAbsolutePercentageError', options),
 };
 
+const defined = new Map<string, Loss>();
+
+/**
+ * Makes a loss known by a name, for `compile({ loss })`: `score(yTrue, yPred)` of rows `[N, C]`, written with `ops`, gives `[N, 1]`, or `[N, C]`,
+ * whose mean over columns counts. The loss is the mean over rows, with their weights, as of any other. Models are saved with the name.
+ * @returns the loss
+ * @throws ERR_VALUE for a name that is taken
+ */
+export function defineLoss(name: string, score: ScoreFunction): Loss {
+  const subject = 'defineLoss';
+  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+    refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
+  if (defined.has(name) || name in losses || name in short)
+    refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
+  if (typeof score !== 'function') refuse('ERR_VALUE', `${subject}: score`, 'a function', quoted(score));
+  // What goes wrong whatever the width goes wrong here.
+  writeScore(score, 1, `loss '${name}'`);
+  const loss: Loss = {
+    type: 'value',
+    sparse: false,
+    fromLogits: false,
+    parameter: 0,
+    score,
+    getConfig: () => ({ type: name }),
+  };
+  defined.set(name, loss);
+  return loss;
+}
+
 export type LossName = keyof typeof losses;
 export type LossSpec = LossName | 'mse' | 'mae' | 'msle' | 'mape' | (string & {}) | Loss | SpecConfig;
 
@@ -177,7 +209,12 @@ export function resolveLoss(spec: unknown, subject = 'loss'): Loss {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Loss).getConfig === 'function')
     return spec as Loss;
   const { type, options } = readSpec(spec, subject, kerasOptions);
-  const known = [...names, ...Object.keys(short)];
+  const own = typeof type === 'string' ? defined.get(type) : undefined;
+  if (own) {
+    readConfig(options, [], `${subject}: ${type}`);
+    return own;
+  }
+  const known = [...names, ...Object.keys(short), ...defined.keys()];
   const name = resolveName(type, known, subject);
   return losses[short[name] ?? (name as LossName)](options);
 }

@@ -1,1 +1,1 @@
-export { type MetricSpec, metrics } from './metric';
+export { defineMetric, type MetricSpec, metrics } from './metric';

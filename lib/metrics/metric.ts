@@ -1,6 +1,7 @@
 import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
+import { type ScoreFunction, writeScore } from '../ops/rowFunction';
 import type { MetricAttrs } from '../plan/types';
 import {
   type AucOptions,
@@ -19,6 +20,8 @@ export interface Metric {
   /** The key in logs and scores. */
   readonly name: string;
   readonly attrs: MetricAttrs;
+  /** Of a metric of one's own: what it makes of a row. */
+  readonly score?: ScoreFunction | undefined;
   /** Whether sample and class weights count in it. */
   readonly weighted: boolean;
   /** The value from the sums. Where nothing was counted it is 0, as in Keras. */
@@ -28,7 +31,7 @@ export interface Metric {
 
 /** Whether a model is the better the larger the metric is: true of shares and R², not of errors. */
 export function largerIsBetter({ attrs: { kind } }: Metric): boolean {
-  return kind !== 'squaredError' && kind !== 'absoluteError' && kind !== 'crossentropy';
+  return kind !== 'value' && kind !== 'squaredError' && kind !== 'absoluteError' && kind !== 'crossentropy';
 }
 
 /** What a metric has to know of the model. */
@@ -43,9 +46,9 @@ const binaryLosses = ['binaryCrossentropy', 'binaryFocalCrossentropy'];
 
 /** A metric before it knows its model. */
 export interface MetricTemplate {
-  readonly type: MetricName;
+  readonly type: string;
   readonly config: Record<string, unknown>;
-  bind(context: MetricContext): Pick<Metric, 'attrs' | 'result'>;
+  bind(context: MetricContext): Pick<Metric, 'attrs' | 'result' | 'score'>;
 }
 
 const quotient = (sums: Float64Array) => (sums[1] === 0 ? 0 : (sums[0] as number) / (sums[1] as number));
@@ -54,7 +57,7 @@ type Binder = MetricTemplate['bind'];
 
 /** Reads the options once, so that mistakes show where the metric is made. */
 function template(
-  type: MetricName,
+  type: string,
   given: unknown,
   known: readonly string[],
   make: (o: Partial<Record<string, unknown>>, subject: string) => Binder,
@@ -269,6 +272,39 @@ export const metrics = {
     template('crossentropy', options, [], () => crossentropy('crossentropy')),
 };
 
+const defined = new Map<string, (options: object) => MetricTemplate>();
+
+/**
+ * Makes a metric known by a name, for `compile({ metrics })`: the mean over rows of `score(yTrue, yPred)`, which is written with `ops` and gives
+ * `[N, 1]`, or `[N, C]`, whose mean over columns counts. It wants targets like the predictions, not class indices.
+ * @param finish makes the metric of the mean, e.g. `Math.sqrt`. Default: the mean itself
+ * @returns a maker, like those of `metrics`
+ * @throws ERR_VALUE for a name that is taken
+ */
+export function defineMetric(
+  name: string,
+  score: ScoreFunction,
+  finish: (mean: number) => number = (mean) => mean,
+): (options?: NameOption) => MetricTemplate {
+  const subject = 'defineMetric';
+  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+    refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
+  if (defined.has(name) || name in metrics || name in short)
+    refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
+  for (const [what, member] of Object.entries({ score, finish }))
+    if (typeof member !== 'function')
+      refuse('ERR_VALUE', `${subject}: ${what}`, 'a function', quoted(member));
+  writeScore(score, 1, `metric '${name}'`);
+  const make = (options: NameOption = {}) =>
+    template(name, options, [], () => (context) => {
+      needDense(name, context);
+      const result = (sums: Float64Array) => finish(quotient(sums));
+      return { attrs: { kind: 'value', sparse: false } as const, score, result };
+    });
+  defined.set(name, make);
+  return make;
+}
+
 export type MetricName = keyof typeof metrics;
 export type MetricSpec =
   | MetricName
@@ -295,10 +331,17 @@ const short: Readonly<Record<string, MetricName>> = {
 /** A metric for a model, from its name, its configuration `{ type, … }` or Keras's, or a template. Named as it was asked for. */
 export function resolveMetric(spec: unknown, context: MetricContext, weighted = false): Metric {
   const made = templateOf(spec, weighted ? 'compile: weightedMetrics' : 'compile: metrics');
-  const { attrs, result } = made.template.bind(context);
+  const { attrs, result, score } = made.template.bind(context);
   const config = made.template.config;
   const name = (config['name'] as string | undefined) ?? made.asked;
-  return { name, attrs, weighted, result, getConfig: () => ({ type: made.template.type, ...config, name }) };
+  return {
+    name,
+    attrs,
+    score,
+    weighted,
+    result,
+    getConfig: () => ({ type: made.template.type, ...config, name }),
+  };
 }
 
 const kerasOptions: Harmless = {
@@ -314,7 +357,10 @@ function templateOf(spec: unknown, subject: string): { template: MetricTemplate;
     return { template: spec as MetricTemplate, asked: (spec as MetricTemplate).type };
   }
   const { type, options } = readSpec(spec, subject, kerasOptions);
-  const asked = resolveName(type, [...Object.keys(metrics), ...Object.keys(short)], subject);
+  const own = typeof type === 'string' ? defined.get(type) : undefined;
+  if (own) return { template: own(options), asked: type as string };
+  const known = [...Object.keys(metrics), ...Object.keys(short), ...defined.keys()];
+  const asked = resolveName(type, known, subject);
   const name = short[asked] ?? (asked as MetricName);
   return { template: (metrics[name] as (o: object) => MetricTemplate)(options), asked };
 }

@@ -10,6 +10,7 @@ import {
 import { bothMasks } from '../layers/masks';
 import { isBinary, isCategorical, type Loss } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
+import { emitScore } from '../ops/rowFunction';
 import type { Optimizer } from '../optimizers/optimizer';
 import { checkParamGroups } from '../optimizers/paramGroups';
 import { PlanBuilder } from '../plan/builder';
@@ -333,7 +334,9 @@ class Lowering implements CallContext {
     const weight = this.masked(mask, given, true);
 
     const logits = this.logitsBehind(prediction.id, loss);
-    const scored = logits ?? prediction.id;
+    const scored = loss.score
+      ? emitScore(builder, loss.score, [target, prediction.id], `loss '${String(loss.getConfig()['type'])}'`)
+      : (logits ?? prediction.id);
     const attrs = {
       kind: loss.type,
       fromLogits: loss.fromLogits || logits !== undefined,
@@ -342,12 +345,16 @@ class Lowering implements CallContext {
       alpha: loss.alpha,
       lossWeight,
     };
-    const value = builder.emit('loss', [scored, target, weight], attrs, keys.loss)[0] as ValueId;
+    // A loss of one's own has made of both what counts.
+    const against = loss.score ? scored : target;
+    const value = builder.emit('loss', [scored, against, weight], attrs, keys.loss)[0] as ValueId;
 
     const measured = this.measuredBy(loss, prediction.id, logits);
     for (const [i, metric] of metrics) {
       const { id, attrs } = measured(metric);
-      const inputs = [id, target, this.masked(mask, metric.weighted ? given : ABSENT, false)];
+      const { score, name } = metric;
+      const own = score && emitScore(builder, score, [target, id], `metric '${name}'`);
+      const inputs = [own ?? id, own ?? target, this.masked(mask, metric.weighted ? given : ABSENT, false)];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
     }

@@ -125,6 +125,7 @@ export const lossCodes = {
   categoricalHinge: 14,
   meanSquaredLogarithmicError: 15,
   meanAbsolutePercentageError: 16,
+  value: 17,
 } as const;
 
 export const metricCodes = {
@@ -137,6 +138,7 @@ export const metricCodes = {
   confusion: 6,
   histogram: 7,
   crossentropy: 8,
+  value: 9,
 } as const;
 
 export const poolCodes = { max: 0, average: 1 } as const;

@@ -154,6 +154,7 @@ enum class Loss {
   categoricalHinge = 14,
   meanSquaredLogarithmicError = 15,
   meanAbsolutePercentageError = 16,
+  value = 17,
 };
 
 enum class Metric {
@@ -166,6 +167,7 @@ enum class Metric {
   confusion = 6,
   histogram = 7,
   crossentropy = 8,
+  value = 9,
 };
 
 enum class Pool {

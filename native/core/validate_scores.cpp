@@ -23,7 +23,7 @@ int64_t scored(Proof& p, bool sparse) {
 void proveLoss(Proof& p) {
   if (!p.arity(3, 1, 2, 4)) return;
   const int32_t kind = p.op().ints[0];
-  if (!p.demand(kind >= 0 && kind <= 16 && flag(p.op().ints[1]), "a known loss")) return;
+  if (!p.demand(kind >= 0 && kind <= 17 && flag(p.op().ints[1]), "a known loss")) return;
   if (scored(p, kind == 1) == 0) return;
   if (p.op().kind == OpKind::loss) {
     p.must(p.out(0), DType::float64, {1}, "float64 [1]");
@@ -39,7 +39,7 @@ void proveMetric(Proof& p) {
     return;
   const int32_t kind = op.ints[0];
   const bool sparse = op.ints[1] == 1;
-  if (!p.demand(kind >= 0 && kind <= 8 && flag(op.ints[1]), "a known metric")) return;
+  if (!p.demand(kind >= 0 && kind <= 9 && flag(op.ints[1]), "a known metric")) return;
   const int64_t classes = scored(p, sparse);
   if (classes == 0) return;
   const auto attributes = [&](size_t ints, size_t floats) {
@@ -61,6 +61,7 @@ void proveMetric(Proof& p) {
       break;
     case Metric::squaredError:
     case Metric::absoluteError:
+    case Metric::value:
       if (!attributes(0, 0)) return;
       break;
     case Metric::r2:

@@ -167,6 +167,8 @@ struct LossRows {
         const double d = logarithmicError(p, y);
         return d * d;
       }
+      case Loss::value:
+        return p;
       case Loss::meanAbsolutePercentageError:
         return 100 * std::fabs(e) / larger(std::fabs(y), kEpsilon);
       default:
@@ -200,6 +202,8 @@ struct LossRows {
         return -2 * side(y) * gap(p, y);
       case Loss::meanSquaredLogarithmicError:
         return p < kEpsilon ? 0 : 2 * logarithmicError(p, y) / (1 + p);
+      case Loss::value:
+        return 1;
       case Loss::meanAbsolutePercentageError:
         return (e > 0 ? 100 : (e < 0 ? -100 : 0)) / larger(std::fabs(y), kEpsilon);
       default:

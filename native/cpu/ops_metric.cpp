@@ -150,6 +150,8 @@ struct MetricRows {
         return meanOfOutputs([](double p, double y) { return (p - y) * (p - y); });
       case Metric::absoluteError:
         return meanOfOutputs([](double p, double y) { return std::fabs(p - y); });
+      case Metric::value:
+        return meanOfOutputs([](double p, double) { return p; });
       case Metric::r2:
         return r2();
       case Metric::confusion:

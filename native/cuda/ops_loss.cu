@@ -129,6 +129,8 @@ struct LossRows {
         const double d = logarithmicError(p, y);
         return d * d;
       }
+      case Loss::value:
+        return p;
       case Loss::meanAbsolutePercentageError:
         return 100 * fabs(e) / larger(fabs(y), kEpsilon);
       default:
@@ -160,6 +162,8 @@ struct LossRows {
         return -2 * side(y) * gap(p, y);
       case Loss::meanSquaredLogarithmicError:
         return p < kEpsilon ? 0 : 2 * logarithmicError(p, y) / (1 + p);
+      case Loss::value:
+        return 1;
       case Loss::meanAbsolutePercentageError:
         return (e > 0 ? 100 : (e < 0 ? -100 : 0)) / larger(fabs(y), kEpsilon);
       default:

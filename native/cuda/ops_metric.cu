@@ -62,7 +62,9 @@ struct MetricRows {
     double sum = 0;
     for (size_t c = lane(); c < C; c += 32) {
       const double e = static_cast<double>(p[c]) - dense(r, c);
-      if (kind == Metric::binaryAccuracy) {
+      if (kind == Metric::value) {
+        sum += p[c];
+      } else if (kind == Metric::binaryAccuracy) {
         sum += (p[c] > threshold) == (dense(r, c) > 0.5f) ? 1.0 : 0.0;
       } else {
         sum += kind == Metric::squaredError ? e * e : fabs(e);

@@ -243,6 +243,8 @@ const losses: { readonly [K in LossKind]: RowLoss } = {
       return [e * e, p[c]! < EPSILON ? 0 : (2 * e) / (1 + p[c]!)];
     }),
 
+  value: (p, _, dp) => meanOver(p, dp, (c) => [p[c]!, 1]),
+
   meanAbsolutePercentageError: (p, y, dp) =>
     meanOver(p, dp, (c) => {
       const [e, size] = [p[c]! - y[c]!, Math.max(Math.abs(y[c]!), EPSILON)];

@@ -98,6 +98,10 @@ const metrics: { readonly [K in MetricKind]: Summing } = {
     weightedMean(s, sums, (r) => meanOverClasses(s.C, (c) => Math.abs(s.p(r, c) - s.y(r, c))));
   },
 
+  value(s, sums) {
+    weightedMean(s, sums, (r) => meanOverClasses(s.C, (c) => s.p(r, c)));
+  },
+
   // Per c: Σw, Σwy, Σwy², Σw(y−p)².
   r2(s, sums) {
     for (let r = 0; r < s.R; r++) {

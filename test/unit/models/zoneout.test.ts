@@ -113,7 +113,7 @@ describe.each(cells)('a %s with zoneout', (cell, rates) => {
     await model.fit(x, y, { epochs: 2, verbose: 0 });
     const file = path.join(mkdtempSync(path.join(tmpdir(), 'zoneout-')), 'm.safetensors');
     await model.save(file);
-    const again = await loadModel(file);
+    const again = await loadModel(file, { device: 'cpu' });
     expect(again.getConfig()).toEqual(model.getConfig());
     expect(await again.predict(x)).toEqual(await model.predict(x));
   });

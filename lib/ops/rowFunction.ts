@@ -1,0 +1,72 @@
+import { quoted, refuse } from '../errors';
+import type { PlanBuilder } from '../plan/builder';
+import { outputOf } from '../plan/program/program';
+import { ProgramBuilder, type ProgramValue } from '../plan/program/programBuilder';
+import { ABSENT, type ValueId } from '../plan/types';
+import { sizeOf } from '../tensors/tensor';
+import { Traced } from './traced';
+
+/** A function of rows, written with `ops`: of what is true and what was predicted, each `[N, width]`. */
+export type ScoreFunction = (yTrue: Traced, yPred: Traced) => Traced;
+
+interface Written {
+  readonly inputs: readonly Traced[];
+  readonly result: Traced;
+}
+
+/**
+ * Writes a function of two values of equal width down, and proves what it gives.
+ * @throws ERR_SHAPE unless that is a value of the function, of one column or as many as it was given
+ */
+export function writeScore(score: ScoreFunction, width: number, subject: string): Written {
+  const trace = {};
+  const inputs = [0, 1].map(() => new Traced(width, { sort: 'input' }, trace));
+  const result: unknown = score(inputs[0] as Traced, inputs[1] as Traced);
+  const own = result instanceof Traced && result.trace === trace;
+  if (!own || (result.width !== 1 && result.width !== width)) {
+    const got = result instanceof Traced ? String(result) : quoted(result);
+    refuse('ERR_SHAPE', subject, width === 1 ? '[N, 1]' : `[N, 1] or [N, ${width}]`, got);
+  }
+  return { inputs, result: result as Traced };
+}
+
+/** Emits such a function of values `[…, C]`; gives `[…, 1]` or `[…, C]`. */
+export function emitScore(
+  builder: PlanBuilder,
+  score: ScoreFunction,
+  values: readonly [yTrue: ValueId, yPred: ValueId],
+  subject: string,
+): ValueId {
+  const { shape } = builder.spec(values[1]);
+  const width = shape[shape.length - 1] as number;
+  const rows = sizeOf(shape) / width;
+  const { inputs, result } = writeScore(score, width, subject);
+  const program = new ProgramBuilder();
+  const made = new Map<Traced, ProgramValue>();
+  const ids = inputs.map((input, i) => {
+    made.set(input, program.operand('sequence', width));
+    return builder.emit(
+      'reshape',
+      [values[i] as ValueId],
+      { shape: [1, rows, width] },
+      subject,
+    )[0] as ValueId;
+  });
+  const write = (value: Traced): ProgramValue => {
+    const known = made.get(value);
+    if (known) return known;
+    const { node } = value;
+    if (node.sort !== 'made')
+      return refuse('ERR_VALUE', subject, 'values made of its own arguments', String(value));
+    const own = program.emit(node.kind, node.from.map(write), value.width, node.ints, node.floats);
+    made.set(value, own);
+    return own;
+  };
+  const register = program.asRegister(write(result));
+  const attrs = program.finish({ steps: 1, batch: rows, reverse: false, seed: 0 });
+  const want = attrs.registers.map((_, i) => i === register.index);
+  const outputs = builder.emit('program', [ABSENT, ...ids], attrs, subject, want);
+  const scores = outputs[outputOf.register(attrs, register.index)] as ValueId;
+  const stored = [...shape.slice(0, -1), result.width];
+  return builder.emit('reshape', [scores], { shape: stored }, subject)[0] as ValueId;
+}
