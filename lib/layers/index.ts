@@ -4,6 +4,7 @@ import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Conv1D, type Conv1DConfig } from './conv1D';
 import { ConvLstm, type ConvLstmConfig } from './convLstm';
 import { Dense, type DenseConfig } from './dense';
+import { Dot, type DotConfig } from './dot';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
 import { Flatten } from './flatten';
@@ -70,6 +71,11 @@ export const layers = {
     new ElementwiseMerge('multiply', fromKeras('multiply', config ?? {})),
   average: (config?: LayerConfig): Layer =>
     new ElementwiseMerge('average', fromKeras('average', config ?? {})),
+  maximum: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('maximum', fromKeras('maximum', config ?? {})),
+  minimum: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('minimum', fromKeras('minimum', config ?? {})),
+  dot: (config: DotConfig): Layer => new Dot(fromKeras('dot', config)),
   concatenate: (config?: ConcatenateConfig): Layer => new Concatenate(fromKeras('concatenate', config ?? {})),
 };
 
@@ -93,6 +99,7 @@ export type {
   Conv1DConfig,
   ConvLstmConfig,
   DenseConfig,
+  DotConfig,
   DropoutConfig,
   EmbeddingConfig,
   GaussianNoiseConfig,

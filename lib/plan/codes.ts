@@ -41,6 +41,12 @@ export const opCodes = {
   pool: 36,
   poolGrad: 37,
   program: 40,
+  extremum: 66,
+  extremumGrad: 67,
+  eitherMask: 68,
+  matmul: 69,
+  normalizeRows: 70,
+  normalizeRowsGrad: 71,
   loss: 48,
   lossGrad: 49,
   metric: 56,
@@ -134,6 +140,7 @@ export const metricCodes = {
   crossentropy: 8,
 } as const;
 
+export const extremumCodes = { max: 0, min: 1 } as const;
 export const poolCodes = { max: 0, average: 1 } as const;
 export const optimizerCodes = {
   sgd: 0,
@@ -157,6 +164,7 @@ export type ActivationKind = keyof typeof activationCodes;
 export type CellKind = keyof typeof cellCodes;
 export type LossKind = keyof typeof lossCodes;
 export type MetricKind = keyof typeof metricCodes;
+export type ExtremumKind = keyof typeof extremumCodes;
 export type PoolKind = keyof typeof poolCodes;
 export type OptimizerKind = keyof typeof optimizerCodes;
 export type ClipMode = keyof typeof clipCodes;

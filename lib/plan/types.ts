@@ -4,6 +4,7 @@ import type {
   CellKind,
   ClipMode,
   ConstraintKind,
+  ExtremumKind,
   LossKind,
   MetricKind,
   OpKind,
@@ -137,6 +138,12 @@ export interface PoolAttrs {
   readonly before: number;
 }
 
+/** Which of the factors of a product are stored with their last two axes swapped. */
+export interface MatmulAttrs {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
 export type NoAttrs = Readonly<Record<string, never>>;
 
 /** The attributes of every op. */
@@ -168,6 +175,12 @@ export interface OpAttrs {
   fold: WindowAttrs & { readonly steps: number };
   pool: PoolAttrs & { readonly windows: number };
   poolGrad: PoolAttrs;
+  extremum: { readonly kind: ExtremumKind };
+  extremumGrad: { readonly kind: ExtremumKind };
+  eitherMask: NoAttrs;
+  matmul: MatmulAttrs;
+  normalizeRows: { readonly epsilon: number };
+  normalizeRowsGrad: { readonly epsilon: number };
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: NoAttrs;

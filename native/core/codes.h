@@ -43,6 +43,12 @@ enum class OpKind {
   pool = 36,
   poolGrad = 37,
   program = 40,
+  extremum = 66,
+  extremumGrad = 67,
+  eitherMask = 68,
+  matmul = 69,
+  normalizeRows = 70,
+  normalizeRowsGrad = 71,
   loss = 48,
   lossGrad = 49,
   metric = 56,
@@ -165,6 +171,11 @@ enum class Metric {
   confusion = 6,
   histogram = 7,
   crossentropy = 8,
+};
+
+enum class Extremum {
+  max = 0,
+  min = 1,
 };
 
 enum class Pool {

@@ -69,6 +69,7 @@ Step shapeStep(const Operands& o);
 Step normStep(const Operands& o);
 Step windowStep(const Operands& o);
 Step programStep(const Operands& o, const Session& session);
+Step matmulStep(const Operands& o, const Session& session);
 Step denseStep(const Operands& o, const Session& session);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

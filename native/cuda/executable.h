@@ -60,6 +60,7 @@ Step shapeStep(const Operands& o);
 Step normStep(const Operands& o);
 Step windowStep(const Operands& o);
 Step programStep(const Operands& o);
+Step matmulStep(const Operands& o);
 Step denseStep(const Operands& o);
 Step activationStep(const Operands& o);
 Step lossStep(const Operands& o);

@@ -66,6 +66,32 @@ describe('moving data', () => {
     checkParity('scale', [r.normal([5, 7])], { factor: 0.5 }, EXACT);
   });
 
+  test.each(['max', 'min'] as const)('extremum, %s, and its gradient, with equal values and NaN', (kind) => {
+    const r = fresh();
+    const [a, b] = [r.integers([70, 131], 5), r.integers([70, 131], 5)].map(
+      (x): Operand => ({ ...x, dtype: 'real', values: Float64Array.from(x.values) }),
+    ) as [Operand, Operand];
+    const [holedA, holedB] = [a, b].map((x, k) => ({
+      ...x,
+      values: Float64Array.from(x.values, (v, i) => (i % 7 === k ? Number.NaN : v)),
+    }));
+    checkParity('extremum', [a, b], { kind }, EXACT);
+    checkParity('extremum', [holedA, holedB], { kind }, EXACT);
+    for (const want of [undefined, [true, false], [false, true]])
+      checkParity(
+        'extremumGrad',
+        [holedA, holedB, r.normal([70, 131])],
+        { kind },
+        EXACT,
+        want ? { want } : {},
+      );
+  });
+
+  test('eitherMask', () => {
+    const r = fresh();
+    checkParity('eitherMask', [r.integers([9, 5], 2), r.integers([9, 5], 3)], {}, EXACT);
+  });
+
   test('reshape and transpose', () => {
     const r = fresh();
     checkParity('reshape', [r.normal([5, 3, 7])], { shape: [21, 5] }, EXACT);
@@ -105,6 +131,55 @@ describe('dense', () => {
     checkParity('dense', [x, split, bias], {}, tolerance(inputs));
     checkParity('denseGrad', [x, split, dy], {}, tolerance(Math.max(rows, units)));
     checkParity('denseGrad', [x, kernel, dy], {}, tolerance(rows), { want: [false, true, false] });
+  });
+});
+
+describe('matmul', () => {
+  test.each([
+    [1, 1, 1, 1],
+    [1, 70, 33, 129],
+    [7, 5, 3, 11],
+    [40, 13, 64, 9],
+    [3, 1, 300, 2],
+  ])('%i products [%i, %i] · [%i], each factor as it is and transposed', (count, rows, depth, columns) => {
+    const r = fresh();
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const a = r.normal([count, ...(transposeA ? [depth, rows] : [rows, depth])]);
+        const b = r.normal([count, ...(transposeB ? [columns, depth] : [depth, columns])]);
+        checkParity('matmul', [a, b], { transposeA, transposeB }, tolerance(depth));
+      }
+    }
+  });
+
+  test('gives the same bits with any number of threads', () => {
+    if (tested().name !== 'cpu') return;
+    const r = fresh();
+    const operands = [r.normal([6, 40, 33]), r.normal([6, 33, 50])];
+    const attrs = { transposeA: false, transposeB: false };
+    const [one, ...others] = [1, 2, 7, 16].map((threads) =>
+      runOp(tested(), 'matmul', operands, attrs, { threads }),
+    );
+    for (const other of others) expect(other).toEqual(one);
+  });
+});
+
+describe('normalizeRows', () => {
+  test.each([
+    [1, 1],
+    [65, 33],
+    [5, 1030],
+  ])('%i rows of %i, values and gradients', (rows, width) => {
+    const r = fresh();
+    const epsilon = 1e-7;
+    // Of the last rows the norm is below epsilon.
+    const x = r.normal([rows, width]);
+    const values = Float64Array.from(x.values, (v, i) =>
+      i < (rows - 2) * width ? v : Math.fround(1e-12 * v),
+    );
+    checkParity('normalizeRows', [{ ...x, values }], { epsilon }, ROUNDING);
+    checkParity('normalizeRowsGrad', [{ ...x, values }, r.normal([rows, width])], { epsilon }, tolerance(1));
+    checkParity('normalizeRowsGrad', [x, r.normal([rows, width])], { epsilon }, tolerance(width));
   });
 });
 

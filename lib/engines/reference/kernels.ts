@@ -5,9 +5,11 @@ import { add, assign, broadcastRows, check, sumRows, sumScalars, swapLeading } f
 import { dense, denseGrad } from './dense';
 import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
+import { extremum, extremumGrad } from './extremum';
 import { layerNorm, layerNormGrad } from './layerNorm';
 import { loss, lossGrad } from './losses';
-import { lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { eitherMask, lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { matmul, normalizeRows, normalizeRowsGrad } from './matmul';
 import { concat, multiply, scale, slice } from './merge';
 import { metric } from './metrics';
 import { noise } from './noise';
@@ -47,6 +49,12 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   fold,
   pool,
   poolGrad,
+  extremum,
+  extremumGrad,
+  eitherMask,
+  matmul,
+  normalizeRows,
+  normalizeRowsGrad,
   embedding,
   embeddingGrad,
   dense,

@@ -1,4 +1,4 @@
-import { constraints, initializers, layers, losses, regularizers, sequential } from '../../../lib';
+import { constraints, initializers, input, layers, losses, regularizers, sequential } from '../../../lib';
 import { layerFromConfig } from '../../../lib/layers';
 import { refusal } from '../refusal';
 
@@ -145,6 +145,23 @@ describe('options of layers that are refused', () => {
       () => layers.activation({} as never),
       'layers.activation: activation: expected the name of an activation, got nothing.',
     ],
+    ...([undefined, 0, 1.5, [1], [1, 0], 'last'] as const).map((axes): [string, () => unknown, string] => [
+      `axes ${String(axes)} of a dot`,
+      () => layerFromConfig('dot', { axes }),
+      `layers.dot: axes: expected the number of an axis that is not 0, or two of them, got ${
+        typeof axes === 'object' ? `[${axes.join(', ')}]` : axes === 'last' ? "'last'" : axes
+      }.`,
+    ]),
+    [
+      'an axis that an input of a dot does not have',
+      () => layers.dot({ axes: 2 }).apply([input({ shape: [4, 3] }), input({ shape: [3] })]),
+      'layers.dot: axes: expected an axis of [N, 3] behind the first, got 2.',
+    ],
+    [
+      'a dot of three',
+      () => layers.dot({ axes: 1 }).apply([0, 1, 2].map(() => input({ shape: [3] }))),
+      'layers.dot: expected 2 inputs, got 3. Use it in a model: layers.dot().apply([a, b]).',
+    ],
     [
       'options that are no object',
       () => layers.dense(10 as never),
@@ -181,7 +198,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, concatenate, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
@@ -239,6 +256,16 @@ describe('shapes that are refused', () => {
           layers.embedding({ inputDim: 5, outputDim: 2 }),
         ]),
       "layer 'embedding': expected ids [N, T], got numbers [N, 3]. An embedding is the first layer of a model.",
+    ],
+    [
+      'a dot over unlike axes',
+      () => layers.dot({ axes: -1 }).apply([input({ shape: [5, 3] }), input({ shape: [5, 4] })]),
+      'layers.dot: expected equally many numbers along axes 2 and 2, got [N, 5, 3], [N, 5, 4].',
+    ],
+    [
+      'a dot of four axes',
+      () => layers.dot({ axes: -1 }).apply([input({ shape: [5, 2, 3] }), input({ shape: [3] })]),
+      'layers.dot: expected inputs [N, D] or [N, T, D], got [N, 5, 2, 3].',
     ],
     [
       'a mask shared over time without time',

@@ -93,6 +93,31 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     expect(runOp('reshape', { shape: [6, 5] }, [x])[0]).toEqual(x.data);
   });
 
+  test.each(['max', 'min'] as const)('extremum, %s', (kind) => {
+    const args = [real(draws.normals(30), [5, 6]), real(draws.normals(30), [5, 6])];
+    const dy = draws.normals(30);
+    const forward = loadOp('extremum', { kind }, args);
+    const gradients = runOp('extremumGrad', { kind }, [...args, real(dy, [5, 6])]);
+    args.forEach((_, i) => {
+      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
+    });
+    // Of equal ones the first.
+    const equal = runOp('extremumGrad', { kind }, [real([2], [1]), real([2], [1]), real([3], [1])]);
+    expect(equal.map((g) => g?.[0])).toEqual([3, 0]);
+  });
+
+  test('normalizeRows', () => {
+    const x = real(draws.normals(30), [5, 6]);
+    const dy = draws.normals(30);
+    // Above the norms of some rows, below those of others.
+    const epsilon = 2.3;
+    const forward = loadOp('normalizeRows', { epsilon }, [x]);
+    const [dx] = runOp('normalizeRowsGrad', { epsilon }, [x, real(dy, [5, 6])]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
   test.each([true, false])('layerNorm, gamma and beta %s', (withVectors) => {
     const [R, D] = [4, 7];
     const args: (Arg | undefined)[] = [real(draws.normals(R * D), [R, D])];
