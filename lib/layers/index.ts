@@ -1,5 +1,6 @@
 import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
+import { BatchNormalization, type BatchNormalizationConfig } from './batchNormalization';
 import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Conv1D, type Conv1DConfig } from './conv1D';
 import { ConvLstm, type ConvLstmConfig } from './convLstm';
@@ -49,6 +50,8 @@ export const layers = {
     new TimeDistributed(fromKeras('timeDistributed', config), layerFromConfig),
   layerNormalization: (config?: LayerNormalizationConfig): Layer =>
     new LayerNormalization(fromKeras('layerNormalization', config ?? {})),
+  batchNormalization: (config?: BatchNormalizationConfig): Layer =>
+    new BatchNormalization(fromKeras('batchNormalization', config ?? {})),
   conv1D: (config: Conv1DConfig): Layer => new Conv1D(fromKeras('conv1D', config)),
   convLSTM1D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM1D', fromKeras('convLSTM1D', config)),
   convLSTM2D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM2D', fromKeras('convLSTM2D', config)),
@@ -94,6 +97,7 @@ export { initializers } from './initializers';
 export { regularizers } from './regularizers';
 export type {
   ActivationConfig,
+  BatchNormalizationConfig,
   BidirectionalConfig,
   ConcatenateConfig,
   Conv1DConfig,

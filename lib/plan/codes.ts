@@ -47,6 +47,8 @@ export const opCodes = {
   matmul: 69,
   normalizeRows: 70,
   normalizeRowsGrad: 71,
+  batchNorm: 72,
+  batchNormGrad: 73,
   loss: 48,
   lossGrad: 49,
   metric: 56,

@@ -1,4 +1,5 @@
 import type { OpKind } from './codes';
+import * as batchNorm from './ops/batchNorm';
 import * as data from './ops/data';
 import * as dense from './ops/dense';
 import * as extremum from './ops/extremum';
@@ -48,6 +49,8 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   matmul: matmul.matmul,
   normalizeRows: matmul.normalizeRows,
   normalizeRowsGrad: matmul.normalizeRowsGrad,
+  batchNorm: batchNorm.batchNorm,
+  batchNormGrad: batchNorm.batchNormGrad,
   embedding: data.embedding,
   embeddingGrad: data.embeddingGrad,
   dense: dense.dense,

@@ -144,6 +144,14 @@ export interface MatmulAttrs {
   readonly transposeB: boolean;
 }
 
+export interface BatchNormAttrs {
+  /** Normalize by the batch's own statistics, not by the moving ones. */
+  readonly training: boolean;
+  readonly epsilon: number;
+  /** How much of the moving statistics stays. */
+  readonly momentum: number;
+}
+
 export type NoAttrs = Readonly<Record<string, never>>;
 
 /** The attributes of every op. */
@@ -181,6 +189,8 @@ export interface OpAttrs {
   matmul: MatmulAttrs;
   normalizeRows: { readonly epsilon: number };
   normalizeRowsGrad: { readonly epsilon: number };
+  batchNorm: BatchNormAttrs;
+  batchNormGrad: BatchNormAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: NoAttrs;

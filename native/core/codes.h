@@ -49,6 +49,8 @@ enum class OpKind {
   matmul = 69,
   normalizeRows = 70,
   normalizeRowsGrad = 71,
+  batchNorm = 72,
+  batchNormGrad = 73,
   loss = 48,
   lossGrad = 49,
   metric = 56,

@@ -76,6 +76,8 @@ bool knownOp(int32_t code) {
     case OpKind::matmul:
     case OpKind::normalizeRows:
     case OpKind::normalizeRowsGrad:
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

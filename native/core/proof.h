@@ -116,6 +116,7 @@ void proveExtremum(Proof& p);
 void proveMatmul(Proof& p);
 void proveNormalizeRows(Proof& p);
 void proveLayerNorm(Proof& p);
+void proveBatchNorm(Proof& p);
 void proveUnfold(Proof& p);
 void provePool(Proof& p);
 void proveProgram(Proof& p);

@@ -300,6 +300,10 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
     case OpKind::normalizeRowsGrad:
       proveNormalizeRows(p);
       break;
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      proveBatchNorm(p);
+      break;
     case OpKind::rnnStack:
       proveStack(p);
       break;

@@ -54,6 +54,9 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::normalizeRows:
     case OpKind::normalizeRowsGrad:
       return normStep(o);
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      return batchNormStep(o);
     case OpKind::matmul:
       return matmulStep(o, session);
     case OpKind::unfold:

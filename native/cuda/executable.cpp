@@ -76,6 +76,10 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::normalizeRowsGrad:
       *step = normStep(o);
       return {};
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      *step = batchNormStep(o);
+      return {};
     case OpKind::matmul:
       *step = matmulStep(o);
       return {};

@@ -58,6 +58,7 @@ Step maskStep(const Operands& o);
 Step mergeStep(const Operands& o);
 Step shapeStep(const Operands& o);
 Step normStep(const Operands& o);
+Step batchNormStep(const Operands& o);
 Step windowStep(const Operands& o);
 Step programStep(const Operands& o);
 Step matmulStep(const Operands& o);

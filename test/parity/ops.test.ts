@@ -211,6 +211,57 @@ describe('layerNorm', () => {
   });
 });
 
+describe('batchNorm', () => {
+  test.each([
+    [1, 1],
+    [65, 33],
+    [700, 7],
+    [1500, 40],
+  ])('%i rows of %i, values and gradients', (rows, width) => {
+    const r = fresh();
+    const vector = () => r.normal([width]);
+    const variance = r.uniform([width], 0.5, 2);
+    const attrs = { training: true, epsilon: 1e-3, momentum: 0.9 };
+    const none: Operand = { dtype: 'int32', shape: [rows], values: new Int32Array(rows) };
+    // Far from 0: a variance from sums of squares would have no digit left.
+    for (const shift of [0, 3000]) {
+      const x = r.normal([rows, width], 1, shift);
+      const dy = r.normal([rows, width]);
+      for (const valid of [undefined, r.integers([rows], 2), none]) {
+        for (const training of [true, false]) {
+          const own = { ...attrs, training };
+          const forward = [x, valid, vector(), vector(), vector(), variance];
+          checkParity('batchNorm', forward, own, ROUNDING);
+          // Where a column's rows are as good as equal, what reaches them cancels.
+          checkParity('batchNormGrad', [x, valid, vector(), vector(), variance, dy], own, tolerance(rows), {
+            scale: 1,
+          });
+        }
+      }
+      const want = [true, false, false];
+      checkParity('batchNorm', [x, undefined, undefined, undefined, vector(), variance], attrs, ROUNDING, {
+        want,
+      });
+      const backward = [x, undefined, undefined, vector(), variance, dy];
+      for (const only of [want, [false, true, true]])
+        checkParity('batchNormGrad', backward, attrs, tolerance(rows), { want: only, scale: 1 });
+    }
+  });
+
+  test('gives the same bits with any number of threads', () => {
+    if (tested().name !== 'cpu') return;
+    const r = fresh();
+    const [x, dy] = [r.normal([1700, 33]), r.normal([1700, 33])];
+    const moving = [r.normal([33]), r.uniform([33], 0.5, 2)];
+    const attrs = { training: true, epsilon: 1e-3, momentum: 0.9 };
+    const runs = [1, 2, 7, 16].map((threads) => [
+      runOp(tested(), 'batchNorm', [x, undefined, undefined, undefined, ...moving], attrs, { threads }),
+      runOp(tested(), 'batchNormGrad', [x, undefined, undefined, ...moving, dy], attrs, { threads }),
+    ]);
+    for (const run of runs) expect(run).toEqual(runs[0]);
+  });
+});
+
 describe('windows over steps', () => {
   const windows = [
     { size: 3, stride: 1, dilation: 1, before: 0, windows: 9 },

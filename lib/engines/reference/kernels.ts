@@ -1,5 +1,6 @@
 import type { OpKind } from '../../plan/codes';
 import { activation, activationGrad } from './activation';
+import { batchNorm, batchNormGrad } from './batchNorm';
 import { constraint } from './constraint';
 import { add, assign, broadcastRows, check, sumRows, sumScalars, swapLeading } from './data';
 import { dense, denseGrad } from './dense';
@@ -55,6 +56,8 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   matmul,
   normalizeRows,
   normalizeRowsGrad,
+  batchNorm,
+  batchNormGrad,
   embedding,
   embeddingGrad,
   dense,

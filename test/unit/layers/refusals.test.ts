@@ -162,6 +162,16 @@ describe('options of layers that are refused', () => {
       () => layers.dot({ axes: 1 }).apply([0, 1, 2].map(() => input({ shape: [3] }))),
       'layers.dot: expected 2 inputs, got 3. Use it in a model: layers.dot().apply([a, b]).',
     ],
+    ...[-0.1, 1.1, Number.NaN, '1'].map((momentum): [string, () => unknown, string] => [
+      `momentum ${momentum}`,
+      () => layerFromConfig('batchNormalization', { momentum }),
+      `layers.batchNormalization: momentum: expected a number from 0 to 1, got ${momentum === '1' ? "'1'" : momentum}.`,
+    ]),
+    [
+      'renorm',
+      () => layerFromConfig('BatchNormalization', { renorm: true }),
+      'layers.batchNormalization: renorm: expected false, got true.',
+    ],
     [
       'options that are no object',
       () => layers.dense(10 as never),
@@ -198,7 +208,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);

@@ -134,6 +134,36 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
   });
 
   test.each([
+    [true, true, true],
+    [true, false, false],
+    [true, true, false],
+    [false, false, true],
+  ])('batchNorm, training %s, masked %s, gamma and beta %s', (training, masked, withVectors) => {
+    const [T, N, D] = [3, 4, 5];
+    const attrs = { training, epsilon: 0.01, momentum: 0.9 };
+    const vector = () => (withVectors ? real(draws.normals(D), [D]) : undefined);
+    const valid = masked ? ints([1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1], [T, N]) : undefined;
+    const moving = [real(draws.normals(D), [D]), real(draws.uniforms(D, 0.5, 2), [D])];
+    const args = [real(draws.normals(T * N * D), [T, N, D]), valid, vector(), vector(), ...moving];
+    // Rows that do not count are normalized too, and what reaches them goes to the statistics.
+    const dy = draws.normals(T * N * D);
+    const forward = loadOp('batchNorm', attrs, args, { want: [true, false, false] });
+    const gradients = runOp('batchNormGrad', attrs, [
+      args[0],
+      valid,
+      args[2],
+      ...moving,
+      real(dy, [T, N, D]),
+    ]);
+    [0, 2, 3].forEach((input, i) => {
+      if (!args[input]) return;
+      expectGradient(`input ${input}`, gradients[i]!, forward.input(input) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
+    });
+  });
+
+  test.each([
     [3, 1, 1, 0, 5],
     [2, 3, 1, 1, 3],
     [3, 1, 2, 4, 7],
