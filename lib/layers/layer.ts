@@ -237,9 +237,9 @@ export abstract class Layer {
     return inputs[0] as V;
   }
 
-  /** Whether the layer gives several values, which only a model of symbolic tensors has a use for. */
-  get givesSeveral(): boolean {
-    return false;
+  /** The option by which the layer gives several values, which only a model of symbolic tensors has a use for. */
+  get givesSeveral(): string | undefined {
+    return undefined;
   }
 
   /**
