@@ -12,6 +12,7 @@ import { Flatten } from './flatten';
 import { GaussianNoise, type GaussianNoiseConfig } from './gaussianNoise';
 import { GlobalPooling1D } from './globalPooling1D';
 import { Gru, type GruConfig } from './gru';
+import { Highway, type HighwayConfig } from './highway';
 import { Input, type InputConfig } from './input';
 import { fromKeras } from './kerasLayers';
 import type { Layer, LayerConfig } from './layer';
@@ -63,6 +64,7 @@ export const layers = {
     new GlobalPooling1D('max', fromKeras('globalMaxPooling1D', config ?? {})),
   globalAveragePooling1D: (config?: LayerConfig): Layer =>
     new GlobalPooling1D('average', fromKeras('globalAveragePooling1D', config ?? {})),
+  highway: (config?: HighwayConfig): Layer => new Highway(fromKeras('highway', config ?? {})),
   gaussianNoise: (config: GaussianNoiseConfig): Layer =>
     new GaussianNoise(fromKeras('gaussianNoise', config)),
   spatialDropout1D: (config: SpatialDropout1DConfig): Layer =>
@@ -108,6 +110,7 @@ export type {
   EmbeddingConfig,
   GaussianNoiseConfig,
   GruConfig,
+  HighwayConfig,
   InputConfig,
   LayerNormalizationConfig,
   LstmConfig,

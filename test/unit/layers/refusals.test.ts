@@ -172,6 +172,11 @@ describe('options of layers that are refused', () => {
       () => layerFromConfig('BatchNormalization', { renorm: true }),
       'layers.batchNormalization: renorm: expected false, got true.',
     ],
+    ...[Number.NaN, Number.POSITIVE_INFINITY, '1'].map((transformBias): [string, () => unknown, string] => [
+      `transformBias ${transformBias}`,
+      () => layerFromConfig('highway', { transformBias }),
+      `layers.highway: transformBias: expected a finite number, got ${transformBias === '1' ? "'1'" : transformBias}.`,
+    ]),
     [
       'options that are no object',
       () => layers.dense(10 as never),
@@ -208,7 +213,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, highway, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
