@@ -1,7 +1,7 @@
 import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
-import { type CellKind, gatesOf } from '../plan/codes';
+import { type CellKind, gatesOf, rowActivations } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
 import { ABSENT, type ActivationAttrs, type RnnLayerAttrs, type ValueId } from '../plan/types';
 import type { CellDefinition, CellWeight } from './cells/cell';
@@ -134,7 +134,7 @@ export abstract class Recurrent extends RecurrentLayer {
 
   private elementwise(spec: unknown, subject: string): ActivationAttrs {
     const activation = resolveActivation(spec, subject);
-    if (activation.kind === 'softmax' || activation.kind === 'logSoftmax') {
+    if (rowActivations.has(activation.kind)) {
       refuse(
         'ERR_VALUE',
         subject,

@@ -76,6 +76,17 @@ export const activationCodes = {
   softmax: 16,
   logSoftmax: 17,
   geluTanh: 18,
+  celu: 19,
+  squareplus: 20,
+  softShrink: 21,
+  hardShrink: 22,
+  threshold: 23,
+  tanhShrink: 24,
+  hardTanh: 25,
+  logSigmoid: 26,
+  sparsePlus: 27,
+  sparseSigmoid: 28,
+  sparsemax: 29,
 } as const;
 
 /** Activations whose derivative is computed from the input; all others use the output. */
@@ -85,7 +96,13 @@ export const activationsFromInput: ReadonlySet<ActivationKind> = new Set([
   'mish',
   'hardSilu',
   'geluTanh',
+  'threshold',
+  'tanhShrink',
+  'sparsePlus',
 ]);
+
+/** Activations that read whole rows; all others go element by element. */
+export const rowActivations: ReadonlySet<ActivationKind> = new Set(['softmax', 'logSoftmax', 'sparsemax']);
 
 export const cellCodes = { simpleRnn: 0, lstm: 1, gru: 2 } as const;
 

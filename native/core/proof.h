@@ -101,7 +101,7 @@ inline bool rate(double r) {
   return r >= 0 && r < 1;
 }
 
-constexpr int32_t kLastActivation = static_cast<int32_t>(Activation::geluTanh);
+constexpr int32_t kLastActivation = static_cast<int32_t>(Activation::sparsemax);
 
 // Each family proves its ops.
 void proveStack(Proof& p);

@@ -89,6 +89,12 @@ const cases: [string, Layer, SymbolicShape][] = [
   ['dropout shared over time', layers.dropout({ rate: 0.3, noiseShape: [null, 1, null], seed: 5 }), sequence],
   ['activation', layers.activation({ activation: 'softmax' }), sequence],
   ['activation with a parameter', layers.activation({ activation: { type: 'elu', alpha: 2 } }), sequence],
+  [
+    'a parameter by its own name',
+    layers.dense({ units: 3, activation: { type: 'squareplus', b: 2 } }),
+    sequence,
+  ],
+  ['a threshold of 0', layers.activation({ activation: { type: 'threshold', threshold: 0 } }), sequence],
   ['flatten', layers.flatten({ name: 'flat' }), sequence],
   ['reshape', layers.reshape({ targetShape: [-1, 5] }), sequence],
   ['permute', layers.permute({ dims: [2, 1], inputShape: [5, 7] }), sequence],

@@ -141,6 +141,28 @@ describe('options of layers that are refused', () => {
       'layers.lstm: activation: alpha: expected a finite number above 0, got 0.',
     ],
     [
+      'a sparsemax inside a cell',
+      lstm({ activation: 'sparsemax' }),
+      "layers.lstm: activation: expected an elementwise activation, got 'sparsemax'. Put a dense layer with it on top.",
+    ],
+    [
+      'a threshold that is not given',
+      lstm({ activation: 'threshold' }),
+      'layers.lstm: activation: threshold: expected a finite number, got nothing.',
+    ],
+    ...(['celu', 'squareplus', 'softShrink', 'hardShrink'] as const).map(
+      (type): [string, () => unknown, string] => [
+        `the parameter of ${type}`,
+        lstm({ activation: { type, alpha: -1 } }),
+        `layers.lstm: activation: alpha: expected a finite number${/Shrink/.test(type) ? ', 0 or more' : ' above 0'}, got -1.`,
+      ],
+    ),
+    [
+      'a parameter in both names',
+      lstm({ activation: { type: 'squareplus', alpha: 1, b: 1 } }),
+      "layers.lstm: activation: expected 'alpha' or 'b', got both.",
+    ],
+    [
       'activation missing',
       () => layers.activation({} as never),
       'layers.activation: activation: expected the name of an activation, got nothing.',
@@ -187,7 +209,7 @@ describe('options of layers that are refused', () => {
   });
 
   const activations =
-    'linear, tanh, sigmoid, relu, hardSigmoid, softplus, softsign, elu, selu, exponential, relu6, leakyRelu, gelu, silu, mish, hardSilu, softmax, logSoftmax, geluTanh, swish, hardSwish';
+    'linear, tanh, sigmoid, relu, hardSigmoid, softplus, softsign, elu, selu, exponential, relu6, leakyRelu, gelu, silu, mish, hardSilu, softmax, logSoftmax, geluTanh, celu, squareplus, softShrink, hardShrink, threshold, tanhShrink, hardTanh, logSigmoid, sparsePlus, sparseSigmoid, sparsemax, swish, hardSwish';
 
   test.each([
     [
