@@ -1,7 +1,7 @@
 import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
-import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
-import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
+import type { ActivationSpec } from '../ops/activations';
+import { ABSENT, type ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import {
@@ -12,13 +12,20 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from './layer';
+import {
+  emitActivation,
+  type LayerActivation,
+  layerActivationConfig,
+  resolveLayerActivation,
+  widthAfter,
+} from './layerActivation';
 import { commonOptions, countOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
 
 export interface DenseConfig extends LayerConfig {
   units: number;
-  /** Default linear. */
+  /** Default linear. `'glu'` halves the units that are given out. */
   activation?: ActivationSpec;
   /** Default true. */
   useBias?: boolean;
@@ -55,7 +62,9 @@ const denseOptions = [
 export class Dense extends Layer {
   readonly type = 'dense';
   readonly units: number;
-  private readonly activation: ActivationAttrs;
+  private readonly activation: LayerActivation;
+  /** Columns of the output. */
+  private readonly width: number;
   private readonly useBias: boolean;
   private readonly initializers: Record<'kernel' | 'bias', Initializer>;
   private readonly regularizers: Record<'kernel' | 'bias' | 'activity', Regularizer | undefined>;
@@ -66,7 +75,8 @@ export class Dense extends Layer {
     const o = readConfig(config, denseOptions, subject);
     super('dense', o as LayerConfig);
     this.units = countOption(o.units, `${subject}: units`);
-    this.activation = resolveActivation(o.activation, `${subject}: activation`);
+    this.activation = resolveLayerActivation(o.activation, `${subject}: activation`);
+    this.width = widthAfter(this.activation, this.units, `${subject}: units`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
     this.initializers = {
       kernel: resolveInitializer(o.kernelInitializer ?? 'glorotUniform', `${subject}: kernelInitializer`),
@@ -105,7 +115,7 @@ export class Dense extends Layer {
     if (this.inputSize !== undefined && this.inputSize !== features) {
       refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
     }
-    return { ...input, shape: [...input.shape.slice(0, -1), this.units] };
+    return { ...input, shape: [...input.shape.slice(0, -1), this.width] };
   }
 
   override build(input: SymbolicShape): void {
@@ -145,8 +155,8 @@ export class Dense extends Layer {
     let [id] = builder.emit('dense', [input.id, context.weight(this, 'kernel'), bias], {}, this.subject) as [
       ValueId,
     ];
-    if (this.activation.kind !== 'linear')
-      [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
+    if (this.activation === 'glu' || this.activation.kind !== 'linear')
+      id = emitActivation(builder, this.activation, id, this.subject);
     const { activity } = this.regularizers;
     if (activity) {
       const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
@@ -154,14 +164,14 @@ export class Dense extends Layer {
         builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId,
       );
     }
-    return { ...input, id, shape: [...input.shape.slice(0, -1), this.units] };
+    return { ...input, id, shape: [...input.shape.slice(0, -1), this.width] };
   }
 
   override getConfig(): Record<string, unknown> {
     return {
       ...super.getConfig(),
       units: this.units,
-      activation: activationConfig(this.activation),
+      activation: layerActivationConfig(this.activation),
       useBias: this.useBias,
       kernelInitializer: this.initializers.kernel.getConfig(),
       biasInitializer: this.initializers.bias.getConfig(),

@@ -1,5 +1,15 @@
 import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
+import {
+  Elu,
+  type EluConfig,
+  LeakyRelu,
+  type LeakyReluConfig,
+  Relu,
+  type ReluConfig,
+  Softmax,
+  type SoftmaxConfig,
+} from './activationLayers';
 import { BatchNormalization, type BatchNormalizationConfig } from './batchNormalization';
 import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Conv1D, type Conv1DConfig } from './conv1D';
@@ -22,6 +32,7 @@ import { Masking, type MaskingConfig } from './masking';
 import { Concatenate, type ConcatenateConfig, ElementwiseMerge } from './merge';
 import { Permute, type PermuteConfig } from './permute';
 import { Pooling1D, type Pooling1DConfig } from './pooling1D';
+import { Prelu, type PreluConfig } from './prelu';
 import { RepeatVector, type RepeatVectorConfig } from './repeatVector';
 import { Reshape, type ReshapeConfig } from './reshape';
 import { Rnn, type RnnConfig } from './rnn';
@@ -43,6 +54,11 @@ export const layers = {
   dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
   masking: (config?: MaskingConfig): Layer => new Masking(fromKeras('masking', config ?? {})),
   activation: (config: ActivationConfig): Layer => new Activation(fromKeras('activation', config)),
+  leakyReLU: (config?: LeakyReluConfig): Layer => new LeakyRelu(fromKeras('leakyReLU', config ?? {})),
+  elu: (config?: EluConfig): Layer => new Elu(fromKeras('elu', config ?? {})),
+  relu: (config?: ReluConfig): Layer => new Relu(fromKeras('relu', config ?? {})),
+  prelu: (config?: PreluConfig): Layer => new Prelu(fromKeras('prelu', config ?? {})),
+  softmax: (config?: SoftmaxConfig): Layer => new Softmax(fromKeras('softmax', config ?? {})),
   flatten: (config?: LayerConfig): Layer => new Flatten(fromKeras('flatten', config ?? {})),
   reshape: (config: ReshapeConfig): Layer => new Reshape(fromKeras('reshape', config)),
   repeatVector: (config: RepeatVectorConfig): Layer => new RepeatVector(fromKeras('repeatVector', config)),
@@ -107,20 +123,25 @@ export type {
   DenseConfig,
   DotConfig,
   DropoutConfig,
+  EluConfig,
   EmbeddingConfig,
   GaussianNoiseConfig,
   GruConfig,
   HighwayConfig,
   InputConfig,
   LayerNormalizationConfig,
+  LeakyReluConfig,
   LstmConfig,
   MaskingConfig,
   PermuteConfig,
   Pooling1DConfig,
+  PreluConfig,
+  ReluConfig,
   RepeatVectorConfig,
   ReshapeConfig,
   RnnConfig,
   SimpleRnnConfig,
+  SoftmaxConfig,
   SpatialDropout1DConfig,
   TimeDistributedConfig,
 };

@@ -162,6 +162,36 @@ describe('options of layers that are refused', () => {
       lstm({ activation: { type: 'squareplus', alpha: 1, b: 1 } }),
       "layers.lstm: activation: expected 'alpha' or 'b', got both.",
     ],
+    ...(
+      [
+        ['leakyReLU', 'negativeSlope', -1, 'a finite number, 0 or more'],
+        ['elu', 'alpha', Number.NaN, 'a finite number, 0 or more'],
+        ['relu', 'maxValue', 0, 'a finite number above 0'],
+        ['relu', 'negativeSlope', -1, 'a finite number, 0 or more'],
+        ['relu', 'threshold', -1, 'a finite number, 0 or more'],
+        ['softmax', 'axis', 0, '-1 or the number of the last axis'],
+        ['prelu', 'sharedAxes', 1, '[1], or none'],
+      ] as const
+    ).map(([type, option, value, wanted]): [string, () => unknown, string] => [
+      `${option} of ${type}`,
+      () => layerFromConfig(type, { [option]: value }),
+      `layers.${type}: ${option}: expected ${wanted}, got ${value}.`,
+    ]),
+    [
+      'a slope below a threshold',
+      () => layers.relu({ negativeSlope: 0.1, threshold: 1 }),
+      'layers.relu: threshold: expected 0 beside a negativeSlope, got 1.',
+    ],
+    [
+      'a slope under two names',
+      () => layerFromConfig('leakyReLU', { negativeSlope: 0.1, alpha: 0.1 }),
+      "layers.leakyReLU: expected 'negativeSlope' or 'alpha', got both.",
+    ],
+    [
+      'a glu along another axis',
+      () => layers.activation({ activation: { type: 'glu', axis: 1 } as never }),
+      'layers.activation: activation: axis: expected -1, got 1.',
+    ],
     [
       'activation missing',
       () => layers.activation({} as never),
@@ -235,7 +265,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, highway, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, leakyReLU, elu, relu, prelu, softmax, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, highway, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
@@ -293,6 +323,21 @@ describe('shapes that are refused', () => {
           layers.embedding({ inputDim: 5, outputDim: 2 }),
         ]),
       "layer 'embedding': expected ids [N, T], got numbers [N, 3]. An embedding is the first layer of a model.",
+    ],
+    [
+      'slopes for steps of an open number',
+      () => layers.prelu().apply(input({ shape: [null, 3] })),
+      'layers.prelu: expected [N, D] or [N, T, D] of known lengths, got [N, any, 3]. sharedAxes: [1] gives all steps of a sequence the same slopes.',
+    ],
+    [
+      'a softmax of another axis than the last',
+      () => layers.softmax({ axis: 1 }).apply(input({ shape: [5, 3] })),
+      'layers.softmax: expected the last axis, 2 or -1, got axis 1 of [N, 5, 3].',
+    ],
+    [
+      'a glu of an odd number of units',
+      () => layers.dense({ units: 3, activation: 'glu' }),
+      "layers.dense: units: expected an even number of columns for 'glu', got 3.",
     ],
     [
       'a dot over unlike axes',

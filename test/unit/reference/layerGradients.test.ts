@@ -1,4 +1,8 @@
+import { referenceEngine } from '../../../lib/engines/reference';
+import { PlanBuilder } from '../../../lib/plan/builder';
 import { type ActivationKind, activationCodes, activationsFromInput } from '../../../lib/plan/codes';
+import { gradients as differentiate } from '../../../lib/plan/gradients';
+import { ABSENT } from '../../../lib/plan/types';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type Arg, ints, loadOp, real, runOp, scalar } from './runOp';
 
@@ -106,6 +110,34 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     // Of equal ones the first.
     const equal = runOp('extremumGrad', { kind }, [real([2], [1]), real([2], [1]), real([3], [1])]);
     expect(equal.map((g) => g?.[0])).toEqual([3, 0]);
+  });
+
+  test.each([
+    [0, 3],
+    [3, 2],
+    [5, 3],
+    [0, 8],
+    [7, 1],
+  ])('slice of columns %i, + %i: what reaches them, and zeros beside', (first, width) => {
+    const builder = new PlanBuilder('slice');
+    const x = builder.input('x', 'real', [2, 8]);
+    const [part] = builder.emit('slice', [x], { first, width }, 'slice') as [number];
+    const target = builder.input('target', 'real', [2, width]);
+    const attrs = { kind: 'meanSquaredError', fromLogits: false, parameter: 0 } as const;
+    const [loss] = builder.emit('loss', [part, target, ABSENT], attrs, 'loss') as [number];
+    builder.output('dx', differentiate(builder, [loss], [x]).of.get(x) as number);
+    const executable = referenceEngine.createSession().load(builder.finish());
+    const [values, wanted] = [draws.normals(16), draws.normals(2 * width)];
+    executable.input('x').set(values);
+    executable.input('target').set(wanted);
+    executable.runSync();
+    const expected = Array.from(values, (v, i) => {
+      const c = (i % 8) - first;
+      return c < 0 || c >= width ? 0 : (v - wanted[Math.floor(i / 8) * width + c]!) / width;
+    });
+    executable.output('dx').forEach((v, i) => {
+      expect(v).toBeCloseTo(expected[i] as number, 12);
+    });
   });
 
   test('normalizeRows', () => {
