@@ -3,7 +3,7 @@ import { nearestName, toCamelCase } from './names';
 
 /** Options that null sets to "none", which is not their default; of all others null says that they are not given, as in Keras. */
 export function nullSaysNone(option: string): boolean {
-  return ['activation', 'recurrentActivation', 'classAggregation'].includes(option);
+  return ['activation', 'recurrentActivation', 'classAggregation', 'mergeMode'].includes(option);
 }
 
 /**

@@ -1,7 +1,6 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import type { ValueId } from '../plan/types';
-import type { Shape } from '../tensors/tensor';
 import {
   type CallContext,
   Layer,
@@ -23,8 +22,11 @@ export interface BidirectionalConfig extends LayerConfig {
   layer: Layer | { readonly type: string; readonly config: object };
   /** For the other direction, where it is not to be like `layer`. It must read against `layer`'s direction. */
   backwardLayer?: Layer | { readonly type: string; readonly config: object };
-  /** How the outputs of both directions become one. Default `'concat'`: side by side. */
-  mergeMode?: MergeMode;
+  /**
+   * How the outputs of both directions become one. Default `'concat'`: side by side. null: they stay two, `[forward, backward]` of
+   * `applyAll` in a model of symbolic tensors.
+   */
+  mergeMode?: MergeMode | null;
 }
 
 /** `layers.<type>` from a configuration; handed in, because that needs to know this layer too. */
@@ -37,10 +39,12 @@ type Direction = (typeof directions)[number];
  * A recurrent layer that reads a sequence in both directions (Schuster & Paliwal, 1997). Input `[N, T, D]`; output `[N, T, 2·units]`
  * with mergeMode `'concat'` and returnSequences, the steps of both directions in the order of the input; without returnSequences the
  * last output of each direction. Steps that a mask leaves out are zeros, as in Keras. Weights are the layer's own, under `forward/` and `backward/`.
+ * With returnState of the layer inside, `applyAll` gives behind the output the states of both directions, `[y, h, c, h, c]` of an LSTM, each
+ * `[N, units]`; in that order the layer takes states to begin from as further inputs.
  */
 export class Bidirectional extends Layer {
   readonly type = 'bidirectional';
-  readonly mergeMode: MergeMode;
+  readonly mergeMode: MergeMode | null;
   readonly parts: Readonly<Record<Direction, RecurrentLayer>>;
   private readonly ownBackward: boolean;
 
@@ -51,12 +55,12 @@ export class Bidirectional extends Layer {
     const { trainable, inputShape } = forward;
     const shaped = { trainable, inputShape, batchInputShape: batchShapeOf(forward), ...o };
     super('bidirectional', shaped as LayerConfig);
-    const mode = o.mergeMode ?? 'concat';
-    if (!mergeModes.includes(mode as MergeMode)) {
-      const wanted = `one of ${mergeModes.map((m) => `'${m}'`).join(', ')}`;
+    const mode = o.mergeMode === undefined ? 'concat' : o.mergeMode;
+    if (mode !== null && !mergeModes.includes(mode as MergeMode)) {
+      const wanted = `one of ${mergeModes.map((m) => `'${m}'`).join(', ')}, or null`;
       refuse('ERR_VALUE', `${subject}: mergeMode`, wanted, quoted(mode));
     }
-    this.mergeMode = mode as MergeMode;
+    this.mergeMode = mode as MergeMode | null;
     this.ownBackward = o.backwardLayer !== undefined;
     const backward = this.ownBackward
       ? copyOf(o.backwardLayer, `${subject}: backwardLayer`, make, false)
@@ -64,10 +68,11 @@ export class Bidirectional extends Layer {
     for (const [what, ours, theirs] of [
       ['a layer that reads against the other', !forward.goBackwards, backward.goBackwards],
       [`returnSequences ${forward.returnSequences}`, forward.returnSequences, backward.returnSequences],
+      [`returnState ${forward.returnState}`, forward.returnState, backward.returnState],
       [`stateful ${forward.stateful}`, forward.stateful, backward.stateful],
     ] as const)
       if (ours !== theirs) refuse('ERR_VALUE', `${subject}: backwardLayer`, what, 'another');
-    if (mode !== 'concat' && forward.outputSize !== backward.outputSize) {
+    if (mode !== 'concat' && mode !== null && forward.outputSize !== backward.outputSize) {
       const wanted = `${forward.outputSize} units for mergeMode '${mode}'`;
       refuse('ERR_VALUE', `${subject}: backwardLayer`, wanted, backward.outputSize);
     }
@@ -84,6 +89,16 @@ export class Bidirectional extends Layer {
     );
   }
 
+  override get givesSeveral(): string | undefined {
+    return this.mergeMode === null ? 'mergeMode: null' : this.parts.forward.givesSeveral;
+  }
+
+  override arityObstacle(inputs: number): string | undefined {
+    const { length } = this.states;
+    if (inputs === 1 || inputs === 1 + length) return undefined;
+    return `one input, or with the ${length} initial states of both directions ${1 + length}`;
+  }
+
   override get streamObstacle(): string {
     return 'a direction that begins at the end of the sequence';
   }
@@ -93,17 +108,47 @@ export class Bidirectional extends Layer {
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {
-    const [forward, backward] = this.named().map((part) => part.outputShape(input)) as [
-      SymbolicShape,
-      SymbolicShape,
-    ];
-    if (this.mergeMode !== 'concat') return forward;
+    return this.outputShapes([input])[0] as SymbolicShape;
+  }
+
+  override outputShapes(inputs: readonly SymbolicShape[]): readonly SymbolicShape[] {
+    const wanted = this.arityObstacle(inputs.length);
+    if (wanted !== undefined) refuse('ERR_VALUE', this.subject, wanted, inputs.length);
+    const [forward, backward] = this.each(inputs, (part, read) => part.outputShapes(read));
+    return [...this.mergedShapes(forward[0], backward[0]), ...forward.slice(1), ...backward.slice(1)];
+  }
+
+  /** What becomes of the outputs of both directions. */
+  private mergedShapes<S extends Pick<SymbolicShape, 'shape'>>(forward: S, backward: S): S[] {
+    if (this.mergeMode === null) return [forward, backward];
+    if (this.mergeMode !== 'concat') return [forward];
     const width = (forward.shape.at(-1) as number) + (backward.shape.at(-1) as number);
-    return { ...forward, shape: [...forward.shape.slice(0, -1), width] };
+    return [{ ...forward, shape: [...forward.shape.slice(0, -1), width] }];
+  }
+
+  /** What `work` makes of the sequence and a direction's own initial states, for both: the outputs, and the states behind them. */
+  private each<V>(
+    [input, ...begins]: readonly V[],
+    work: (part: RecurrentLayer, inputs: readonly V[], direction: Direction) => readonly V[],
+  ): [[V, ...V[]], [V, ...V[]]] {
+    const half = begins.length / 2;
+    const own = { forward: begins.slice(0, half), backward: begins.slice(half) };
+    return directions.map((d) => {
+      this.parts[d].name = `${this.name}/${d}`;
+      return work(this.parts[d], [input as V, ...own[d]], d);
+    }) as [[V, ...V[]], [V, ...V[]]];
+  }
+
+  override buildOn(inputs: readonly SymbolicShape[]): void {
+    this.outputShapes(inputs);
+    this.build(inputs[0] as SymbolicShape);
   }
 
   override build(input: SymbolicShape): void {
-    for (const part of this.named()) part.build(input);
+    this.each([input], (part, [own]) => {
+      part.build(own as SymbolicShape);
+      return [];
+    });
     this.weights = directions.flatMap((d) =>
       this.parts[d].weights.map((spec): WeightSpec => ({ ...spec, name: `${d}/${spec.name}` })),
     );
@@ -115,44 +160,44 @@ export class Bidirectional extends Layer {
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
-    const { builder } = context;
-    const emit = (kind: 'reverseTime' | 'concat' | 'add' | 'multiply', ids: ValueId[]) =>
-      builder.emit(kind, ids, {}, this.subject)[0] as ValueId;
-    this.named();
-    // Whichever reads from the end gives its outputs in that order.
-    const [forward, backward] = directions.map((d): LayerValue => {
-      const value = this.parts[d].call(
-        new PartContext(context, this, `${d}/`, d === 'backward' ? purposesBackwards : {}),
-        input,
-      );
-      const turned = value.sequence && this.parts[d].goBackwards;
-      return turned ? { ...value, id: emit('reverseTime', [value.id]) } : value;
-    }) as [LayerValue, LayerValue];
-    const ids = [forward.id, backward.id];
-    const mask = forward.sequence ? input.mask : undefined;
-    switch (this.mergeMode) {
-      case 'concat': {
-        const width = [forward, backward].reduce((sum, { shape }) => sum + (shape.at(-1) as number), 0);
-        const shape: Shape = [...forward.shape.slice(0, -1), width];
-        return { ...forward, id: emit('concat', ids), shape, mask };
-      }
-      case 'sum':
-        return { ...forward, id: emit('add', ids), mask };
-      case 'mul':
-        return { ...forward, id: emit('multiply', ids), mask };
-      case 'ave': {
-        const [id] = builder.emit('scale', [emit('add', ids)], { factor: 0.5 }, this.subject);
-        return { ...forward, id: id as ValueId, mask };
-      }
-    }
+    return this.callOn(context, [input])[0] as LayerValue;
   }
 
-  /** Both directions, under names that say whose they are. */
-  private named(): readonly RecurrentLayer[] {
-    return directions.map((d) => {
-      this.parts[d].name = `${this.name}/${d}`;
-      return this.parts[d];
+  override callOn(context: CallContext, inputs: readonly LayerValue[]): readonly LayerValue[] {
+    const [{ mask: given }] = inputs as [LayerValue];
+    const [[forward, ...ends], [backward, ...otherEnds]] = this.each(inputs, (part, read, direction) => {
+      const purposes = direction === 'backward' ? purposesBackwards : {};
+      const [value, ...states] = part.callOn(
+        new PartContext(context, this, `${direction}/`, purposes),
+        read,
+      ) as [LayerValue, ...LayerValue[]];
+      const mask = value.sequence ? given : undefined;
+      if (!value.sequence || !part.goBackwards) return [{ ...value, mask }, ...states];
+      // Whichever reads from the end gives its outputs in that order.
+      const [turned] = context.builder.emit('reverseTime', [value.id], {}, this.subject) as [ValueId];
+      return [{ ...value, id: turned, mask }, ...states];
     });
+    return [...this.merge(context, forward, backward), ...ends, ...otherEnds];
+  }
+
+  private merge({ builder }: CallContext, forward: LayerValue, backward: LayerValue): readonly LayerValue[] {
+    const [merged] = this.mergedShapes(forward, backward) as [LayerValue];
+    const emit = (kind: 'concat' | 'add' | 'multiply') =>
+      builder.emit(kind, [forward.id, backward.id], {}, this.subject)[0] as ValueId;
+    switch (this.mergeMode) {
+      case null:
+        return [forward, backward];
+      case 'concat':
+        return [{ ...merged, id: emit('concat') }];
+      case 'sum':
+        return [{ ...merged, id: emit('add') }];
+      case 'mul':
+        return [{ ...merged, id: emit('multiply') }];
+      case 'ave': {
+        const [id] = builder.emit('scale', [emit('add')], { factor: 0.5 }, this.subject);
+        return [{ ...merged, id: id as ValueId }];
+      }
+    }
   }
 
   override getConfig(): Record<string, unknown> {
@@ -185,7 +230,6 @@ function copyOf(given: unknown, subject: string, make: LayerMaker, turned: boole
   const layer = make(class_name as string, { ...options, name: undefined });
   if (!(layer instanceof RecurrentLayer))
     refuse('ERR_VALUE', subject, 'a recurrent layer', `layers.${layer.type}`);
-  if (layer.returnState) refuse('ERR_VALUE', subject, 'a layer with returnState: false', true);
   // What is to be joined must not hold, in steps that do not count, the state of either direction.
   const own = { zeroOutputForMask: layer.returnSequences, goBackwards: turned !== layer.goBackwards };
   return make(layer.type, { ...layer.getConfig(), ...own }) as RecurrentLayer;

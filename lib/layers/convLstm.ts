@@ -3,7 +3,7 @@ import { refuse } from '../errors';
 import { ops } from '../ops';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { made, type Traced } from '../ops/traced';
-import { activationCodes } from '../plan/codes';
+import { activationCodes, rowActivations } from '../plan/codes';
 import type { ActivationAttrs, ValueId } from '../plan/types';
 import { sizeOf } from '../tensors/tensor';
 import type { CellDefinition } from './cells/cell';
@@ -134,7 +134,7 @@ export class ConvLstm extends RecurrentLayer {
     });
     const activation = (key: string, fallback: string) => {
       const given = resolveActivation(o[key] === undefined ? fallback : o[key], `${subject}: ${key}`);
-      if (given.kind === 'softmax' || given.kind === 'logSoftmax')
+      if (rowActivations.has(given.kind))
         refuse('ERR_VALUE', `${subject}: ${key}`, 'an elementwise activation', `'${given.kind}'`);
       return given;
     };

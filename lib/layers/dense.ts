@@ -1,7 +1,7 @@
 import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
-import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
+import type { ActivationSpec } from '../ops/activations';
+import { ABSENT, type ValueId } from '../plan/types';
 import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
 import { Embedding } from './embedding';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
@@ -13,6 +13,13 @@ import {
   type SymbolicShape,
   type WeightSpec,
 } from './layer';
+import {
+  emitActivation,
+  type LayerActivation,
+  layerActivationConfig,
+  resolveLayerActivation,
+  widthAfter,
+} from './layerActivation';
 import { commonOptions, countOption, subjectOf } from './options';
 import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
@@ -24,7 +31,7 @@ export interface DenseConfig extends LayerConfig {
    * 2017; Inan, Khosravi & Socher, 2017). The table is one weight, the embedding's, and its gradient the sum of those of both uses.
    */
   tiedTo?: string | Layer;
-  /** Default linear. */
+  /** Default linear. `'glu'` halves the units that are given out. */
   activation?: ActivationSpec;
   /** Default true. */
   useBias?: boolean;
@@ -62,7 +69,9 @@ const denseOptions = [
 export class Dense extends Layer {
   readonly type = 'dense';
   readonly units: number;
-  private readonly activation: ActivationAttrs;
+  private readonly activation: LayerActivation;
+  /** Columns of the output. */
+  private readonly width: number;
   private readonly useBias: boolean;
   private readonly initializers: Record<'kernel' | 'bias', Initializer>;
   private readonly regularizers: Record<'kernel' | 'bias' | 'activity', Regularizer | undefined>;
@@ -76,7 +85,8 @@ export class Dense extends Layer {
     const o = readConfig(config, denseOptions, subject);
     super('dense', o as LayerConfig);
     this.units = countOption(o.units, `${subject}: units`);
-    this.activation = resolveActivation(o.activation, `${subject}: activation`);
+    this.activation = resolveLayerActivation(o.activation, `${subject}: activation`);
+    this.width = widthAfter(this.activation, this.units, `${subject}: units`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
     this.tiedTo = Dense.readTied(o, subject);
     this.initializers = {
@@ -155,7 +165,7 @@ export class Dense extends Layer {
     if (this.inputSize !== undefined && this.inputSize !== features) {
       refuse('ERR_SHAPE', this.subject, `${this.inputSize} features`, `${features}`);
     }
-    return { ...input, shape: [...input.shape.slice(0, -1), this.units] };
+    return { ...input, shape: [...input.shape.slice(0, -1), this.width] };
   }
 
   override build(input: SymbolicShape): void {
@@ -224,8 +234,8 @@ export class Dense extends Layer {
     const kernel = table ? context.weight(table, 'embeddings') : context.weight(this, 'kernel');
     const attrs = table ? { transposed: true } : {};
     let [id] = builder.emit('dense', [input.id, kernel, bias], attrs, this.subject) as [ValueId];
-    if (this.activation.kind !== 'linear')
-      [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
+    if (this.activation === 'glu' || this.activation.kind !== 'linear')
+      id = emitActivation(builder, this.activation, id, this.subject);
     const { activity } = this.regularizers;
     if (activity) {
       const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
@@ -233,14 +243,14 @@ export class Dense extends Layer {
         builder.emit('penalty', [id], attrs, `${this.subject}: activity regularizer`)[0] as ValueId,
       );
     }
-    return { ...input, id, shape: [...input.shape.slice(0, -1), this.units] };
+    return { ...input, id, shape: [...input.shape.slice(0, -1), this.width] };
   }
 
   override getConfig(): Record<string, unknown> {
     return {
       ...super.getConfig(),
       units: this.units,
-      activation: activationConfig(this.activation),
+      activation: layerActivationConfig(this.activation),
       useBias: this.useBias,
       ...(this.tiedTo === undefined
         ? { kernelInitializer: this.initializers.kernel.getConfig() }

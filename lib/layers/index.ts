@@ -1,15 +1,28 @@
 import { resolveName, toCamelCase } from '../names';
 import { Activation, type ActivationConfig } from './activation';
+import {
+  Elu,
+  type EluConfig,
+  LeakyRelu,
+  type LeakyReluConfig,
+  Relu,
+  type ReluConfig,
+  Softmax,
+  type SoftmaxConfig,
+} from './activationLayers';
+import { BatchNormalization, type BatchNormalizationConfig } from './batchNormalization';
 import { Bidirectional, type BidirectionalConfig } from './bidirectional';
 import { Conv1D, type Conv1DConfig } from './conv1D';
 import { ConvLstm, type ConvLstmConfig } from './convLstm';
 import { Dense, type DenseConfig } from './dense';
+import { Dot, type DotConfig } from './dot';
 import { Dropout, type DropoutConfig } from './dropout';
 import { Embedding, type EmbeddingConfig } from './embedding';
 import { Flatten } from './flatten';
 import { GaussianNoise, type GaussianNoiseConfig } from './gaussianNoise';
 import { GlobalPooling1D } from './globalPooling1D';
 import { Gru, type GruConfig } from './gru';
+import { Highway, type HighwayConfig } from './highway';
 import { Input, type InputConfig } from './input';
 import { fromKeras } from './kerasLayers';
 import type { Layer, LayerConfig } from './layer';
@@ -19,6 +32,7 @@ import { Masking, type MaskingConfig } from './masking';
 import { Concatenate, type ConcatenateConfig, ElementwiseMerge } from './merge';
 import { Permute, type PermuteConfig } from './permute';
 import { Pooling1D, type Pooling1DConfig } from './pooling1D';
+import { Prelu, type PreluConfig } from './prelu';
 import { RepeatVector, type RepeatVectorConfig } from './repeatVector';
 import { Reshape, type ReshapeConfig } from './reshape';
 import { Rnn, type RnnConfig } from './rnn';
@@ -40,6 +54,11 @@ export const layers = {
   dropout: (config: DropoutConfig): Layer => new Dropout(fromKeras('dropout', config)),
   masking: (config?: MaskingConfig): Layer => new Masking(fromKeras('masking', config ?? {})),
   activation: (config: ActivationConfig): Layer => new Activation(fromKeras('activation', config)),
+  leakyReLU: (config?: LeakyReluConfig): Layer => new LeakyRelu(fromKeras('leakyReLU', config ?? {})),
+  elu: (config?: EluConfig): Layer => new Elu(fromKeras('elu', config ?? {})),
+  relu: (config?: ReluConfig): Layer => new Relu(fromKeras('relu', config ?? {})),
+  prelu: (config?: PreluConfig): Layer => new Prelu(fromKeras('prelu', config ?? {})),
+  softmax: (config?: SoftmaxConfig): Layer => new Softmax(fromKeras('softmax', config ?? {})),
   flatten: (config?: LayerConfig): Layer => new Flatten(fromKeras('flatten', config ?? {})),
   reshape: (config: ReshapeConfig): Layer => new Reshape(fromKeras('reshape', config)),
   repeatVector: (config: RepeatVectorConfig): Layer => new RepeatVector(fromKeras('repeatVector', config)),
@@ -48,6 +67,8 @@ export const layers = {
     new TimeDistributed(fromKeras('timeDistributed', config), layerFromConfig),
   layerNormalization: (config?: LayerNormalizationConfig): Layer =>
     new LayerNormalization(fromKeras('layerNormalization', config ?? {})),
+  batchNormalization: (config?: BatchNormalizationConfig): Layer =>
+    new BatchNormalization(fromKeras('batchNormalization', config ?? {})),
   conv1D: (config: Conv1DConfig): Layer => new Conv1D(fromKeras('conv1D', config)),
   convLSTM1D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM1D', fromKeras('convLSTM1D', config)),
   convLSTM2D: (config: ConvLstmConfig): Layer => new ConvLstm('convLSTM2D', fromKeras('convLSTM2D', config)),
@@ -59,6 +80,7 @@ export const layers = {
     new GlobalPooling1D('max', fromKeras('globalMaxPooling1D', config ?? {})),
   globalAveragePooling1D: (config?: LayerConfig): Layer =>
     new GlobalPooling1D('average', fromKeras('globalAveragePooling1D', config ?? {})),
+  highway: (config?: HighwayConfig): Layer => new Highway(fromKeras('highway', config ?? {})),
   gaussianNoise: (config: GaussianNoiseConfig): Layer =>
     new GaussianNoise(fromKeras('gaussianNoise', config)),
   spatialDropout1D: (config: SpatialDropout1DConfig): Layer =>
@@ -70,6 +92,11 @@ export const layers = {
     new ElementwiseMerge('multiply', fromKeras('multiply', config ?? {})),
   average: (config?: LayerConfig): Layer =>
     new ElementwiseMerge('average', fromKeras('average', config ?? {})),
+  maximum: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('maximum', fromKeras('maximum', config ?? {})),
+  minimum: (config?: LayerConfig): Layer =>
+    new ElementwiseMerge('minimum', fromKeras('minimum', config ?? {})),
+  dot: (config: DotConfig): Layer => new Dot(fromKeras('dot', config)),
   concatenate: (config?: ConcatenateConfig): Layer => new Concatenate(fromKeras('concatenate', config ?? {})),
 };
 
@@ -88,25 +115,33 @@ export { initializers } from './initializers';
 export { regularizers } from './regularizers';
 export type {
   ActivationConfig,
+  BatchNormalizationConfig,
   BidirectionalConfig,
   ConcatenateConfig,
   Conv1DConfig,
   ConvLstmConfig,
   DenseConfig,
+  DotConfig,
   DropoutConfig,
+  EluConfig,
   EmbeddingConfig,
   GaussianNoiseConfig,
   GruConfig,
+  HighwayConfig,
   InputConfig,
   LayerNormalizationConfig,
+  LeakyReluConfig,
   LstmConfig,
   MaskingConfig,
   PermuteConfig,
   Pooling1DConfig,
+  PreluConfig,
+  ReluConfig,
   RepeatVectorConfig,
   ReshapeConfig,
   RnnConfig,
   SimpleRnnConfig,
+  SoftmaxConfig,
   SpatialDropout1DConfig,
   TimeDistributedConfig,
 };

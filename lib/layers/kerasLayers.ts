@@ -19,6 +19,11 @@ const harmless: Harmless = {
   groups: [1],
   keepdims: [false],
   rmsScaling: [false],
+  renorm: [false],
+  // Of no meaning without it.
+  renormClipping: ANY,
+  renormMomentum: ANY,
+  synchronized: [false],
   loraRank: [null],
   quantizationConfig: [null],
 };

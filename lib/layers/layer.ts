@@ -81,6 +81,11 @@ export interface CallContext {
   step(): ValueId;
   /** The variable of one of the layer's weights. */
   weight(layer: Layer, name: string): ValueId;
+  /**
+   * Says what a weight that no gradient changes becomes in a training step: what `weight` gives from then on, and what the variable holds
+   * after everything else in the plan has read it.
+   */
+  becomes(layer: Layer, name: string, value: ValueId): void;
   /** A variable that training does not touch and files do not hold: the carried state of a stateful layer, shape `[N, …]`. */
   state(layer: Layer, name: string, shape: Shape): ValueId;
   /** An initial state that the caller hands in for this run, or undefined: `[N, units]`. */
@@ -245,9 +250,9 @@ export abstract class Layer {
     return inputs[0] as V;
   }
 
-  /** Whether the layer gives several values, which only a model of symbolic tensors has a use for. */
-  get givesSeveral(): boolean {
-    return false;
+  /** The option by which the layer gives several values, which only a model of symbolic tensors has a use for. */
+  get givesSeveral(): string | undefined {
+    return undefined;
   }
 
   /**

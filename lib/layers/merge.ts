@@ -13,8 +13,8 @@ import {
 import { commonOptions, subjectOf } from './options';
 
 /**
- * A layer that makes one value of several, in a model of symbolic tensors (`layers.add().apply([a, b])`). Steps of sequences that the mask of
- * one of them leaves out are left out of the result.
+ * A layer that makes one value of several, in a model of symbolic tensors (`layers.add().apply([a, b])`). As in Keras, a step of the result
+ * counts where it counts in any of the inputs: in all where one has no mask.
  */
 export abstract class Merge extends Layer {
   /** Fewest inputs, and most. */
@@ -73,17 +73,18 @@ export abstract class Merge extends Layer {
         dtype: 'real',
         shape: shape as Shape,
         sequence,
-        mask: sequence ? this.maskOf(inputs) : undefined,
+        mask: sequence ? this.mergedMask(context, inputs) : undefined,
       },
     ];
   }
 
-  /** The one mask that all inputs with a mask have. */
-  private maskOf(inputs: readonly LayerValue[]): ValueId | undefined {
-    const masks = new Set(inputs.flatMap(({ mask }) => (mask === undefined ? [] : [mask])));
-    if (masks.size > 1)
-      refuse('ERR_VALUE', this.subject, 'inputs with the same mask of steps', `${masks.size} different ones`);
-    return [...masks][0];
+  /** Of a result that is a sequence. */
+  protected mergedMask({ builder }: CallContext, inputs: readonly LayerValue[]): ValueId | undefined {
+    const masks = new Set(inputs.map(({ mask }) => mask));
+    if (masks.has(undefined)) return undefined;
+    return ([...masks] as ValueId[]).reduce(
+      (a, b) => builder.emit('eitherMask', [a, b], {}, this.subject)[0] as ValueId,
+    );
   }
 
   protected shownShapes(inputs: readonly SymbolicShape[]): string {
@@ -99,11 +100,13 @@ function unified(a: SymbolicShape, b: SymbolicShape, except?: number): SymbolicS
   return fits ? { ...a, shape } : undefined;
 }
 
-export type ElementwiseKind = 'add' | 'subtract' | 'multiply' | 'average';
+export type ElementwiseKind = 'add' | 'subtract' | 'multiply' | 'average' | 'maximum' | 'minimum';
 
 /**
- * Element by element of inputs of one shape: their sum, difference (of two), product or mean. The output has that shape. The `add` of
- * a layer's input and output is a residual connection (He et al., 2016).
+ * Element by element of inputs of one shape: their sum, difference (of two), product, mean, the largest or the smallest. The output has
+ * that shape. The `add` of a layer's input and output is a residual connection (He et al., 2016). Where several are the largest (or
+ * smallest), the first of them takes the gradient, as in Keras on TensorFlow. A step that counts in some inputs alone is made of all: Keras
+ * takes 1 in a product for those in which it does not count.
  */
 export class ElementwiseMerge extends Merge {
   protected override readonly most: number;
@@ -132,6 +135,10 @@ export class ElementwiseMerge extends Merge {
       builder.emit('scale', [id], { factor }, this.subject)[0] as ValueId;
     const ids = inputs.map(({ id }) => id);
     if (this.type === 'subtract') return two('add', ids[0] as ValueId, scaled(ids[1] as ValueId, -1));
+    if (this.type === 'maximum' || this.type === 'minimum') {
+      const attrs = { kind: this.type === 'maximum' ? 'max' : 'min' } as const;
+      return ids.reduce((a, b) => builder.emit('extremum', [a, b], attrs, this.subject)[0] as ValueId);
+    }
     const kind = this.type === 'multiply' ? 'multiply' : 'add';
     const whole = ids.reduce((a, b) => two(kind, a, b));
     return this.type === 'average' ? scaled(whole, 1 / ids.length) : whole;

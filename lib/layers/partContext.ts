@@ -36,6 +36,10 @@ export class PartContext implements CallContext {
     return this.outer.weight(this.owner, this.prefix + name);
   }
 
+  becomes(_: Layer, name: string, value: ValueId): void {
+    this.outer.becomes(this.owner, this.prefix + name, value);
+  }
+
   state(_: Layer, name: string, shape: Shape): ValueId {
     return this.outer.state(this.owner, this.prefix + name, shape);
   }

@@ -3,7 +3,7 @@ import { quoted, refuse } from '../errors';
 import { ops } from '../ops';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import type { Traced } from '../ops/traced';
-import { type CellKind, gatesOf } from '../plan/codes';
+import { type CellKind, gatesOf, rowActivations } from '../plan/codes';
 import { stackLayout } from '../plan/ops/rnnStack';
 import {
   ABSENT,
@@ -202,7 +202,7 @@ export abstract class Recurrent extends RecurrentLayer {
 
   private elementwise(spec: unknown, subject: string): ActivationAttrs {
     const activation = resolveActivation(spec, subject);
-    if (activation.kind === 'softmax' || activation.kind === 'logSoftmax') {
+    if (rowActivations.has(activation.kind)) {
       refuse(
         'ERR_VALUE',
         subject,

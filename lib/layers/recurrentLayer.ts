@@ -124,8 +124,8 @@ export abstract class RecurrentLayer extends Layer {
     return this.stateful;
   }
 
-  override get givesSeveral(): boolean {
-    return this.returnState;
+  override get givesSeveral(): string | undefined {
+    return this.returnState ? 'returnState: true' : undefined;
   }
 
   override arityObstacle(inputs: number): string | undefined {

@@ -140,6 +140,8 @@ class Lowering implements CallContext {
   private node = 0;
   /** The mask that the lengths make. */
   private countedSteps: ValueId | undefined;
+  /** What weights that no gradient changes become, by their variables. */
+  private readonly changed = new Map<ValueId, ValueId>();
   private readonly carried: { from: ValueId; state: ValueId }[] = [];
 
   constructor(
@@ -164,7 +166,13 @@ class Lowering implements CallContext {
 
   weight(layer: Layer, name: string): ValueId {
     const spec = layer.weights.find((w) => w.name === name) as WeightSpec;
-    return this.builder.variable(weightName(layer.name, name), 'real', spec.shape);
+    const id = this.builder.variable(weightName(layer.name, name), 'real', spec.shape);
+    return this.changed.get(id) ?? id;
+  }
+
+  becomes(layer: Layer, name: string, value: ValueId): void {
+    const spec = layer.weights.find((w) => w.name === name) as WeightSpec;
+    this.changed.set(this.builder.variable(weightName(layer.name, name), 'real', spec.shape), value);
   }
 
   state(layer: Layer, name: string, shape: Shape): ValueId {
@@ -509,6 +517,9 @@ class Lowering implements CallContext {
     const carried = this.request.mode === 'gradients' ? [] : this.carried;
     for (const { from, state } of carried)
       this.builder.emitInto('assign', [from], [state], {}, 'carried state');
+    if (this.request.mode === 'train')
+      for (const [variable, value] of this.changed)
+        this.builder.emitInto('assign', [value], [variable], {}, 'moving statistics');
     return this.builder.finish();
   }
 }

@@ -50,9 +50,10 @@ export class Sequential extends Model<Tensor> {
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before compile', `add of ${layer.subject}`);
     if (this.stepPlans.size > 0)
       refuse('ERR_STATE', `model '${this.name}'`, 'all layers before stream', `add of ${layer.subject}`);
-    if (layer.givesSeveral) {
-      const wayOut = 'Use input, apply and model({ inputs, outputs }) for states as outputs.';
-      refuse('ERR_VALUE', layer.subject, 'returnState: false in a sequential model', 'true', wayOut);
+    if (layer.givesSeveral !== undefined) {
+      const wayOut =
+        'Use input, applyAll and model({ inputs, outputs }) for states, and for directions apart.';
+      refuse('ERR_VALUE', layer.subject, 'one output in a sequential model', layer.givesSeveral, wayOut);
     }
     this.requireIdle('add', 'Wait for its promise first.');
     takeLayer(layer, this.stack);

@@ -52,6 +52,7 @@ function constantLike(x: Traced, value: number): Traced {
 function activation(x: Traced, spec: ActivationSpec): Traced {
   const subject = 'ops.activation';
   const { kind, alpha } = resolveActivation(spec, subject);
+  if (kind === 'sparsemax') refuse('ERR_VALUE', subject, 'an activation that programs have', "'sparsemax'");
   const read = rowsOf(x, `${subject}: x`);
   return made(subject, 'activation', [read], read.width, [activationCodes[kind], read.width], [alpha]);
 }

@@ -41,6 +41,14 @@ export const opCodes = {
   pool: 36,
   poolGrad: 37,
   program: 40,
+  extremum: 66,
+  extremumGrad: 67,
+  eitherMask: 68,
+  matmul: 69,
+  normalizeRows: 70,
+  normalizeRowsGrad: 71,
+  batchNorm: 72,
+  batchNormGrad: 73,
   loss: 48,
   lossGrad: 49,
   metric: 56,
@@ -68,6 +76,17 @@ export const activationCodes = {
   softmax: 16,
   logSoftmax: 17,
   geluTanh: 18,
+  celu: 19,
+  squareplus: 20,
+  softShrink: 21,
+  hardShrink: 22,
+  threshold: 23,
+  tanhShrink: 24,
+  hardTanh: 25,
+  logSigmoid: 26,
+  sparsePlus: 27,
+  sparseSigmoid: 28,
+  sparsemax: 29,
 } as const;
 
 /** Activations whose derivative is computed from the input; all others use the output. */
@@ -77,7 +96,13 @@ export const activationsFromInput: ReadonlySet<ActivationKind> = new Set([
   'mish',
   'hardSilu',
   'geluTanh',
+  'threshold',
+  'tanhShrink',
+  'sparsePlus',
 ]);
+
+/** Activations that read whole rows; all others go element by element. */
+export const rowActivations: ReadonlySet<ActivationKind> = new Set(['softmax', 'logSoftmax', 'sparsemax']);
 
 export const cellCodes = { simpleRnn: 0, lstm: 1, gru: 2 } as const;
 
@@ -141,6 +166,7 @@ export const metricCodes = {
   value: 9,
 } as const;
 
+export const extremumCodes = { max: 0, min: 1 } as const;
 export const poolCodes = { max: 0, average: 1 } as const;
 export const optimizerCodes = {
   sgd: 0,
@@ -164,6 +190,7 @@ export type ActivationKind = keyof typeof activationCodes;
 export type CellKind = keyof typeof cellCodes;
 export type LossKind = keyof typeof lossCodes;
 export type MetricKind = keyof typeof metricCodes;
+export type ExtremumKind = keyof typeof extremumCodes;
 export type PoolKind = keyof typeof poolCodes;
 export type OptimizerKind = keyof typeof optimizerCodes;
 export type ClipMode = keyof typeof clipCodes;

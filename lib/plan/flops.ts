@@ -20,6 +20,10 @@ export function opFlops(plan: Plan, op: AnyPlanOp): number {
     }
     case 'program':
       return programFlops(op.attrs);
+    case 'matmul': {
+      const a = shape(op.inputs[0]);
+      return 2 * rowsOf(a) * lastOf(a) * lastOf(shape(op.outputs[0]));
+    }
     case 'rnnStack':
       return sumOverLayers(op, (input, recurrent) => input + recurrent);
     case 'rnnStackGrad':

@@ -1,8 +1,11 @@
 import type { OpKind } from './codes';
+import * as batchNorm from './ops/batchNorm';
 import * as data from './ops/data';
 import * as dense from './ops/dense';
+import * as extremum from './ops/extremum';
 import * as loss from './ops/loss';
 import * as mask from './ops/mask';
+import * as matmul from './ops/matmul';
 import * as merge from './ops/merge';
 import * as norm from './ops/norm';
 import { program } from './ops/program';
@@ -40,6 +43,14 @@ const table: { readonly [K in OpKind]: OpRow<K> } = {
   fold: window.fold,
   pool: window.pool,
   poolGrad: window.poolGrad,
+  extremum: extremum.extremum,
+  extremumGrad: extremum.extremumGrad,
+  eitherMask: mask.eitherMask,
+  matmul: matmul.matmul,
+  normalizeRows: matmul.normalizeRows,
+  normalizeRowsGrad: matmul.normalizeRowsGrad,
+  batchNorm: batchNorm.batchNorm,
+  batchNormGrad: batchNorm.batchNormGrad,
   embedding: data.embedding,
   embeddingGrad: data.embeddingGrad,
   dense: dense.dense,

@@ -4,6 +4,7 @@ import type {
   CellKind,
   ClipMode,
   ConstraintKind,
+  ExtremumKind,
   LossKind,
   MetricKind,
   OpKind,
@@ -165,6 +166,20 @@ export interface DenseAttrs {
   readonly transposed?: boolean;
 }
 
+/** Which of the factors of a product are stored with their last two axes swapped. */
+export interface MatmulAttrs {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+export interface BatchNormAttrs {
+  /** Normalize by the batch's own statistics, not by the moving ones. */
+  readonly training: boolean;
+  readonly epsilon: number;
+  /** How much of the moving statistics stays. */
+  readonly momentum: number;
+}
+
 export type NoAttrs = Readonly<Record<string, never>>;
 
 /** The attributes of every op. */
@@ -202,6 +217,14 @@ export interface OpAttrs {
   fold: WindowAttrs & { readonly steps: number };
   pool: PoolAttrs & { readonly windows: number };
   poolGrad: PoolAttrs;
+  extremum: { readonly kind: ExtremumKind };
+  extremumGrad: { readonly kind: ExtremumKind };
+  eitherMask: NoAttrs;
+  matmul: MatmulAttrs;
+  normalizeRows: { readonly epsilon: number };
+  normalizeRowsGrad: { readonly epsilon: number };
+  batchNorm: BatchNormAttrs;
+  batchNormGrad: BatchNormAttrs;
   embedding: NoAttrs;
   embeddingGrad: { readonly size: number };
   dense: DenseAttrs;

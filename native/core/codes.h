@@ -43,6 +43,14 @@ enum class OpKind {
   pool = 36,
   poolGrad = 37,
   program = 40,
+  extremum = 66,
+  extremumGrad = 67,
+  eitherMask = 68,
+  matmul = 69,
+  normalizeRows = 70,
+  normalizeRowsGrad = 71,
+  batchNorm = 72,
+  batchNormGrad = 73,
   loss = 48,
   lossGrad = 49,
   metric = 56,
@@ -70,12 +78,29 @@ enum class Activation {
   softmax = 16,
   logSoftmax = 17,
   geluTanh = 18,
+  celu = 19,
+  squareplus = 20,
+  softShrink = 21,
+  hardShrink = 22,
+  threshold = 23,
+  tanhShrink = 24,
+  hardTanh = 25,
+  logSigmoid = 26,
+  sparsePlus = 27,
+  sparseSigmoid = 28,
+  sparsemax = 29,
 };
 
 /** Activations whose derivative is computed from the input; all others use the output. */
 constexpr bool derivativeFromInput(Activation kind) {
   return kind == Activation::gelu || kind == Activation::silu || kind == Activation::mish ||
-         kind == Activation::hardSilu || kind == Activation::geluTanh;
+         kind == Activation::hardSilu || kind == Activation::geluTanh || kind == Activation::threshold ||
+         kind == Activation::tanhShrink || kind == Activation::sparsePlus;
+}
+
+/** Activations that read whole rows; all others go element by element. */
+constexpr bool readsRows(Activation kind) {
+  return kind == Activation::softmax || kind == Activation::logSoftmax || kind == Activation::sparsemax;
 }
 
 /** Gate order: LSTM i f g o (coupled: f g o), GRU r z n. */
@@ -168,6 +193,11 @@ enum class Metric {
   histogram = 7,
   crossentropy = 8,
   value = 9,
+};
+
+enum class Extremum {
+  max = 0,
+  min = 1,
 };
 
 enum class Pool {

@@ -70,6 +70,14 @@ bool knownOp(int32_t code) {
     case OpKind::pool:
     case OpKind::poolGrad:
     case OpKind::program:
+    case OpKind::extremum:
+    case OpKind::extremumGrad:
+    case OpKind::eitherMask:
+    case OpKind::matmul:
+    case OpKind::normalizeRows:
+    case OpKind::normalizeRowsGrad:
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
     case OpKind::embedding:
     case OpKind::embeddingGrad:
     case OpKind::dense:

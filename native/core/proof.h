@@ -101,7 +101,7 @@ inline bool rate(double r) {
   return r >= 0 && r < 1;
 }
 
-constexpr int32_t kLastActivation = static_cast<int32_t>(Activation::geluTanh);
+constexpr int32_t kLastActivation = static_cast<int32_t>(Activation::sparsemax);
 
 // Each family proves its ops.
 void proveStack(Proof& p);
@@ -112,7 +112,11 @@ void proveMultiply(Proof& p);
 void proveScale(Proof& p);
 void proveReshape(Proof& p);
 void proveTranspose(Proof& p);
+void proveExtremum(Proof& p);
+void proveMatmul(Proof& p);
+void proveNormalizeRows(Proof& p);
 void proveLayerNorm(Proof& p);
+void proveBatchNorm(Proof& p);
 void proveUnfold(Proof& p);
 void provePool(Proof& p);
 void proveProgram(Proof& p);

@@ -147,6 +147,14 @@ void maskWeights(Proof& p) {
   p.must(p.out(0), DType::real, valid->shape, "y like valid");
 }
 
+void eitherMask(Proof& p) {
+  if (!p.arity(2, 1, 0, 0)) return;
+  const Value* a = p.in(0);
+  if (!p.has(a, DType::int32, "int32 masks") || !p.demand(a->shape.size() == 2, "masks [T, N]")) return;
+  p.must(p.in(1), DType::int32, a->shape, "masks of one shape");
+  p.must(p.out(0), DType::int32, a->shape, "a mask like them");
+}
+
 void reverseTime(Proof& p) {
   if (!p.arity(1, 1, 0, 0)) return;
   const Value* x = p.in(0);
@@ -283,6 +291,24 @@ Status validateOp(const Plan& plan, const Op& op, int index) {
       break;
     case OpKind::program:
       proveProgram(p);
+      break;
+    case OpKind::extremum:
+    case OpKind::extremumGrad:
+      proveExtremum(p);
+      break;
+    case OpKind::eitherMask:
+      eitherMask(p);
+      break;
+    case OpKind::matmul:
+      proveMatmul(p);
+      break;
+    case OpKind::normalizeRows:
+    case OpKind::normalizeRowsGrad:
+      proveNormalizeRows(p);
+      break;
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      proveBatchNorm(p);
       break;
     case OpKind::rnnStack:
       proveStack(p);

@@ -37,6 +37,21 @@ void proveMultiply(Proof& p) {
   p.must(p.out(0), DType::real, p.in(0)->shape, "y like a");
 }
 
+void proveExtremum(Proof& p) {
+  const bool grad = p.op().kind == OpKind::extremumGrad;
+  if (!p.arity(grad ? 3 : 2, grad ? 2 : 1, 1, 0) || !p.has(p.in(0), DType::real, "real a")) return;
+  const Shape& shape = p.in(0)->shape;
+  p.demand(flag(p.op().ints[0]), "a known kind");
+  p.must(p.in(1), DType::real, shape, "b like a");
+  if (grad) {
+    p.must(p.in(2), DType::real, shape, "dy like a");
+    p.fits(p.out(0), DType::real, shape, "da like a");
+    p.fits(p.out(1), DType::real, shape, "db like a");
+  } else {
+    p.must(p.out(0), DType::real, shape, "y like a");
+  }
+}
+
 void proveScale(Proof& p) {
   if (!p.arity(1, 1, 0, 1) || !p.has(p.in(0), DType::real, "real x")) return;
   p.must(p.out(0), DType::real, p.in(0)->shape, "y like x");

@@ -215,7 +215,9 @@ class ProgramProof {
   }
 
   bool activation(const ProgramInstruction& i, size_t y) {
-    return p_.demand(i.ints[0] >= 0 && i.ints[0] <= kLastActivation, "a known activation") &&
+    return p_.demand(i.ints[0] >= 0 && i.ints[0] <= kLastActivation &&
+                         i.ints[0] != static_cast<int32_t>(Activation::sparsemax),
+                     "a known activation") &&
            p_.demand(!softmaxLike(i.ints[0]) || (i.ints[1] > 0 && y % static_cast<size_t>(i.ints[1]) == 0),
                      "groups");
   }

@@ -41,8 +41,8 @@ bool stack(Proof& p, size_t inputsFirst, size_t inputsPerLayer, size_t outputsFi
                   "a layer's attributes"))
       return false;
     for (int i : {2, 3}) {
-      const bool elementwise = a[i] >= 0 && a[i] <= 18 && a[i] != static_cast<int>(Activation::softmax) &&
-                               a[i] != static_cast<int>(Activation::logSoftmax);
+      const bool elementwise =
+          a[i] >= 0 && a[i] <= kLastActivation && !readsRows(static_cast<Activation>(a[i]));
       if (!p.demand(elementwise, "elementwise activations")) return false;
     }
     // Keeps the products of sizes below, and those of the kernels, far from overflow.

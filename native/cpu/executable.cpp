@@ -37,18 +37,28 @@ Step makeStep(const Operands& o, const Session& session) {
     case OpKind::maskRows:
     case OpKind::maskWeights:
     case OpKind::reverseTime:
+    case OpKind::eitherMask:
       return maskStep(o);
     case OpKind::concat:
     case OpKind::slice:
     case OpKind::multiply:
     case OpKind::scale:
+    case OpKind::extremum:
+    case OpKind::extremumGrad:
       return mergeStep(o);
     case OpKind::reshape:
     case OpKind::transpose:
       return shapeStep(o);
     case OpKind::layerNorm:
     case OpKind::layerNormGrad:
+    case OpKind::normalizeRows:
+    case OpKind::normalizeRowsGrad:
       return normStep(o);
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      return batchNormStep(o);
+    case OpKind::matmul:
+      return matmulStep(o, session);
     case OpKind::unfold:
     case OpKind::fold:
     case OpKind::pool:

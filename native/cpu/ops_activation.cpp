@@ -1,4 +1,5 @@
 // Activations, dropout, noise and penalties.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -22,14 +23,61 @@ void inChunks(const RunContext& c, size_t n, const Body& body) {
                      [&](size_t i) { body(i * kChunk, std::min(kChunk, n - i * kChunk)); });
 }
 
+/** One row: max(x − τ, 0), τ such that the row's sum is 1 (Martins & Astudillo, 2016). τ is found from below:
+ * of what is above it a larger one follows, until nothing falls out (Michelot, 1986). */
+void sparsemaxRow(const float* x, float* y, size_t columns) {
+  const double top = *std::max_element(x, x + columns);
+  double sum = 0;
+  for (size_t c = 0; c < columns; ++c) sum += x[c] - top;
+  double tau = (sum - 1) / static_cast<double>(columns);
+  for (size_t left = 0, kept = columns; left != kept && !std::isnan(tau);) {
+    left = kept;
+    kept = 0;
+    sum = 0;
+    for (size_t c = 0; c < columns; ++c) {
+      if (x[c] - top <= tau) continue;
+      sum += x[c] - top;
+      ++kept;
+    }
+    tau = (sum - 1) / static_cast<double>(kept);
+  }
+  for (size_t c = 0; c < columns; ++c) {
+    const double above = x[c] - top - tau;
+    y[c] = above < 0 ? 0.0f : static_cast<float>(above);
+  }
+}
+
+/** dy less its mean over the columns that are not 0, there. */
+void sparsemaxGradRow(const float* y, const float* dy, float* dx, size_t columns) {
+  double sum = 0;
+  size_t kept = 0;
+  for (size_t c = 0; c < columns; ++c) {
+    if (!(y[c] > 0)) continue;
+    sum += dy[c];
+    ++kept;
+  }
+  const double mean = sum / static_cast<double>(std::max<size_t>(kept, 1));
+  for (size_t c = 0; c < columns; ++c) dx[c] = y[c] > 0 ? static_cast<float>(dy[c] - mean) : 0.0f;
+}
+
 Step rowwise(const Operands& o, size_t input, bool grad) {
   const size_t columns = static_cast<size_t>(o.inValue(input).last()), rows = o.inValue(input).rows();
-  const bool log = static_cast<Activation>(o.op().ints[0]) == Activation::logSoftmax;
+  const auto kind = static_cast<Activation>(o.op().ints[0]);
+  const bool log = kind == Activation::logSoftmax, sparse = kind == Activation::sparsemax;
   const size_t block = std::max<size_t>(1, kChunk / std::max<size_t>(columns, 1));
   return {[=](const RunContext& c) {
     c.pool.parallelFor((rows + block - 1) / block, [&](size_t i) {
       const size_t at = i * block * columns, count = std::min(block, rows - i * block);
-      if (grad) {
+      if (sparse) {
+        for (size_t r = 0; r < count; ++r) {
+          const size_t row = at + r * columns;
+          if (grad) {
+            sparsemaxGradRow(o.in(1) + row, o.in(2) + row, o.out(0) + row, columns);
+          } else {
+            sparsemaxRow(o.in(0) + row, o.out(0) + row, columns);
+          }
+        }
+      } else if (grad) {
         c.k.softmaxGrad(log, o.in(1) + at, o.in(2) + at, o.out(0) + at, count, columns);
       } else {
         c.k.softmax(log, o.in(0) + at, o.out(0) + at, count, columns);
@@ -44,7 +92,7 @@ Step activation(const Operands& o) {
   const auto alpha = static_cast<float>(o.op().floats[0]);
   const bool grad = o.op().kind == OpKind::activationGrad;
   const size_t from = grad ? (core::derivativeFromInput(kind) ? 0 : 1) : 0;
-  if (kind == Activation::softmax || kind == Activation::logSoftmax) return rowwise(o, from, grad);
+  if (core::readsRows(kind)) return rowwise(o, from, grad);
   const size_t n = o.inValue(from).elements;
   return {[=](const RunContext& c) {
     inChunks(c, n, [&](size_t at, size_t count) {

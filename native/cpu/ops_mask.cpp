@@ -89,6 +89,14 @@ Step maskStep(const Operands& o) {
       return maskRows(o);
     case OpKind::maskWeights:
       return maskWeights(o);
+    case OpKind::eitherMask: {
+      const size_t n = o.inValue(0).elements;
+      return {[=](const RunContext&) {
+        const int32_t *a = o.in<int32_t>(0), *b = o.in<int32_t>(1);
+        for (size_t i = 0; i < n; ++i) o.out<int32_t>(0)[i] = a[i] != 0 || b[i] != 0;
+        return Status();
+      }};
+    }
     default:
       return reverseTime(o);
   }

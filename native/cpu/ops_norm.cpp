@@ -1,4 +1,4 @@
-// layerNorm and its gradient.
+// layerNorm and its gradient, rows of norm 1.
 #include <cmath>
 
 #include "cpu/executable.h"
@@ -101,9 +101,33 @@ Step layerNormGrad(const Operands& o) {
           products};
 }
 
+/** y = x/max(‖x‖, ε), and dx = (dy − x̂·(x̂·dy))/‖x‖, dy/ε where ‖x‖ < ε. */
+Step normalizeRows(const Operands& o) {
+  const size_t rows = o.inValue(0).rows(), D = static_cast<size_t>(o.inValue(0).last());
+  const double epsilon = o.op().floats[0];
+  const bool grad = o.op().kind == OpKind::normalizeRowsGrad;
+  return {[=](const RunContext& c) {
+    forRows(c, rows, D, [&](size_t r) {
+      const float *x = o.in(0) + r * D, *dy = grad ? o.in(1) + r * D : nullptr;
+      float* out = o.out(0) + r * D;
+      const double norm = std::sqrt(sum(D, [=](size_t i) { return static_cast<double>(x[i]) * x[i]; })),
+                   scale = 1 / std::max(norm, epsilon);
+      if (!grad) {
+        for (size_t i = 0; i < D; ++i) out[i] = static_cast<float>(x[i] * scale);
+        return;
+      }
+      const double along = norm < epsilon ? 0 : sum(D, [=](size_t i) { return x[i] * scale * dy[i]; });
+      for (size_t i = 0; i < D; ++i) out[i] = static_cast<float>((dy[i] - x[i] * scale * along) * scale);
+    });
+    return Status();
+  }};
+}
+
 }  // namespace
 
 Step normStep(const Operands& o) {
+  if (o.op().kind == OpKind::normalizeRows || o.op().kind == OpKind::normalizeRowsGrad)
+    return normalizeRows(o);
   return o.op().kind == OpKind::layerNorm ? layerNorm(o) : layerNormGrad(o);
 }
 

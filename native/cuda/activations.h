@@ -74,6 +74,38 @@ __device__ DEEPRNN_CALLED float seldomActivate(Activation kind, float alpha, flo
       const double w = x, v = 2.0 * 0.7978845608028654 * (w + 0.044715 * w * w * w);
       return static_cast<float>(w / (1.0 + exp(-v)));
     }
+    case Activation::celu:
+      return x > 0.0f ? x : alpha * expm1f(x / alpha);
+    case Activation::squareplus: {
+      // For x < 0 as b/(2(√(x² + b) − x)), which does not cancel; beyond 2^60 the square could be infinite.
+      const float a = fabsf(x), bounded = a > 1152921504606846976.0f ? 1152921504606846976.0f : a;
+      const float half =
+          0.5f * a + 0.5f * (sqrtf(bounded * bounded + alpha) + (a > bounded ? a - bounded : 0.0f));
+      return x < 0.0f ? 0.25f * alpha / half : half;
+    }
+    case Activation::softShrink:
+      return x > alpha ? x - alpha : (x < -alpha ? x + alpha : (x == x ? 0.0f : x));
+    case Activation::hardShrink:
+      return fabsf(x) <= alpha ? 0.0f : x;
+    case Activation::threshold:
+      return x <= alpha ? 0.0f : x;
+    case Activation::tanhShrink: {
+      // x·c/(1 + c), c = x²/(3 + x²/(5 + x²/(7 + …))), which does not cancel near 0.
+      const float z = x * x;
+      float c = z / 15.0f;
+      for (float odd = 13.0f; odd > 2.0f; odd -= 2.0f) c = z / (odd + c);
+      return fabsf(x) < 1.5f ? x * (c / (1.0f + c)) : x - tanhf(x);
+    }
+    case Activation::hardTanh:
+      return x < -1.0f ? -1.0f : (x > 1.0f ? 1.0f : x);
+    case Activation::logSigmoid:
+      return -(fmaxf(-x, 0.0f) + log1pf(expf(-fabsf(x))) + (x != x ? x : 0.0f));
+    case Activation::sparsePlus: {
+      const float u = x + 1.0f;
+      return x <= -1.0f ? 0.0f : (x < 1.0f ? 0.25f * u * u : x);
+    }
+    case Activation::sparseSigmoid:
+      return x <= -1.0f ? 0.0f : (x >= 1.0f ? 1.0f : 0.5f * (x + 1.0f));
     default:
       return x;
   }
@@ -125,6 +157,27 @@ __device__ DEEPRNN_CALLED float seldomSlope(Activation kind, float alpha, float 
       const float s = sigmoid(2.0f * kSqrt2OverPi * (u + 0.044715f * u * u * u));
       return s + 2.0f * u * s * (1.0f - s) * kSqrt2OverPi * (1.0f + 3.0f * 0.044715f * u * u);
     }
+    case Activation::celu:
+      return y > 0.0f ? 1.0f : y / alpha + 1.0f;
+    case Activation::squareplus:
+      return 1.0f / (1.0f + 0.25f * alpha / y / y);
+    case Activation::softShrink:
+    case Activation::hardShrink:
+      return y < 0.0f || y > 0.0f ? 1.0f : 0.0f;
+    case Activation::threshold:
+      return x > alpha ? 1.0f : 0.0f;
+    case Activation::tanhShrink: {
+      const float t = tanhf(x);
+      return t * t;
+    }
+    case Activation::hardTanh:
+      return y > -1.0f && y < 1.0f ? 1.0f : 0.0f;
+    case Activation::logSigmoid:
+      return -expm1f(y);
+    case Activation::sparsePlus:
+      return x <= -1.0f ? 0.0f : (x < 1.0f ? 0.5f * (x + 1.0f) : 1.0f);
+    case Activation::sparseSigmoid:
+      return y > 0.0f && y < 1.0f ? 0.5f : 0.0f;
     default:
       return 1.0f;
   }

@@ -11,7 +11,7 @@ namespace deeprnn::cuda {
 enum class Precision { float32, tf32, bf16 };
 
 /** C[m, n] = op(A)[m, k] · op(B)[k, n] + beta · C, row-major; `…Row` is the distance between rows as stored.
- */
+ * `count` such products lie behind each other, A m·k, B k·n and C m·n numbers apart. */
 struct Product {
   size_t m = 0, n = 0, k = 0;
   const float* a = nullptr;
@@ -23,6 +23,7 @@ struct Product {
   float* c = nullptr;
   size_t cRow = 0;
   float beta = 0;
+  size_t count = 1;
 };
 
 /** Matrix products on one device: cuBLAS, found when the library is loaded. The same bits for the same sizes,

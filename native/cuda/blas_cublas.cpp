@@ -35,6 +35,9 @@ struct Library {
   int (*setWorkspace)(Handle, void*, size_t);
   int (*gemm)(Handle, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int,
               const void*, void*, int, int, int, int);
+  int (*batchedGemm)(Handle, int, int, int, int, int, const void*, const void*, int, int, long long,
+                     const void*, int, int, long long, const void*, void*, int, int, long long, int, int,
+                     int);
   const char* (*statusName)(int);
 };
 
@@ -106,6 +109,7 @@ Status load(const Library** result) {
     bind(&library.setStream, "cublasSetStream_v2");
     bind(&library.setWorkspace, "cublasSetWorkspace_v2");
     bind(&library.gemm, "cublasGemmEx");
+    bind(&library.batchedGemm, "cublasGemmStridedBatchedEx");
     bind(&library.statusName, "cublasGetStatusName");
     if (!complete)
       return Status::error(core::Code::device,
@@ -134,7 +138,7 @@ class CuBlas : public Blas {
   }
 
   Status multiply(const Product& p, Precision precision, cudaStream_t stream) override {
-    if (p.m == 0 || p.n == 0) return {};
+    if (p.m == 0 || p.n == 0 || p.count == 0) return {};
     // In this order: a new stream takes the workspace away. Products on different streams must not share one.
     DeviceBuffer& workspace = workspaces_.at(stream);
     if (Status s = checked(library_.setStream(handle_, stream), "cublasSetStream"); !s.ok()) return s;
@@ -147,13 +151,22 @@ class CuBlas : public Blas {
                         : precision == Precision::tf32  ? kComputeTf32
                                                         : kComputeBf16;
     const auto number = [](size_t n) { return static_cast<int>(n); };
+    const int turnA = p.aTransposed ? kTranspose : kNoTranspose,
+              turnB = p.bTransposed ? kTranspose : kNoTranspose;
     // cuBLAS stores by columns: C read so is Cᵀ = op(B)ᵀ · op(A)ᵀ.
-    return checked(
-        library_.gemm(handle_, p.bTransposed ? kTranspose : kNoTranspose,
-                      p.aTransposed ? kTranspose : kNoTranspose, number(p.n), number(p.m), number(p.k), &one,
-                      p.b, kReal32, number(p.bRow), p.a, kReal32, number(p.aRow), &p.beta, p.c, kReal32,
-                      number(p.cRow), compute, kDefaultAlgorithm),
-        "cublasGemmEx");
+    if (p.count > 1) {
+      const auto apart = [](size_t rows, size_t columns) { return static_cast<long long>(rows * columns); };
+      return checked(
+          library_.batchedGemm(handle_, turnB, turnA, number(p.n), number(p.m), number(p.k), &one, p.b,
+                               kReal32, number(p.bRow), apart(p.k, p.n), p.a, kReal32, number(p.aRow),
+                               apart(p.m, p.k), &p.beta, p.c, kReal32, number(p.cRow), apart(p.m, p.n),
+                               number(p.count), compute, kDefaultAlgorithm),
+          "cublasGemmStridedBatchedEx");
+    }
+    return checked(library_.gemm(handle_, turnB, turnA, number(p.n), number(p.m), number(p.k), &one, p.b,
+                                 kReal32, number(p.bRow), p.a, kReal32, number(p.aRow), &p.beta, p.c, kReal32,
+                                 number(p.cRow), compute, kDefaultAlgorithm),
+                   "cublasGemmEx");
   }
 
  private:

@@ -55,12 +55,15 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
     case OpKind::maskRows:
     case OpKind::maskWeights:
     case OpKind::reverseTime:
+    case OpKind::eitherMask:
       *step = maskStep(o);
       return {};
     case OpKind::concat:
     case OpKind::slice:
     case OpKind::multiply:
     case OpKind::scale:
+    case OpKind::extremum:
+    case OpKind::extremumGrad:
       *step = mergeStep(o);
       return {};
     case OpKind::reshape:
@@ -69,7 +72,16 @@ Status makeStep(const Operands& o, const Session& session, Step* step) {
       return {};
     case OpKind::layerNorm:
     case OpKind::layerNormGrad:
+    case OpKind::normalizeRows:
+    case OpKind::normalizeRowsGrad:
       *step = normStep(o);
+      return {};
+    case OpKind::batchNorm:
+    case OpKind::batchNormGrad:
+      *step = batchNormStep(o);
+      return {};
+    case OpKind::matmul:
+      *step = matmulStep(o);
       return {};
     case OpKind::unfold:
     case OpKind::fold:

@@ -71,6 +71,49 @@ __global__ void softmaxGrad(bool log, const float* y, const float* dy, float* dx
   }
 }
 
+/** max(x − τ, 0), τ such that a row's sum is 1, a thread a row. τ is found from below: of what is above it a
+ * larger one follows, until nothing falls out (Michelot, 1986). */
+__global__ void sparsemax(const float* x, float* y, size_t rows, size_t columns) {
+  forEach(rows, [=](size_t r) {
+    const float* in = x + r * columns;
+    double top = in[0], sum = 0;
+    for (size_t c = 1; c < columns; ++c) top = in[c] > top ? in[c] : top;
+    for (size_t c = 0; c < columns; ++c) sum += in[c] - top;
+    double tau = (sum - 1) / static_cast<double>(columns);
+    for (size_t left = 0, kept = columns; left != kept && tau == tau;) {
+      left = kept;
+      kept = 0;
+      sum = 0;
+      for (size_t c = 0; c < columns; ++c) {
+        if (in[c] - top <= tau) continue;
+        sum += in[c] - top;
+        ++kept;
+      }
+      tau = (sum - 1) / static_cast<double>(kept);
+    }
+    for (size_t c = 0; c < columns; ++c) {
+      const double above = in[c] - top - tau;
+      y[r * columns + c] = above < 0 ? 0.0f : static_cast<float>(above);
+    }
+  });
+}
+
+/** dy less its mean over the columns of a row that are not 0, there. */
+__global__ void sparsemaxGrad(const float* y, const float* dy, float* dx, size_t rows, size_t columns) {
+  forEach(rows, [=](size_t r) {
+    const float *a = y + r * columns, *d = dy + r * columns;
+    double sum = 0, kept = 0;
+    for (size_t c = 0; c < columns; ++c) {
+      if (!(a[c] > 0)) continue;
+      sum += d[c];
+      kept += 1;
+    }
+    const double mean = sum / (kept > 0 ? kept : 1);
+    for (size_t c = 0; c < columns; ++c)
+      dx[r * columns + c] = a[c] > 0 ? static_cast<float>(d[c] - mean) : 0.0f;
+  });
+}
+
 /** Element i of x is dropped or scaled by the draw for i mod period. */
 __global__ void dropOut(const float* x, float* y, size_t n, size_t period, uint32_t seedLo, uint32_t seedHi,
                         uint32_t stream, const double* step, double rate) {
@@ -114,8 +157,14 @@ unsigned threadsFor(size_t columns) {
 
 Step rowwise(const Operands& o, size_t from, bool grad) {
   const size_t columns = static_cast<size_t>(o.inValue(from).last()), rows = o.inValue(from).rows();
-  const bool log = static_cast<Activation>(o.op().ints[0]) == Activation::logSoftmax;
+  const auto kind = static_cast<Activation>(o.op().ints[0]);
+  const bool log = kind == Activation::logSoftmax;
   return {[=](const RunContext& c, const OpMemory&) {
+    if (kind == Activation::sparsemax) {
+      const Launch each = elementwise("sparsemax", rows, c.stream);
+      return grad ? launch(each, sparsemaxGrad, o.in(1), o.in(2), o.out(0), rows, columns)
+                  : launch(each, sparsemax, o.in(0), o.out(0), rows, columns);
+    }
     const Launch l = {"softmax", dim3(static_cast<unsigned>(rows < 65535 ? rows : 65535)),
                       dim3(threadsFor(columns)), c.stream, 33 * sizeof(double)};
     return grad ? launch(l, softmaxGrad, log, o.in(1), o.in(2), o.out(0), rows, columns)
@@ -128,7 +177,7 @@ Step activation(const Operands& o) {
   const auto alpha = static_cast<float>(o.op().floats[0]);
   const bool grad = o.op().kind == OpKind::activationGrad;
   const size_t from = grad ? (core::derivativeFromInput(kind) ? 0 : 1) : 0;
-  if (kind == Activation::softmax || kind == Activation::logSoftmax) return rowwise(o, from, grad);
+  if (core::readsRows(kind)) return rowwise(o, from, grad);
   const size_t n = o.inValue(from).elements;
   return {[=](const RunContext& c, const OpMemory&) {
     const Launch l = elementwise("activation", n, c.stream);

@@ -25,6 +25,10 @@ __global__ void blankRows(const float* x, const int32_t* valid, float* y, size_t
   forEach(n, [=](size_t i) { y[i] = valid[i / width] ? x[i] : 0.0f; });
 }
 
+__global__ void findEither(const int32_t* a, const int32_t* b, int32_t* either, size_t n) {
+  forEach(n, [=](size_t i) { either[i] = a[i] != 0 || b[i] != 0; });
+}
+
 /** *scale = rows / (valid rows), 1 where there is none. One block. */
 __global__ void meanScale(const int32_t* valid, double* scale, size_t rows) {
   double count = 0;
@@ -95,6 +99,11 @@ Step maskStep(const Operands& o) {
     }
     case OpKind::maskWeights:
       return maskWeights(o);
+    case OpKind::eitherMask:
+      return {[=](const RunContext& c, const OpMemory&) {
+        return launch(elementwise("eitherMask", n, c.stream), findEither, o.in<int32_t>(0), o.in<int32_t>(1),
+                      o.out<int32_t>(0), n);
+      }};
     default: {
       const auto steps = static_cast<size_t>(o.inValue(0).shape[0]);
       const size_t width = steps == 0 ? 0 : o.inValue(0).bytes() / steps / sizeof(uint32_t);

@@ -1,4 +1,4 @@
-// layerNorm and its gradient: kernels, then their launches.
+// layerNorm and its gradient, rows of norm 1: kernels, then their launches.
 #include "cuda/executable.h"
 #include "cuda/reductions.h"
 
@@ -60,6 +60,24 @@ __global__ void normalizeGrad(const float* x, const float* gamma, const float* d
   }
 }
 
+/** y = x/max(‖x‖, ε); with dy its gradient, (dy − x̂·(x̂·dy))/‖x‖, or dy/ε where ‖x‖ < ε. */
+__global__ void toUnitRows(const float* x, const float* dy, float* out, size_t rows, size_t columns,
+                           double epsilon) {
+  double* tmp = sharedMemory<double>();
+  for (size_t r = blockIdx.x; r < rows; r += gridDim.x) {
+    const float *in = x + r * columns, *d = dy ? dy + r * columns : nullptr;
+    double squares = 0, along = 0;
+    for (size_t i = threadIdx.x; i < columns; i += blockDim.x) squares += static_cast<double>(in[i]) * in[i];
+    const double norm = sqrt(blockSum(squares, tmp)), scale = 1 / (norm < epsilon ? epsilon : norm);
+    if (d && norm >= epsilon) {
+      for (size_t i = threadIdx.x; i < columns; i += blockDim.x) along += in[i] * scale * d[i];
+      along = blockSum(along, tmp);
+    }
+    for (size_t i = threadIdx.x; i < columns; i += blockDim.x)
+      out[r * columns + i] = static_cast<float>(d ? (d[i] - in[i] * scale * along) * scale : in[i] * scale);
+  }
+}
+
 Launch rowLaunch(const char* name, size_t rows, size_t columns, cudaStream_t stream) {
   const size_t blocks = rows < 65535 ? rows : 65535, threads = (columns + 31) / 32 * 32;
   return {name, dim3(static_cast<unsigned>(blocks)),
@@ -96,6 +114,13 @@ Step normStep(const Operands& o) {
   if (o.op().kind == OpKind::layerNormGrad) return layerNormGrad(o);
   const size_t rows = o.inValue(0).rows(), columns = static_cast<size_t>(o.inValue(0).last());
   const double epsilon = o.op().floats[0];
+  if (o.op().kind != OpKind::layerNorm) {
+    const float* dy = o.op().kind == OpKind::normalizeRowsGrad ? o.in(1) : nullptr;
+    return {[=](const RunContext& c, const OpMemory&) {
+      return launch(rowLaunch("normalizeRows", rows, columns, c.stream), toUnitRows, o.in(0), dy, o.out(0),
+                    rows, columns, epsilon);
+    }};
+  }
   return {[=](const RunContext& c, const OpMemory&) {
     return launch(rowLaunch("layerNorm", rows, columns, c.stream), normalize, o.in(0), o.in(1), o.in(2),
                   o.out(0), rows, columns, epsilon);

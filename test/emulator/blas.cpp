@@ -19,15 +19,17 @@ class EmulatedBlas : public Blas {
  public:
   Status multiply(const Product& p, Precision precision, cudaStream_t stream) override {
     DEEPRNN_TRY(emulator::enqueue(stream, [p, precision] {
-      for (size_t i = 0; i < p.m; ++i) {
+      for (size_t r = 0; r < p.count * p.m; ++r) {
+        const size_t product = r / p.m, i = r % p.m;
+        const float *ofA = p.a + product * p.m * p.k, *ofB = p.b + product * p.k * p.n;
         for (size_t j = 0; j < p.n; ++j) {
           float sum = 0;
           for (size_t l = 0; l < p.k; ++l) {
-            const float a = p.aTransposed ? p.a[l * p.aRow + i] : p.a[i * p.aRow + l];
-            const float b = p.bTransposed ? p.b[j * p.bRow + l] : p.b[l * p.bRow + j];
+            const float a = p.aTransposed ? ofA[l * p.aRow + i] : ofA[i * p.aRow + l];
+            const float b = p.bTransposed ? ofB[j * p.bRow + l] : ofB[l * p.bRow + j];
             sum += rounded(a, precision) * rounded(b, precision);
           }
-          float* c = p.c + i * p.cRow + j;
+          float* c = p.c + product * p.m * p.n + i * p.cRow + j;
           *c = sum + (p.beta != 0 ? p.beta * *c : 0.0f);
         }
       }

@@ -69,6 +69,30 @@ double valueOf(Activation kind, double alpha, double x) {
     // (1 + tanh u)/2 = σ(2u), which does not cancel.
     case Activation::geluTanh:
       return x * sigmoid(2 * geluTanhInner(x));
+    case Activation::celu:
+      return x > 0 ? x : alpha * std::expm1(x / alpha);
+    // For x < 0 the other root's share of the product b/4, without cancellation.
+    case Activation::squareplus:
+      return x < 0 ? alpha / (2 * (std::hypot(x, std::sqrt(alpha)) - x))
+                   : (x + std::hypot(x, std::sqrt(alpha))) / 2;
+    case Activation::softShrink:
+      return x > alpha ? x - alpha : (x < -alpha ? x + alpha : (std::isnan(x) ? x : 0));
+    case Activation::hardShrink:
+      return std::fabs(x) <= alpha ? 0 : x;
+    case Activation::threshold:
+      return x <= alpha ? 0 : x;
+    // Its series where the difference would cancel.
+    case Activation::tanhShrink:
+      return std::fabs(x) < 0.02 ? x * x * x / 3 * (1 - 0.4 * x * x + 17.0 / 105 * x * x * x * x)
+                                 : x - std::tanh(x);
+    case Activation::hardTanh:
+      return std::min(std::max(x, -1.0), 1.0);
+    case Activation::logSigmoid:
+      return -softplus(-x);
+    case Activation::sparsePlus:
+      return x <= -1 ? 0 : (x < 1 ? (x + 1) * (x + 1) / 4 : x);
+    case Activation::sparseSigmoid:
+      return std::min(std::max((x + 1) / 2, 0.0), 1.0);
     default:
       return x;
   }
@@ -113,6 +137,25 @@ double slopeOf(Activation kind, double alpha, double x, double y) {
       const double u = std::min(std::max(x, -30.0), 30.0), s = sigmoid(2 * geluTanhInner(u));
       return s + 2 * u * s * (1 - s) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * u * u);
     }
+    case Activation::celu:
+      return y > 0 ? 1 : y / alpha + 1;
+    case Activation::squareplus:
+      return y * y / (y * y + alpha / 4);
+    case Activation::softShrink:
+    case Activation::hardShrink:
+      return y != 0;
+    case Activation::threshold:
+      return x > alpha;
+    case Activation::tanhShrink:
+      return std::tanh(x) * std::tanh(x);
+    case Activation::hardTanh:
+      return y > -1 && y < 1;
+    case Activation::logSigmoid:
+      return -std::expm1(y);
+    case Activation::sparsePlus:
+      return std::min(std::max((x + 1) / 2, 0.0), 1.0);
+    case Activation::sparseSigmoid:
+      return y > 0 && y < 1 ? 0.5 : 0;
     default:
       return 1;
   }
@@ -144,6 +187,16 @@ const Case kCases[] = {
     {Activation::mish, "mish", 0, 5},
     {Activation::hardSilu, "hardSilu", 0, 2.5},
     {Activation::geluTanh, "geluTanh", 0, 4},
+    {Activation::celu, "celu", 0.7f, 4},
+    {Activation::squareplus, "squareplus", 4, 4},
+    {Activation::softShrink, "softShrink", 0.5f, 0.5},
+    {Activation::hardShrink, "hardShrink", 0.5f, 0},
+    {Activation::threshold, "threshold", -0.3f, 0},
+    {Activation::tanhShrink, "tanhShrink", 0, 5},
+    {Activation::hardTanh, "hardTanh", 0, 0},
+    {Activation::logSigmoid, "logSigmoid", 0, 3},
+    {Activation::sparsePlus, "sparsePlus", 0, 2},
+    {Activation::sparseSigmoid, "sparseSigmoid", 0, 0.5},
 };
 
 /** The formula of these is −∞·0 at −∞. */

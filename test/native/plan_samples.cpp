@@ -184,6 +184,20 @@ PlanWriter otherOpsPlan() {
   w.op(OpKind::pool, {x, valid}, {pooled}, {0, 3, 2, 1});
   w.op(OpKind::poolGrad, {x, valid, pooled}, {w.real(Role::output, {T, N, E})}, {1, 3, 2, 1});
   recurrentProgram(w, {step, x, k, r, first, valid}, {T, N, E, H});
+  const int normed = w.arena({T, N, E}), variance = w.variable({E});
+  w.op(OpKind::batchNorm, {x, valid, gamma, kNone, gamma, variance},
+       {normed, w.real(Role::output, {E}), w.real(Role::output, {E})}, {1}, {1e-3, 0.9});
+  w.op(OpKind::batchNormGrad, {x, valid, gamma, gamma, variance, normed},
+       {w.real(Role::output, {T, N, E}), w.real(Role::output, {E}), w.real(Role::output, {E})}, {1},
+       {1e-3, 0.9});
+  const int larger = w.arena({T, N, E}), smaller = w.arena({T, N, E});
+  w.op(OpKind::extremum, {x, reversed}, {larger}, {0});
+  w.op(OpKind::extremumGrad, {x, larger, reversed}, {smaller, w.real(Role::output, {T, N, E})}, {1});
+  w.op(OpKind::eitherMask, {valid, valid}, {w.value(DType::int32, Role::output, {T, N})});
+  const int products = w.arena({T, N, N}), unit = w.arena({T, N, N});
+  w.op(OpKind::matmul, {x, smaller}, {products}, {0, 1});
+  w.op(OpKind::normalizeRows, {products}, {unit}, {}, {1e-7});
+  w.op(OpKind::normalizeRowsGrad, {products, unit}, {w.real(Role::output, {T, N, N})}, {}, {1e-7});
   w.op(OpKind::maskWeights, {valid, kNone}, {weights}, {1});
   w.op(OpKind::maskWeights, {valid, weights}, {w.real(Role::output, {T, N})}, {0});
   w.op(OpKind::timeToBatch, {y}, {w.real(Role::output, {N, T, H})});

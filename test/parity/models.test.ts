@@ -26,6 +26,7 @@ const cases = [
   'keras-bidirectional',
   'keras-shapes',
   'keras-normalization',
+  'keras-activation-layers',
   'keras-convolutions',
   'torch-cells',
   'keras-video',

@@ -66,6 +66,32 @@ describe('moving data', () => {
     checkParity('scale', [r.normal([5, 7])], { factor: 0.5 }, EXACT);
   });
 
+  test.each(['max', 'min'] as const)('extremum, %s, and its gradient, with equal values and NaN', (kind) => {
+    const r = fresh();
+    const [a, b] = [r.integers([70, 131], 5), r.integers([70, 131], 5)].map(
+      (x): Operand => ({ ...x, dtype: 'real', values: Float64Array.from(x.values) }),
+    ) as [Operand, Operand];
+    const [holedA, holedB] = [a, b].map((x, k) => ({
+      ...x,
+      values: Float64Array.from(x.values, (v, i) => (i % 7 === k ? Number.NaN : v)),
+    }));
+    checkParity('extremum', [a, b], { kind }, EXACT);
+    checkParity('extremum', [holedA, holedB], { kind }, EXACT);
+    for (const want of [undefined, [true, false], [false, true]])
+      checkParity(
+        'extremumGrad',
+        [holedA, holedB, r.normal([70, 131])],
+        { kind },
+        EXACT,
+        want ? { want } : {},
+      );
+  });
+
+  test('eitherMask', () => {
+    const r = fresh();
+    checkParity('eitherMask', [r.integers([9, 5], 2), r.integers([9, 5], 3)], {}, EXACT);
+  });
+
   test('reshape and transpose', () => {
     const r = fresh();
     checkParity('reshape', [r.normal([5, 3, 7])], { shape: [21, 5] }, EXACT);
@@ -113,6 +139,55 @@ describe('dense', () => {
   });
 });
 
+describe('matmul', () => {
+  test.each([
+    [1, 1, 1, 1],
+    [1, 70, 33, 129],
+    [7, 5, 3, 11],
+    [40, 13, 64, 9],
+    [3, 1, 300, 2],
+  ])('%i products [%i, %i] · [%i], each factor as it is and transposed', (count, rows, depth, columns) => {
+    const r = fresh();
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const a = r.normal([count, ...(transposeA ? [depth, rows] : [rows, depth])]);
+        const b = r.normal([count, ...(transposeB ? [columns, depth] : [depth, columns])]);
+        checkParity('matmul', [a, b], { transposeA, transposeB }, tolerance(depth));
+      }
+    }
+  });
+
+  test('gives the same bits with any number of threads', () => {
+    if (tested().name !== 'cpu') return;
+    const r = fresh();
+    const operands = [r.normal([6, 40, 33]), r.normal([6, 33, 50])];
+    const attrs = { transposeA: false, transposeB: false };
+    const [one, ...others] = [1, 2, 7, 16].map((threads) =>
+      runOp(tested(), 'matmul', operands, attrs, { threads }),
+    );
+    for (const other of others) expect(other).toEqual(one);
+  });
+});
+
+describe('normalizeRows', () => {
+  test.each([
+    [1, 1],
+    [65, 33],
+    [5, 1030],
+  ])('%i rows of %i, values and gradients', (rows, width) => {
+    const r = fresh();
+    const epsilon = 1e-7;
+    // Of the last rows the norm is below epsilon.
+    const x = r.normal([rows, width]);
+    const values = Float64Array.from(x.values, (v, i) =>
+      i < (rows - 2) * width ? v : Math.fround(1e-12 * v),
+    );
+    checkParity('normalizeRows', [{ ...x, values }], { epsilon }, ROUNDING);
+    checkParity('normalizeRowsGrad', [{ ...x, values }, r.normal([rows, width])], { epsilon }, tolerance(1));
+    checkParity('normalizeRowsGrad', [x, r.normal([rows, width])], { epsilon }, tolerance(width));
+  });
+});
+
 describe('layerNorm', () => {
   test.each([
     [1, 1],
@@ -138,6 +213,57 @@ describe('layerNorm', () => {
     const r = fresh();
     const operands = [r.normal([5, 3, 11]), r.normal([11]), r.normal([5, 3, 11])];
     checkParity('layerNormGrad', operands, { epsilon: 1e-3 }, ROUNDING, { want: [true, false, false] });
+  });
+});
+
+describe('batchNorm', () => {
+  test.each([
+    [1, 1],
+    [65, 33],
+    [700, 7],
+    [1500, 40],
+  ])('%i rows of %i, values and gradients', (rows, width) => {
+    const r = fresh();
+    const vector = () => r.normal([width]);
+    const variance = r.uniform([width], 0.5, 2);
+    const attrs = { training: true, epsilon: 1e-3, momentum: 0.9 };
+    const none: Operand = { dtype: 'int32', shape: [rows], values: new Int32Array(rows) };
+    // Far from 0: a variance from sums of squares would have no digit left.
+    for (const shift of [0, 3000]) {
+      const x = r.normal([rows, width], 1, shift);
+      const dy = r.normal([rows, width]);
+      for (const valid of [undefined, r.integers([rows], 2), none]) {
+        for (const training of [true, false]) {
+          const own = { ...attrs, training };
+          const forward = [x, valid, vector(), vector(), vector(), variance];
+          checkParity('batchNorm', forward, own, ROUNDING);
+          // Where a column's rows are as good as equal, what reaches them cancels.
+          checkParity('batchNormGrad', [x, valid, vector(), vector(), variance, dy], own, tolerance(rows), {
+            scale: 1,
+          });
+        }
+      }
+      const want = [true, false, false];
+      checkParity('batchNorm', [x, undefined, undefined, undefined, vector(), variance], attrs, ROUNDING, {
+        want,
+      });
+      const backward = [x, undefined, undefined, vector(), variance, dy];
+      for (const only of [want, [false, true, true]])
+        checkParity('batchNormGrad', backward, attrs, tolerance(rows), { want: only, scale: 1 });
+    }
+  });
+
+  test('gives the same bits with any number of threads', () => {
+    if (tested().name !== 'cpu') return;
+    const r = fresh();
+    const [x, dy] = [r.normal([1700, 33]), r.normal([1700, 33])];
+    const moving = [r.normal([33]), r.uniform([33], 0.5, 2)];
+    const attrs = { training: true, epsilon: 1e-3, momentum: 0.9 };
+    const runs = [1, 2, 7, 16].map((threads) => [
+      runOp(tested(), 'batchNorm', [x, undefined, undefined, undefined, ...moving], attrs, { threads }),
+      runOp(tested(), 'batchNormGrad', [x, undefined, undefined, ...moving, dy], attrs, { threads }),
+    ]);
+    for (const run of runs) expect(run).toEqual(runs[0]);
   });
 });
 

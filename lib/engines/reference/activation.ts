@@ -12,7 +12,7 @@ export interface Activation {
   slope(x: number, y: number): number;
 }
 
-type Elementwise = Exclude<ActivationKind, 'softmax' | 'logSoftmax'>;
+type Elementwise = Exclude<ActivationKind, 'softmax' | 'logSoftmax' | 'sparsemax'>;
 
 // Klambauer et al., "Self-normalizing neural networks" (2017).
 const SELU_SCALE = 1.0507009873554805;
@@ -68,14 +68,52 @@ const activations: { readonly [K in Elementwise]: (alpha: number) => Activation 
       return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
     },
   }),
+  // Barron (2017).
+  celu: (alpha) => ({
+    value: (x) => (x > 0 ? x : alpha * Math.expm1(x / alpha)),
+    slope: (_, y) => (y > 0 ? 1 : y / alpha + 1),
+  }),
+  // y² − x·y = b/4, so dy/dx = y/(2y − x) = y²/(y² + b/4).
+  squareplus: (b) => ({
+    value: (x) => (x + Math.sqrt(x * x + b)) / 2,
+    slope: (_, y) => (y * y) / (y * y + b / 4),
+  }),
+  softShrink: (lambda) => ({
+    value: (x) => (Math.abs(x) <= lambda ? 0 : x - lambda * Math.sign(x)),
+    slope: (_, y) => (y < 0 || y > 0 ? 1 : 0),
+  }),
+  hardShrink: (lambda) => ({
+    value: (x) => (Math.abs(x) <= lambda ? 0 : x),
+    slope: (_, y) => (y < 0 || y > 0 ? 1 : 0),
+  }),
+  threshold: (theta) => ({ value: (x) => (x <= theta ? 0 : x), slope: (x) => (x > theta ? 1 : 0) }),
+  tanhShrink: () => ({ value: (x) => x - Math.tanh(x), slope: (x) => Math.tanh(x) ** 2 }),
+  hardTanh: () => ({ value: (x) => clip(x, -1, 1), slope: (_, y) => (y > -1 && y < 1 ? 1 : 0) }),
+  // y = −log(1 + e^−x), so σ(−x) = 1 − e^y.
+  logSigmoid: () => ({ value: (x) => -softplus(-x), slope: (_, y) => -Math.expm1(y) }),
+  // Blondel, Martins & Niculae (2019), as its integral sparsePlus.
+  sparseSigmoid: () => ({
+    value: (x) => clip((x + 1) / 2, 0, 1),
+    slope: (_, y) => (y > 0 && y < 1 ? 0.5 : 0),
+  }),
+  sparsePlus: () => ({
+    value: (x) => (x <= -1 ? 0 : x < 1 ? (x + 1) ** 2 / 4 : x),
+    slope: (x) => clip((x + 1) / 2, 0, 1),
+  }),
 };
 
-/** The functions of an elementwise kind. Cells use them too, so softmax and logSoftmax are not among them. */
+/** The functions of an elementwise kind. Cells use them too, so those that read rows are not among them. */
 export function elementwise({ kind, alpha }: ActivationAttrs): Activation {
   return activations[kind as Elementwise](alpha);
 }
 
 export const activation: Kernel<'activation', [x: Real], [y: Real]> = (attrs, [x], [y]) => {
+  if (attrs.kind === 'sparsemax') {
+    const C = widthOf(x);
+    for (let first = 0; first < x.data.length; first += C)
+      y.data.set(sparsemax(x.data.subarray(first, first + C)), first);
+    return;
+  }
   if (attrs.kind === 'softmax' || attrs.kind === 'logSoftmax') {
     const C = widthOf(x);
     for (let r = 0; r < rowsOf(x); r++) {
@@ -94,6 +132,10 @@ export const activationGrad: Kernel<
   [x: Real | undefined, y: Real | undefined, dy: Real],
   [dx: Real]
 > = (attrs, [x, y, dy], [dx]) => {
+  if (attrs.kind === 'sparsemax') {
+    sparsemaxGrad(y as Real, dy, dx);
+    return;
+  }
   if (attrs.kind === 'softmax' || attrs.kind === 'logSoftmax') {
     softmaxGrad(attrs.kind, y as Real, dy, dx);
     return;
@@ -123,5 +165,28 @@ function softmaxGrad(kind: 'softmax' | 'logSoftmax', y: Real, dy: Real, dx: Real
       dx.data[i] =
         kind === 'softmax' ? y.data[i]! * (dy.data[i]! - sum) : dy.data[i]! - Math.exp(y.data[i]!) * sum;
     }
+  }
+}
+
+/** p_c = max(x_c − τ, 0), τ such that Σ p = 1: with x₁ ≥ x₂ ≥ …, (x₁ + … + x_k − 1)/k for the last k below whose x_k it lies. */
+function sparsemax(x: Float64Array): Float64Array {
+  const falling = x.slice().sort((a, b) => b - a);
+  let sum = 0;
+  let tau = Number.NaN;
+  falling.forEach((v, i) => {
+    sum += v;
+    if (v > (sum - 1) / (i + 1)) tau = (sum - 1) / (i + 1);
+  });
+  return x.map((v) => Math.max(v - tau, 0));
+}
+
+/** dx = dy − mean of dy over the c with y_c > 0, there; 0 elsewhere (Martins & Astudillo, 2016). */
+function sparsemaxGrad(y: Real, dy: Real, dx: Real): void {
+  const C = widthOf(dy);
+  for (let first = 0; first < dy.data.length; first += C) {
+    const kept = Array.from({ length: C }, (_, c) => first + c).filter((i) => y.data[i]! > 0);
+    const mean = kept.reduce((sum, i) => sum + dy.data[i]!, 0) / kept.length;
+    dx.data.fill(0, first, first + C);
+    for (const i of kept) dx.data[i] = dy.data[i]! - mean;
   }
 }

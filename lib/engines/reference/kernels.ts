@@ -1,13 +1,16 @@
 import type { OpKind } from '../../plan/codes';
 import { activation, activationGrad } from './activation';
+import { batchNorm, batchNormGrad } from './batchNorm';
 import { constraint } from './constraint';
 import { add, assign, broadcastRows, check, sumRows, sumScalars, swapLeading } from './data';
 import { dense, denseGrad } from './dense';
 import { dropout } from './dropout';
 import { embedding, embeddingGrad } from './embedding';
+import { extremum, extremumGrad } from './extremum';
 import { layerNorm, layerNormGrad } from './layerNorm';
 import { loss, lossGrad } from './losses';
-import { lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { eitherMask, lengthMask, maskRows, maskWeights, reverseTime, stepMask } from './mask';
+import { matmul, normalizeRows, normalizeRowsGrad } from './matmul';
 import { concat, multiply, scale, slice } from './merge';
 import { metric } from './metrics';
 import { noise } from './noise';
@@ -47,6 +50,14 @@ export const kernels: { readonly [K in OpKind]: Kernel<K, never, never> } = {
   fold,
   pool,
   poolGrad,
+  extremum,
+  extremumGrad,
+  eitherMask,
+  matmul,
+  normalizeRows,
+  normalizeRowsGrad,
+  batchNorm,
+  batchNormGrad,
   embedding,
   embeddingGrad,
   dense,

@@ -47,3 +47,8 @@ export const reverseTime: Kernel<'reverseTime', [x: Operand], [y: Operand]> = (_
   const width = sizeOf(rest);
   for (let t = 0; t < T; t++) y.data.set(x.data.subarray(t * width, (t + 1) * width), (T - 1 - t) * width);
 };
+
+/** 1 where either counts. */
+export const eitherMask: Kernel<'eitherMask', [a: Ints, b: Ints], [either: Ints]> = (_, [a, b], [either]) => {
+  for (let r = 0; r < either.data.length; r++) either.data[r] = Number(a.data[r] !== 0 || b.data[r] !== 0);
+};

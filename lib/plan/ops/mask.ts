@@ -69,3 +69,14 @@ export const reverseTime: OpRow<'reverseTime'> = {
   encode: noAttrs,
   grad: (_op, c) => [c.emit('reverseTime', [c.outGrad(0)], {})[0] as number],
 };
+
+/** Steps that either of two masks counts. */
+export const eitherMask: OpRow<'eitherMask'> = {
+  infer([a, b]) {
+    const [v, w] = [present(a, 'eitherMask', 'a'), present(b, 'eitherMask', 'b')];
+    const fits = v.dtype === 'int32' && w.dtype === 'int32' && sameShape(v.shape, w.shape);
+    need(fits && v.shape.length === 2, 'eitherMask', 'two masks int32 [T, N]', v, w);
+    return [{ dtype: 'int32', shape: v.shape }];
+  },
+  encode: noAttrs,
+};

@@ -38,6 +38,19 @@ export const slice: OpRow<'slice'> = {
     return [{ dtype: 'real', shape: [...v.shape.slice(0, -1), width] }];
   },
   encode: ({ first }) => ({ ints: [first], floats: [] }),
+  grad(op, c) {
+    const { first, width } = op.attrs;
+    const dy = c.outGrad(0);
+    const behind = lastOf(c.spec(op.inputs[0] as number).shape) - first - width;
+    if (first === 0 && behind === 0) return [dy];
+    const [zeros] = c.emit('scale', [dy], { factor: 0 }) as [number];
+    const padding = (columns: number): number[] => {
+      const rest = columns % width;
+      const whole = new Array(Math.floor(columns / width)).fill(zeros) as number[];
+      return rest === 0 ? whole : [...whole, ...c.emit('slice', [zeros], { first: 0, width: rest })];
+    };
+    return c.emit('concat', [...padding(first), dy, ...padding(behind)], {});
+  },
 };
 
 export const multiply: OpRow<'multiply'> = {

@@ -66,7 +66,7 @@ struct KernelTable {
   /** Panels [first, last) of a product. */
   void (*gemm)(const Gemm& args, size_t first, size_t last);
 
-  /** y = f(x) elementwise; may be in place. Not for softmax and logSoftmax. */
+  /** y = f(x) elementwise; may be in place. Not for those that read rows. */
   void (*activate)(core::Activation kind, float alpha, const float* x, float* y, size_t n);
   /** dx = dy·f′, from x or y as core::derivativeFromInput says; dx may be dy. */
   void (*activateGrad)(core::Activation kind, float alpha, const float* from, const float* dy, float* dx,

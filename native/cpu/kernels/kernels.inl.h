@@ -21,6 +21,24 @@ using core::Activation;
 // ── Functions of one number. Written without branches; errors against float64 are tested over the whole
 // range. ──
 
+// The C library's functions, by their C names: its C++ headers have inline code, which must not be compiled
+// here.
+#if defined(_MSC_VER) && !defined(__clang__)
+double logd(double x) {
+  return ::log(x);
+}
+DEEPRNN_INLINE float root(float x) {
+  return ::sqrtf(x);
+}
+#else
+double logd(double x) {
+  return __builtin_log(x);
+}
+DEEPRNN_INLINE float root(float x) {
+  return __builtin_sqrtf(x);
+}
+#endif
+
 /** x = n·ln 2 + r with a whole n and |r| ≤ ½·ln 2, and e^r − 1 by a polynomial. */
 struct Exponent {
   int32_t n;
@@ -265,6 +283,81 @@ struct GeluTanh {
   }
 };
 
+struct Celu {
+  static DEEPRNN_INLINE float value(float x, float alpha) {
+    return x > 0.0f ? x : alpha * expm1Negative(x / alpha);
+  }
+  static DEEPRNN_INLINE float slope(float y, float alpha) { return y > 0.0f ? 1.0f : y / alpha + 1.0f; }
+};
+/** (x + √(x² + b))/2, for x < 0 as b/(2(√(x² + b) − x)), which does not cancel. */
+struct Squareplus {
+  static DEEPRNN_INLINE float value(float x, float b) {
+    const float a = absf(x);
+    // Beyond 2^60 the square could leave the range of float, and of all but absurd b the root is |x|.
+    const float bounded = a > 1152921504606846976.0f ? 1152921504606846976.0f : a;
+    const float half = 0.5f * a + 0.5f * (root(bounded * bounded + b) + (a > bounded ? a - bounded : 0.0f));
+    return x < 0.0f ? 0.25f * b / half : half;
+  }
+  // With x = y − b/(4y): y²/(y² + b/4).
+  static DEEPRNN_INLINE float slope(float y, float b) { return 1.0f / (1.0f + 0.25f * b / y / y); }
+};
+struct SoftShrink {
+  static DEEPRNN_INLINE float value(float x, float lambda) {
+    return x > lambda ? x - lambda : (x < -lambda ? x + lambda : (x == x ? 0.0f : x));
+  }
+  static DEEPRNN_INLINE float slope(float y, float) { return y < 0.0f || y > 0.0f ? 1.0f : 0.0f; }
+};
+struct HardShrink {
+  static DEEPRNN_INLINE float value(float x, float lambda) { return absf(x) <= lambda ? 0.0f : x; }
+  static DEEPRNN_INLINE float slope(float y, float) { return y < 0.0f || y > 0.0f ? 1.0f : 0.0f; }
+};
+struct Threshold {
+  static DEEPRNN_INLINE float value(float x, float theta) { return x <= theta ? 0.0f : x; }
+  static DEEPRNN_INLINE float slope(float x, float theta) { return x > theta ? 1.0f : 0.0f; }
+};
+/** x − tanh x = x·c/(1 + c), c = x²/(3 + x²/(5 + x²/(7 + …))), which does not cancel near 0. */
+struct TanhShrink {
+  static DEEPRNN_INLINE float value(float x, float) {
+    const float z = x * x;
+    float c = z / 15.0f;
+    c = z / (13.0f + c);
+    c = z / (11.0f + c);
+    c = z / (9.0f + c);
+    c = z / (7.0f + c);
+    c = z / (5.0f + c);
+    c = z / (3.0f + c);
+    return absf(x) < 1.5f ? x * (c / (1.0f + c)) : x - tanhf_(x);
+  }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    const float t = tanhf_(x);
+    return t * t;
+  }
+};
+struct HardTanh {
+  static DEEPRNN_INLINE float value(float x, float) { return x < -1.0f ? -1.0f : (x > 1.0f ? 1.0f : x); }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > -1.0f && y < 1.0f ? 1.0f : 0.0f; }
+};
+struct LogSigmoid {
+  static DEEPRNN_INLINE float value(float x, float) { return -softplusf(-x); }
+  // σ(−x) = 1 − e^y
+  static DEEPRNN_INLINE float slope(float y, float) { return -expm1Negative(y); }
+};
+struct SparsePlus {
+  static DEEPRNN_INLINE float value(float x, float) {
+    const float u = x + 1.0f;
+    return x <= -1.0f ? 0.0f : (x < 1.0f ? 0.25f * u * u : x);
+  }
+  static DEEPRNN_INLINE float slope(float x, float) {
+    return x <= -1.0f ? 0.0f : (x < 1.0f ? 0.5f * (x + 1.0f) : 1.0f);
+  }
+};
+struct SparseSigmoid {
+  static DEEPRNN_INLINE float value(float x, float) {
+    return x <= -1.0f ? 0.0f : (x >= 1.0f ? 1.0f : 0.5f * (x + 1.0f));
+  }
+  static DEEPRNN_INLINE float slope(float y, float) { return y > 0.0f && y < 1.0f ? 0.5f : 0.0f; }
+};
+
 /**
  * Elements are worked on in whole blocks, those that are left over in a block of their own that is filled up:
  * compilers contract products and sums to fused ones in another way in what they make for the end of a loop,
@@ -312,7 +405,7 @@ void mapSlopes(float alpha, const float* from, const float* dy, float* dx, size_
   std::memcpy(dx + done, last, (n - done) * sizeof(float));
 }
 
-/** Calls `use(F())` with the activation's type. softmax and logSoftmax are no elementwise functions and never
+/** Calls `use(F())` with the activation's type. Those that read rows are no elementwise functions and never
  * come here. */
 template <class Use>
 DEEPRNN_INLINE void withActivation(Activation kind, Use use) {
@@ -349,9 +442,30 @@ DEEPRNN_INLINE void withActivation(Activation kind, Use use) {
       return use(HardSilu());
     case Activation::geluTanh:
       return use(GeluTanh());
+    case Activation::celu:
+      return use(Celu());
+    case Activation::squareplus:
+      return use(Squareplus());
+    case Activation::softShrink:
+      return use(SoftShrink());
+    case Activation::hardShrink:
+      return use(HardShrink());
+    case Activation::threshold:
+      return use(Threshold());
+    case Activation::tanhShrink:
+      return use(TanhShrink());
+    case Activation::hardTanh:
+      return use(HardTanh());
+    case Activation::logSigmoid:
+      return use(LogSigmoid());
+    case Activation::sparsePlus:
+      return use(SparsePlus());
+    case Activation::sparseSigmoid:
+      return use(SparseSigmoid());
     case Activation::linear:
     case Activation::softmax:
     case Activation::logSoftmax:
+    case Activation::sparsemax:
       return use(Linear());
   }
 }
@@ -363,24 +477,6 @@ void activate(Activation kind, float alpha, const float* x, float* y, size_t n) 
 void activateGrad(Activation kind, float alpha, const float* from, const float* dy, float* dx, size_t n) {
   withActivation(kind, [&](auto f) { mapSlopes<decltype(f)>(alpha, from, dy, dx, n); });
 }
-
-// The C library's functions, by their C names: its C++ headers have inline code, which must not be compiled
-// here.
-#if defined(_MSC_VER) && !defined(__clang__)
-double logd(double x) {
-  return ::log(x);
-}
-DEEPRNN_INLINE float root(float x) {
-  return ::sqrtf(x);
-}
-#else
-double logd(double x) {
-  return __builtin_log(x);
-}
-DEEPRNN_INLINE float root(float x) {
-  return __builtin_sqrtf(x);
-}
-#endif
 
 void softmax(bool log, const float* x, float* y, size_t rows, size_t columns) {
   for (size_t r = 0; r < rows; ++r) {

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { layers, loadModel, sequential, type Tensor, tensor } from '../../../lib';
+import { input, layers, loadModel, model, sequential, type Tensor, tensor } from '../../../lib';
 import type { Sequential } from '../../../lib/models/sequential';
 import { refusal } from '../refusal';
 
@@ -132,6 +132,31 @@ test('is saved and loaded, and reports its gradients by direction', async () => 
   expect({ steps, carried }).toEqual({ steps: ['b/forward', 'b/backward'], carried: ['b/forward'] });
 });
 
+test('with mergeMode null gives both directions, which a file keeps', async () => {
+  const source = input({ shape: [T, D] });
+  const inner = layers.lstm({ units: 3, returnSequences: true, returnState: true });
+  const both = layers.bidirectional({ name: 'b', layer: inner, mergeMode: null });
+  const [forward, backward, h, c, , otherC, ...rest] = both.applyAll(source);
+  expect([forward, backward, h, c, otherC].map((value) => value?.shape)).toEqual([
+    [T, 3],
+    [T, 3],
+    [3],
+    [3],
+    [3],
+  ]);
+  expect(rest).toEqual([]);
+  const decoder = layers.lstm({ units: 3, returnSequences: true });
+  const decoded = decoder.apply([backward, h, otherC] as never);
+  const difference = layers.subtract().apply([forward, decoded] as never);
+  const net = model({ inputs: source, outputs: difference, seed: 4 });
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'bidirectional-')), 'm.safetensors');
+  await net.save(file);
+  const again = await loadModel(file);
+  expect(again.getConfig()).toEqual(net.getConfig());
+  expect(await again.predict(x)).toEqual(await net.predict(x));
+  expect(both.getConfig()).toMatchObject({ mergeMode: null });
+});
+
 test.each<[string, () => unknown, string]>([
   [
     'a layer that is not recurrent',
@@ -161,7 +186,37 @@ test.each<[string, () => unknown, string]>([
   [
     'a merge that is none',
     () => layers.bidirectional({ layer: layers.gru({ units: 2 }), mergeMode: 'max' as never }),
-    "layers.bidirectional: mergeMode: expected one of 'concat', 'sum', 'mul', 'ave', got 'max'.",
+    "layers.bidirectional: mergeMode: expected one of 'concat', 'sum', 'mul', 'ave', or null, got 'max'.",
+  ],
+  [
+    'one layer that gives its states beside one that does not',
+    () =>
+      layers.bidirectional({
+        layer: layers.gru({ units: 2, returnState: true }),
+        backwardLayer: layers.gru({ units: 2, goBackwards: true }),
+      }),
+    'layers.bidirectional: backwardLayer: expected returnState true, got another.',
+  ],
+  [
+    'the states of one direction',
+    () =>
+      layers
+        .bidirectional({ name: 'b', layer: layers.gru({ units: 2 }) })
+        .apply([input({ shape: [5, 4] }), input({ shape: [2] })]),
+    "layer 'b': expected one input, or with the 2 initial states of both directions 3, got 2.",
+  ],
+  [
+    'a state of another width',
+    () =>
+      layers
+        .bidirectional({ name: 'b', layer: layers.gru({ units: 2 }) })
+        .apply([input({ shape: [5, 4] }), input({ shape: [2] }), input({ shape: [3] })]),
+    "layer 'b/backward': initial state h: expected [N, 2], got [N, 3].",
+  ],
+  [
+    'two outputs in a sequential model',
+    () => sequential([layers.bidirectional({ name: 'b', layer: layers.gru({ units: 2 }), mergeMode: null })]),
+    "layer 'b': expected one output in a sequential model, got mergeMode: null. Use input, applyAll and model({ inputs, outputs }) for states, and for directions apart.",
   ],
   [
     'a wrong input',

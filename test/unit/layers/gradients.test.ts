@@ -18,6 +18,8 @@ test(`gradients through layers of noise, shape, windows and normalization are th
     }),
     layers.averagePooling1D(),
     layers.layerNormalization({ gammaRegularizer: 'l2' }),
+    layers.highway({ activation: 'softplus', kernelRegularizer: 'l2' }),
+    layers.batchNormalization({ betaRegularizer: 'l2' }),
     layers.permute({ dims: [2, 1] }),
     layers.lstm({ units: 3 }),
     layers.repeatVector({ n: 4 }),

@@ -1,4 +1,4 @@
-import { constraints, initializers, layers, losses, regularizers, sequential } from '../../../lib';
+import { constraints, initializers, input, layers, losses, regularizers, sequential } from '../../../lib';
 import { layerFromConfig } from '../../../lib/layers';
 import { refusal } from '../refusal';
 
@@ -172,10 +172,94 @@ describe('options of layers that are refused', () => {
       'layers.lstm: activation: alpha: expected a finite number above 0, got 0.',
     ],
     [
+      'a sparsemax inside a cell',
+      lstm({ activation: 'sparsemax' }),
+      "layers.lstm: activation: expected an elementwise activation, got 'sparsemax'. Put a dense layer with it on top.",
+    ],
+    [
+      'a threshold that is not given',
+      lstm({ activation: 'threshold' }),
+      'layers.lstm: activation: threshold: expected a finite number, got nothing.',
+    ],
+    ...(['celu', 'squareplus', 'softShrink', 'hardShrink'] as const).map(
+      (type): [string, () => unknown, string] => [
+        `the parameter of ${type}`,
+        lstm({ activation: { type, alpha: -1 } }),
+        `layers.lstm: activation: alpha: expected a finite number${/Shrink/.test(type) ? ', 0 or more' : ' above 0'}, got -1.`,
+      ],
+    ),
+    [
+      'a parameter in both names',
+      lstm({ activation: { type: 'squareplus', alpha: 1, b: 1 } }),
+      "layers.lstm: activation: expected 'alpha' or 'b', got both.",
+    ],
+    ...(
+      [
+        ['leakyReLU', 'negativeSlope', -1, 'a finite number, 0 or more'],
+        ['elu', 'alpha', Number.NaN, 'a finite number, 0 or more'],
+        ['relu', 'maxValue', 0, 'a finite number above 0'],
+        ['relu', 'negativeSlope', -1, 'a finite number, 0 or more'],
+        ['relu', 'threshold', -1, 'a finite number, 0 or more'],
+        ['softmax', 'axis', 0, '-1 or the number of the last axis'],
+        ['prelu', 'sharedAxes', 1, '[1], or none'],
+      ] as const
+    ).map(([type, option, value, wanted]): [string, () => unknown, string] => [
+      `${option} of ${type}`,
+      () => layerFromConfig(type, { [option]: value }),
+      `layers.${type}: ${option}: expected ${wanted}, got ${value}.`,
+    ]),
+    [
+      'a slope below a threshold',
+      () => layers.relu({ negativeSlope: 0.1, threshold: 1 }),
+      'layers.relu: threshold: expected 0 beside a negativeSlope, got 1.',
+    ],
+    [
+      'a slope under two names',
+      () => layerFromConfig('leakyReLU', { negativeSlope: 0.1, alpha: 0.1 }),
+      "layers.leakyReLU: expected 'negativeSlope' or 'alpha', got both.",
+    ],
+    [
+      'a glu along another axis',
+      () => layers.activation({ activation: { type: 'glu', axis: 1 } as never }),
+      'layers.activation: activation: axis: expected -1, got 1.',
+    ],
+    [
       'activation missing',
       () => layers.activation({} as never),
       'layers.activation: activation: expected the name of an activation, got nothing.',
     ],
+    ...([undefined, 0, 1.5, [1], [1, 0], 'last'] as const).map((axes): [string, () => unknown, string] => [
+      `axes ${String(axes)} of a dot`,
+      () => layerFromConfig('dot', { axes }),
+      `layers.dot: axes: expected the number of an axis that is not 0, or two of them, got ${
+        typeof axes === 'object' ? `[${axes.join(', ')}]` : axes === 'last' ? "'last'" : axes
+      }.`,
+    ]),
+    [
+      'an axis that an input of a dot does not have',
+      () => layers.dot({ axes: 2 }).apply([input({ shape: [4, 3] }), input({ shape: [3] })]),
+      'layers.dot: axes: expected an axis of [N, 3] behind the first, got 2.',
+    ],
+    [
+      'a dot of three',
+      () => layers.dot({ axes: 1 }).apply([0, 1, 2].map(() => input({ shape: [3] }))),
+      'layers.dot: expected 2 inputs, got 3. Use it in a model: layers.dot().apply([a, b]).',
+    ],
+    ...[-0.1, 1.1, Number.NaN, '1'].map((momentum): [string, () => unknown, string] => [
+      `momentum ${momentum}`,
+      () => layerFromConfig('batchNormalization', { momentum }),
+      `layers.batchNormalization: momentum: expected a number from 0 to 1, got ${momentum === '1' ? "'1'" : momentum}.`,
+    ]),
+    [
+      'renorm',
+      () => layerFromConfig('BatchNormalization', { renorm: true }),
+      'layers.batchNormalization: renorm: expected false, got true.',
+    ],
+    ...[Number.NaN, Number.POSITIVE_INFINITY, '1'].map((transformBias): [string, () => unknown, string] => [
+      `transformBias ${transformBias}`,
+      () => layerFromConfig('highway', { transformBias }),
+      `layers.highway: transformBias: expected a finite number, got ${transformBias === '1' ? "'1'" : transformBias}.`,
+    ]),
     [
       'options that are no object',
       () => layers.dense(10 as never),
@@ -186,7 +270,7 @@ describe('options of layers that are refused', () => {
   });
 
   const activations =
-    'linear, tanh, sigmoid, relu, hardSigmoid, softplus, softsign, elu, selu, exponential, relu6, leakyRelu, gelu, silu, mish, hardSilu, softmax, logSoftmax, geluTanh, swish, hardSwish';
+    'linear, tanh, sigmoid, relu, hardSigmoid, softplus, softsign, elu, selu, exponential, relu6, leakyRelu, gelu, silu, mish, hardSilu, softmax, logSoftmax, geluTanh, celu, squareplus, softShrink, hardShrink, threshold, tanhShrink, hardTanh, logSigmoid, sparsePlus, sparseSigmoid, sparsemax, swish, hardSwish';
 
   test.each([
     [
@@ -212,7 +296,7 @@ describe('options of layers that are refused', () => {
     [
       'a layer',
       () => layerFromConfig('lstmm', { units: 3 }),
-      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, concatenate, got 'lstmm'. Did you mean 'lstm'?",
+      "layer type: expected one of input, simpleRNN, lstm, gru, rnn, bidirectional, dense, embedding, dropout, masking, activation, leakyReLU, elu, relu, prelu, softmax, flatten, reshape, repeatVector, permute, timeDistributed, layerNormalization, batchNormalization, conv1D, convLSTM1D, convLSTM2D, maxPooling1D, averagePooling1D, globalMaxPooling1D, globalAveragePooling1D, highway, gaussianNoise, spatialDropout1D, add, subtract, multiply, average, maximum, minimum, dot, concatenate, got 'lstmm'. Did you mean 'lstm'?",
     ],
   ])('the name of %s, with the nearest known one', async (_, work, message) => {
     expect(await refusal(work)).toBe(`ERR_VALUE ${message}`);
@@ -270,6 +354,31 @@ describe('shapes that are refused', () => {
           layers.embedding({ inputDim: 5, outputDim: 2 }),
         ]),
       "layer 'embedding': expected ids [N, T], got numbers [N, 3]. An embedding is the first layer of a model.",
+    ],
+    [
+      'slopes for steps of an open number',
+      () => layers.prelu().apply(input({ shape: [null, 3] })),
+      'layers.prelu: expected [N, D] or [N, T, D] of known lengths, got [N, any, 3]. sharedAxes: [1] gives all steps of a sequence the same slopes.',
+    ],
+    [
+      'a softmax of another axis than the last',
+      () => layers.softmax({ axis: 1 }).apply(input({ shape: [5, 3] })),
+      'layers.softmax: expected the last axis, 2 or -1, got axis 1 of [N, 5, 3].',
+    ],
+    [
+      'a glu of an odd number of units',
+      () => layers.dense({ units: 3, activation: 'glu' }),
+      "layers.dense: units: expected an even number of columns for 'glu', got 3.",
+    ],
+    [
+      'a dot over unlike axes',
+      () => layers.dot({ axes: -1 }).apply([input({ shape: [5, 3] }), input({ shape: [5, 4] })]),
+      'layers.dot: expected equally many numbers along axes 2 and 2, got [N, 5, 3], [N, 5, 4].',
+    ],
+    [
+      'a dot of four axes',
+      () => layers.dot({ axes: -1 }).apply([input({ shape: [5, 2, 3] }), input({ shape: [3] })]),
+      'layers.dot: expected inputs [N, D] or [N, T, D], got [N, 5, 2, 3].',
     ],
     [
       'a mask shared over time without time',

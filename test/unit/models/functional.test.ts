@@ -717,12 +717,7 @@ describe('states as values', () => {
     [
       'in a sequential model',
       () => sequential([layers.gru({ units: 2, returnState: true, name: 'gru', inputShape: [3, 2] })]),
-      "ERR_VALUE layer 'gru': expected returnState: false in a sequential model, got true. Use input, apply and model({ inputs, outputs }) for states as outputs.",
-    ],
-    [
-      'inside a bidirectional layer',
-      () => layers.bidirectional({ layer: layers.gru({ units: 2, returnState: true }) }),
-      'ERR_VALUE layers.bidirectional: layer: expected a layer with returnState: false, got true.',
+      "ERR_VALUE layer 'gru': expected one output in a sequential model, got returnState: true. Use input, applyAll and model({ inputs, outputs }) for states, and for directions apart.",
     ],
     [
       'a stream of a layer used twice',

@@ -148,7 +148,7 @@ test.each<[string, object, string]>([
   [
     'return_state',
     { class_name: 'LSTM', config: { units: 2, return_state: true } },
-    'layers.lstm: expected returnState: false in a sequential model, got true. Use input, apply and model({ inputs, outputs }) for states as outputs.',
+    'layers.lstm: expected one output in a sequential model, got returnState: true. Use input, applyAll and model({ inputs, outputs }) for states, and for directions apart.',
   ],
   [
     'dtype',

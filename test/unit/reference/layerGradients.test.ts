@@ -1,4 +1,8 @@
+import { referenceEngine } from '../../../lib/engines/reference';
+import { PlanBuilder } from '../../../lib/plan/builder';
 import { type ActivationKind, activationCodes, activationsFromInput } from '../../../lib/plan/codes';
+import { gradients as differentiate } from '../../../lib/plan/gradients';
+import { ABSENT } from '../../../lib/plan/types';
 import { contract, Draws, expectGradient, testSeed } from './gradientCheck';
 import { type Arg, ints, loadOp, real, runOp, scalar } from './runOp';
 
@@ -93,6 +97,59 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     expect(runOp('reshape', { shape: [6, 5] }, [x])[0]).toEqual(x.data);
   });
 
+  test.each(['max', 'min'] as const)('extremum, %s', (kind) => {
+    const args = [real(draws.normals(30), [5, 6]), real(draws.normals(30), [5, 6])];
+    const dy = draws.normals(30);
+    const forward = loadOp('extremum', { kind }, args);
+    const gradients = runOp('extremumGrad', { kind }, [...args, real(dy, [5, 6])]);
+    args.forEach((_, i) => {
+      expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
+    });
+    // Of equal ones the first.
+    const equal = runOp('extremumGrad', { kind }, [real([2], [1]), real([2], [1]), real([3], [1])]);
+    expect(equal.map((g) => g?.[0])).toEqual([3, 0]);
+  });
+
+  test.each([
+    [0, 3],
+    [3, 2],
+    [5, 3],
+    [0, 8],
+    [7, 1],
+  ])('slice of columns %i, + %i: what reaches them, and zeros beside', (first, width) => {
+    const builder = new PlanBuilder('slice');
+    const x = builder.input('x', 'real', [2, 8]);
+    const [part] = builder.emit('slice', [x], { first, width }, 'slice') as [number];
+    const target = builder.input('target', 'real', [2, width]);
+    const attrs = { kind: 'meanSquaredError', fromLogits: false, parameter: 0 } as const;
+    const [loss] = builder.emit('loss', [part, target, ABSENT], attrs, 'loss') as [number];
+    builder.output('dx', differentiate(builder, [loss], [x]).of.get(x) as number);
+    const executable = referenceEngine.createSession().load(builder.finish());
+    const [values, wanted] = [draws.normals(16), draws.normals(2 * width)];
+    executable.input('x').set(values);
+    executable.input('target').set(wanted);
+    executable.runSync();
+    const expected = Array.from(values, (v, i) => {
+      const c = (i % 8) - first;
+      return c < 0 || c >= width ? 0 : (v - wanted[Math.floor(i / 8) * width + c]!) / width;
+    });
+    executable.output('dx').forEach((v, i) => {
+      expect(v).toBeCloseTo(expected[i] as number, 12);
+    });
+  });
+
+  test('normalizeRows', () => {
+    const x = real(draws.normals(30), [5, 6]);
+    const dy = draws.normals(30);
+    // Above the norms of some rows, below those of others.
+    const epsilon = 2.3;
+    const forward = loadOp('normalizeRows', { epsilon }, [x]);
+    const [dx] = runOp('normalizeRowsGrad', { epsilon }, [x, real(dy, [5, 6])]);
+    expectGradient('x', dx!, forward.input(0) as Float64Array, () => contract(forward.run(), [dy]));
+  });
+
   test.each([true, false])('layerNorm, gamma and beta %s', (withVectors) => {
     const [R, D] = [4, 7];
     const args: (Arg | undefined)[] = [real(draws.normals(R * D), [R, D])];
@@ -103,6 +160,36 @@ describe(`layer gradients against central differences (seed ${testSeed})`, () =>
     args.forEach((arg, i) => {
       if (!arg) return;
       expectGradient(`input ${i}`, gradients[i]!, forward.input(i) as Float64Array, () =>
+        contract(forward.run(), [dy]),
+      );
+    });
+  });
+
+  test.each([
+    [true, true, true],
+    [true, false, false],
+    [true, true, false],
+    [false, false, true],
+  ])('batchNorm, training %s, masked %s, gamma and beta %s', (training, masked, withVectors) => {
+    const [T, N, D] = [3, 4, 5];
+    const attrs = { training, epsilon: 0.01, momentum: 0.9 };
+    const vector = () => (withVectors ? real(draws.normals(D), [D]) : undefined);
+    const valid = masked ? ints([1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1], [T, N]) : undefined;
+    const moving = [real(draws.normals(D), [D]), real(draws.uniforms(D, 0.5, 2), [D])];
+    const args = [real(draws.normals(T * N * D), [T, N, D]), valid, vector(), vector(), ...moving];
+    // Rows that do not count are normalized too, and what reaches them goes to the statistics.
+    const dy = draws.normals(T * N * D);
+    const forward = loadOp('batchNorm', attrs, args, { want: [true, false, false] });
+    const gradients = runOp('batchNormGrad', attrs, [
+      args[0],
+      valid,
+      args[2],
+      ...moving,
+      real(dy, [T, N, D]),
+    ]);
+    [0, 2, 3].forEach((input, i) => {
+      if (!args[input]) return;
+      expectGradient(`input ${input}`, gradients[i]!, forward.input(input) as Float64Array, () =>
         contract(forward.run(), [dy]),
       );
     });
