@@ -28,7 +28,7 @@ const cases = [
   'keras-normalization',
   'keras-activation-layers',
   'keras-convolutions',
-  'torch-cells',
+  'pytorch-cells',
   'keras-video',
 ].flatMap(
   (file) => JSON.parse(readFileSync(join(__dirname, '..', 'fixtures', `${file}.json`), 'utf8')) as Case[],
