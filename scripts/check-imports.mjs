@@ -26,7 +26,7 @@ const allowed = {
   engines: ['engines/reference', ...plan],
   'engines/reference': ['type:engines', ...plan],
   callbacks: ['type:models', 'type:tensors', ...base],
-  models: [...emitters, 'engines', 'data', 'callbacks', 'io', ...plan],
+  models: [...emitters, 'ops', 'engines', 'data', 'callbacks', 'io', ...plan],
   tuning: ['models', ...base],
 };
 const includes = { core: [], cpu: ['core'], napi: ['core', 'cpu'] };
