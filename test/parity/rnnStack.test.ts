@@ -238,7 +238,9 @@ describe.each(cells)(
       (k) => !rowActivations.has(k),
     );
     test.each(elementwise)('activation %s', (kind) => {
-      const activation = { kind, alpha: kind === 'leakyRelu' ? 0.2 : 1 };
+      // Elsewhere these two jump, and a rounding near there makes all the difference.
+      const jumps = kind === 'hardShrink' || kind === 'threshold';
+      const activation = { kind, alpha: jumps ? 0 : kind === 'leakyRelu' ? 0.2 : 1 };
       // e^e^e^… leaves the range of float32 within five steps unless the weights are small.
       const weightScale = kind === 'exponential' ? 0.1 : 1;
       check({ ...odd, weightScale, layers: [{ ...layer, units: 11, activation }] }, stream++);
