@@ -110,6 +110,7 @@ describe('attention over the outputs of an encoder', () => {
     await net.save(file);
     const again = await loadModel(file);
     expect(again.getConfig()).toEqual(net.getConfig());
+    again.compile({ loss: 'mse', device: 'cpu' });
     expect(await again.predict([other, x])).toEqual(await net.predict([other, x]));
   });
 });
