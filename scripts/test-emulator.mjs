@@ -47,7 +47,9 @@ run(
 copyFileSync(path.join(root, 'build', 'Release', 'deeprnn-cpu.node'), path.join(release, 'deeprnn-cpu.node'));
 const device = { DEEPRNN_TEST_DEVICE: 'cuda' };
 if (sanitize) {
-  const parity = ['ops', 'update'].map((name) => `test/parity/${name}`);
+  const parity = ['ops', 'update', 'program', 'merges', 'batchNormalization'].map(
+    (name) => `test/parity/${name}`,
+  );
   jest(parity, device);
   for (const rung of ['a', 'b', 'c', 'd'])
     jest(['test/parity/rnnStack', '-t', 'mixed cells'], { ...device, DEEPRNN_CUDA_RUNG: rung });
