@@ -62,5 +62,6 @@ export { ops } from './ops';
 export type { ScoreFunction } from './ops/rowFunction';
 export { Traced } from './ops/traced';
 export { optimizers, schedules } from './optimizers';
+export { type HistoryPlotOptions, type ModelPlotOptions, plotHistory, plotModel } from './plots';
 export { Philox } from './tensors/random';
 export { type NestedArray, type Shape, Tensor, type TensorLike, tensor } from './tensors/tensor';

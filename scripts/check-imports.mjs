@@ -27,6 +27,7 @@ const allowed = {
   'engines/reference': ['type:engines', ...plan],
   callbacks: ['type:models', 'type:tensors', ...base],
   models: [...emitters, 'ops', 'engines', 'data', 'callbacks', 'io', ...plan],
+  plots: ['models', 'io', 'layers', ...base],
   tuning: ['models', ...base],
 };
 const includes = { core: [], cpu: ['core'], napi: ['core', 'cpu'] };

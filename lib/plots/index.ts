@@ -1,0 +1,2 @@
+export { type HistoryPlotOptions, plotHistory } from './historyPlot';
+export { type ModelPlotOptions, plotModel } from './modelPlot';
