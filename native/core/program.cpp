@@ -41,7 +41,7 @@ bool readProgram(const Op& op, ProgramSpec* spec) {
   for (size_t i = 0; i < operands && !failed; ++i) {
     ProgramOperand operand;
     const int32_t kind = next();
-    if (kind < 0 || kind > static_cast<int32_t>(ProgramOperandKind::valid)) failed = true;
+    if (kind < 0 || kind > static_cast<int32_t>(ProgramOperandKind::valid)) return false;
     operand.kind = static_cast<ProgramOperandKind>(kind);
     operand.rows = size();
     operand.width = size();
@@ -57,7 +57,7 @@ bool readProgram(const Op& op, ProgramSpec* spec) {
   for (size_t i = 0; i < instructions && !failed; ++i) {
     ProgramInstruction own;
     const int32_t kind = next();
-    if (kind < 0 || kind > static_cast<int32_t>(Instruction::dropMask)) failed = true;
+    if (kind < 0 || kind > static_cast<int32_t>(Instruction::dropMask)) return false;
     own.kind = static_cast<Instruction>(kind);
     own.to = next();
     const size_t from = count();
