@@ -95,6 +95,14 @@ export class Rnn extends RecurrentLayer {
   private cellWeights(features: number): Readonly<Record<string, CellWeight>> {
     const weights = this.cell.definition.weights(features);
     const learned = this.states.map(({ name }) => this.initialWeight(name));
+    const twice = learned.find((name, i) => name !== undefined && learned.indexOf(name) < i);
+    if (twice !== undefined)
+      refuse(
+        'ERR_VALUE',
+        `${this.subject}: cell`,
+        'states whose names differ in more than their first letter’s case',
+        twice,
+      );
     for (const [name, { shape }] of Object.entries(weights)) {
       const subject = `${this.subject}: weight '${name}'`;
       const fits =

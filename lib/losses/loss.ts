@@ -1,7 +1,7 @@
 import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
-import { type ScoreFunction, writeScore } from '../ops/rowFunction';
+import type { ScoreFunction } from '../ops/rowFunction';
 import type { LossKind } from '../plan/codes';
 
 /** What training makes small. The formulas are in docs/plan.md, "Losses". */
@@ -170,8 +170,6 @@ export function defineLoss(name: string, score: ScoreFunction): Loss {
   if (defined.has(name) || name in losses || name in short)
     refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
   if (typeof score !== 'function') refuse('ERR_VALUE', `${subject}: score`, 'a function', quoted(score));
-  // What goes wrong whatever the width goes wrong here.
-  writeScore(score, 1, `loss '${name}'`);
   const loss: Loss = {
     type: 'value',
     sparse: false,

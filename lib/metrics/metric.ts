@@ -1,7 +1,7 @@
 import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { resolveName } from '../names';
-import { type ScoreFunction, writeScore } from '../ops/rowFunction';
+import type { ScoreFunction } from '../ops/rowFunction';
 import type { MetricAttrs } from '../plan/types';
 import {
   type AucOptions,
@@ -294,7 +294,6 @@ export function defineMetric(
   for (const [what, member] of Object.entries({ score, finish }))
     if (typeof member !== 'function')
       refuse('ERR_VALUE', `${subject}: ${what}`, 'a function', quoted(member));
-  writeScore(score, 1, `metric '${name}'`);
   const make = (options: NameOption = {}) =>
     template(name, options, [], () => (context) => {
       needDense(name, context);

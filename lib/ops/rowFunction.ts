@@ -18,7 +18,7 @@ interface Written {
  * Writes a function of two values of equal width down, and proves what it gives.
  * @throws ERR_SHAPE unless that is a value of the function, of one column or as many as it was given
  */
-export function writeScore(score: ScoreFunction, width: number, subject: string): Written {
+function writeScore(score: ScoreFunction, width: number, subject: string): Written {
   const trace = {};
   const inputs = [0, 1].map(() => new Traced(width, { sort: 'input' }, trace));
   const result: unknown = score(inputs[0] as Traced, inputs[1] as Traced);

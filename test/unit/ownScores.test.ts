@@ -92,13 +92,27 @@ test('what is wrong is refused where it is said', () => {
     "defineMetric: name: expected a name that is not taken, got 'accuracy'.",
   );
   expect(() => defineLoss('test loss', (a) => a)).toThrow('a name of letters and digits');
-  expect(() => defineLoss('testNone', (() => 1) as never)).toThrow(
-    "loss 'testNone': expected [N, 1], got 1.",
-  );
   expect(() => net('testSquaredd', 'cpu')).toThrow("Did you mean 'testSquared'?");
   expect(() => net({ type: 'testSquared', delta: 1 }, 'cpu')).toThrow("testSquared: unknown option 'delta'");
   expect(() => net('testPinball', 'cpu', [{ type: 'testAbsolute', k: 1 }])).toThrow(
     "metrics.testAbsolute: unknown option 'k'",
+  );
+});
+
+test('columns may be told apart', async () => {
+  // The logarithm of a normal distribution whose mean and spread are predicted.
+  const normal = defineLoss('testNormal', (yTrue, yPred) => {
+    const [mean, logSpread] = ops.split(yPred, 2) as [never, never];
+    const error = ops.divide(ops.subtract(ops.slice(yTrue, 0, 1), mean), ops.exp(logSpread));
+    return ops.add(logSpread, ops.multiply(ops.square(error), 0.5));
+  });
+  const [x, y] = [random([N, T, D]), random([N, T, C])];
+  const given = await net(normal, 'cpu').computeGradients(x, y);
+  const wanted = await net(normal, 'reference').computeGradients(x, y);
+  expect(given.loss).toBeCloseTo(wanted.loss, 5);
+  const none = defineLoss('testNone', (() => 1) as never);
+  await expect(net(none, 'cpu').computeGradients(x, y)).rejects.toThrow(
+    "loss 'testNone': expected [N, 1] or [N, 2], got 1.",
   );
 });
 

@@ -94,7 +94,12 @@ function execute(attrs: ProgramAttrs, own: Instruction, from: readonly View[], t
         return;
       }
       const group = ints[1] as number;
-      const groups = ({ data }: View) => ({ data, shape: [data.length / group, group] });
+      const shape = [(N * width) / group, group];
+      // What all rows share is the same for each.
+      const groups = (v: View) =>
+        v.row > 0
+          ? { data: v.data, shape }
+          : { data: Float64Array.from({ length: N * width }, (_, i) => v.data[i % width]!), shape };
       if (kind === 'activation') activation(named, [groups(a)], [groups(to)]);
       else activationGrad(named, [undefined, groups(a), groups(b)], [groups(to)]);
       return;

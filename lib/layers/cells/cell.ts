@@ -87,9 +87,10 @@ export function defineCell<C>(type: string, make: (config: C) => CellDefinition)
   return (config: C) => cellOf(type, config);
 }
 
-function cellOf(type: string, config: unknown): Cell {
-  const definition = (makers.get(type) as Maker)(config);
+function cellOf(type: string, given: unknown): Cell {
   const subject = `cell '${type}'`;
+  const config = copyOf(given, `${subject}: config`);
+  const definition = (makers.get(type) as Maker)(config);
   const { states, outputSize, weights, step } = Object(definition) as Partial<CellDefinition>;
   const sized = Object.values(Object(states) as Record<string, unknown>);
   if (sized.length === 0 || !sized.every((size) => Number.isSafeInteger(size) && (size as number) > 0))
@@ -103,6 +104,29 @@ function cellOf(type: string, config: unknown): Cell {
     if (typeof member !== 'function')
       refuse('ERR_VALUE', `${subject}: ${name}`, 'a function', quoted(member));
   return new Cell(type, config, definition);
+}
+
+/**
+ * A copy, as files hold it: nobody can change what a model is saved with. Initializers and the like become their configurations.
+ * @throws ERR_VALUE, with the path of what is no JSON value
+ */
+function copyOf(value: unknown, path: string): unknown {
+  if (value === undefined || value === null || typeof value === 'string' || typeof value === 'boolean')
+    return value;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  if (Array.isArray(value)) return value.map((entry, i) => copyOf(entry, `${path}[${i}]`));
+  if (typeof value === 'object') {
+    const { getConfig } = value as { getConfig?: () => unknown };
+    if (typeof getConfig === 'function') return copyOf(getConfig.call(value), path);
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (prototype === null || Object.getPrototypeOf(prototype as object) === null)
+      return Object.fromEntries(
+        Object.entries(value)
+          .filter(([, entry]) => entry !== undefined)
+          .map(([key, entry]) => [key, copyOf(entry, `${path}.${key}`)]),
+      );
+  }
+  return refuse('ERR_VALUE', path, 'a JSON value, with which the model can be saved', quoted(value));
 }
 
 /** A cell, or its name and configuration as files have them. */

@@ -5,9 +5,11 @@ import {
   type Cell,
   cells,
   defineCell,
+  initializers,
   layers,
   loadModel,
   ops,
+  regularizers,
   sequential,
   type Tensor,
   type Traced,
@@ -284,6 +286,69 @@ describe('cells in models', () => {
         expect(Math.abs(loss - given.loss)).toBeGreaterThan(1e-6);
       }
     }
+  });
+
+  test('are saved with what their options say, whatever form that has', async () => {
+    const given = {
+      units: 3,
+      kernelRegularizer: regularizers.l2(0.01),
+      recurrentInitializer: initializers.randomNormal({ stddev: 0.3 }),
+    };
+    const own = { units: 4 };
+    const kinds = [
+      cells.lstm(given as never),
+      cells.indRNN({ units: 3, recurrentInitializer: initializers.ones() as never }),
+      minimal(own),
+    ];
+    own.units = 99;
+    const folder = mkdtempSync(join(tmpdir(), 'deeprnn-cells-'));
+    try {
+      for (const cell of kinds) {
+        const model = build(layers.rnn({ cell, inputShape }), 'cpu');
+        const file = join(folder, 'cell.deeprnn');
+        await model.save(file);
+        const again = await loadModel(file, { device: 'cpu' });
+        const x = random([N, T, D]);
+        expect(await again.predict(x)).toEqual(await model.predict(x));
+        expect(again.getConfig()).toEqual(model.getConfig());
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    expect(() => minimal({ units: 3, note: { by: () => 1 } } as never)).toThrow(
+      "cell 'testMinimalGated': config.note.by: expected a JSON value, with which the model can be saved, got function by.",
+    );
+  });
+
+  test('of states whose learned weights would have one name, one is refused', () => {
+    const make = defineCell('testTwins', () => ({
+      states: { h: 2, H: 2 },
+      weights: () => ({}),
+      step: (_, states) => ({ output: states['h'] as Traced, states: states as Record<string, Traced> }),
+    }));
+    const layer = layers.rnn({ cell: make({}), initialState: 'learned', name: 'r', inputShape: [3, 2] });
+    expect(() => sequential([layer])).toThrow(
+      "layer 'r': cell: expected states whose names differ in more than",
+    );
+  });
+
+  test('softmax of a weight is the same for every row', async () => {
+    const make = defineCell('testShares', () => ({
+      states: { h: H },
+      weights: () => ({ shares: { shape: [H], initializer: 'randomNormal' } }),
+      step(_, { h }, { shares }) {
+        const next = ops.add(ops.multiply(h as Traced, 0.5), ops.softmax(shares as Traced));
+        return { output: next, states: { h: next } };
+      },
+    }));
+    const [x, y] = [random([N, T, D]), random([N, H])];
+    const make2 = () => layers.rnn({ cell: make({}), inputShape });
+    const wanted = await results(make2(), 'reference', undefined, x, y);
+    const given = await results(make2(), 'cpu', wanted.weights, x, y);
+    for (const [key, value] of wanted.values)
+      expect(largestDifference(given.values.get(key) as Tensor, value)).toBeLessThan(1e-6);
+    const rows = wanted.values.get('output')?.data as Float32Array;
+    expect([...rows.slice(0, H)]).toEqual([...rows.slice(H, 2 * H)]);
   });
 
   test('learn, are saved and loaded, and predict the same bits', async () => {
