@@ -2,8 +2,8 @@ import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { ops } from '../ops';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
-import { made, type Traced } from '../ops/traced';
-import { activationCodes, rowActivations } from '../plan/codes';
+import { activated, made, type Traced } from '../ops/traced';
+import { rowActivations } from '../plan/codes';
 import type { ActivationAttrs, ValueId } from '../plan/types';
 import { sizeOf } from '../tensors/tensor';
 import type { CellDefinition } from './cells/cell';
@@ -305,14 +305,12 @@ export class ConvLstm extends RecurrentLayer {
     // One bias for all places.
     const gates = bias === undefined ? sum : made('bias', 'add', [sum, bias], sum.width);
     const [i, f, g, o] = partsOfPlaces(gates, sizeOf(ofInput.places), 4) as [Traced, Traced, Traced, Traced];
-    const activate = ({ kind, alpha }: ActivationAttrs, value: Traced) =>
-      made('activation', 'activation', [value], value.width, [activationCodes[kind], value.width], [alpha]);
-    const gate = (value: Traced) => activate(this.recurrentActivation, value);
+    const gate = (value: Traced) => activated(this.recurrentActivation, value);
     const cell = ops.add(
       ops.multiply(gate(f), c as Traced),
-      ops.multiply(gate(i), activate(this.activation, g)),
+      ops.multiply(gate(i), activated(this.activation, g)),
     );
-    const output = ops.multiply(gate(o), activate(this.activation, cell));
+    const output = ops.multiply(gate(o), activated(this.activation, cell));
     return { output, states: { h: output, c: cell } };
   };
 

@@ -1,5 +1,7 @@
 import { quoted, refuse } from '../errors';
+import { activationCodes } from '../plan/codes';
 import type { InstructionKind } from '../plan/program/program';
+import type { ActivationAttrs } from '../plan/types';
 
 /** What a traced value is made of. */
 export type TracedNode =
@@ -67,4 +69,9 @@ export function made(
   floats: readonly number[] = [],
 ): Traced {
   return new Traced(width, { sort: 'made', kind, from, ints, floats }, traceOf(subject, from));
+}
+
+/** An activation whose options have been read; over all columns of a row where it reads several. */
+export function activated({ kind, alpha }: ActivationAttrs, x: Traced, subject = 'activation'): Traced {
+  return made(subject, 'activation', [x], x.width, [activationCodes[kind], x.width], [alpha]);
 }

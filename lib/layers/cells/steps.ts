@@ -1,6 +1,5 @@
 import { type Operand, ops } from '../../ops';
-import { made, type Traced } from '../../ops/traced';
-import { activationCodes } from '../../plan/codes';
+import { activated, type Traced } from '../../ops/traced';
 import type { ActivationAttrs } from '../../plan/types';
 import type { CellContext, CellStep } from './cell';
 
@@ -22,10 +21,6 @@ export interface LstmStepOptions extends StepOptions {
 }
 
 type Named = Readonly<Record<string, Traced>>;
-
-function activate({ kind, alpha }: ActivationAttrs, x: Traced): Traced {
-  return made('activation', 'activation', [x], x.width, [activationCodes[kind], x.width], [alpha]);
-}
 
 /** Both products of a step, `[N, G·units]`: of the input and of the state, normalized where that is asked for (Ba, Kiros & Hinton, 2016). */
 function products(o: StepOptions, x: Traced, h: Traced, w: Named, context: CellContext): [Traced, Traced] {
@@ -52,7 +47,7 @@ export function simpleRnnStep(
   context: CellContext,
 ): CellStep {
   const [ofInput, ofState] = products(o, x, states['h'] as Traced, w, context);
-  const h = activate(o.activation, withBias(ops.add(ofInput, ofState), w['bias']));
+  const h = activated(o.activation, withBias(ops.add(ofInput, ofState), w['bias']));
   return { output: h, states: { h } };
 }
 
@@ -74,16 +69,16 @@ export function lstmStep(
   const peepholes = w['peephole'] === undefined ? [] : ops.split(w['peephole'], coupledGates ? 2 : 3);
   const [ofForget, ofOutput] = peepholes.slice(coupledGates ? 0 : 1);
   const seen = (gate: Traced, c: Traced, weight: Traced | undefined) =>
-    activate(o.recurrentActivation, weight === undefined ? gate : ops.add(gate, ops.multiply(c, weight)));
+    activated(o.recurrentActivation, weight === undefined ? gate : ops.add(gate, ops.multiply(c, weight)));
   const forget = seen(f, before, ofForget);
   const input: Operand = coupledGates
     ? ops.subtract(1, forget)
     : seen(parts[0] as Traced, before, peepholes[0]);
-  const kept = ops.add(ops.multiply(forget, before), ops.multiply(input, activate(o.activation, g)));
+  const kept = ops.add(ops.multiply(forget, before), ops.multiply(input, activated(o.activation, g)));
   const c = o.cellClip === undefined ? kept : ops.maximum(ops.minimum(kept, o.cellClip), -o.cellClip);
   const shown =
     o.epsilon === undefined ? c : ops.layerNormalization(c, w['cellGamma'], w['cellBeta'], o.epsilon);
-  const m = ops.multiply(seen(out, c, ofOutput), activate(o.activation, shown));
+  const m = ops.multiply(seen(out, c, ofOutput), activated(o.activation, shown));
   const h = w['projection'] === undefined ? m : ops.matmul(m, w['projection']);
   return { output: h, states: { h, c } };
 }
@@ -104,13 +99,13 @@ export function gruStep(
     bias === undefined || !o.resetAfter ? [bias] : [ops.slice(bias, 0, width), ops.slice(bias, width, width)];
   const [xr, xz, xn] = ops.split(withBias(ofInput, first), 3) as [Traced, Traced, Traced];
   const [hr, hz, hn] = ops.split(withBias(ofState, second), 3) as [Traced, Traced, Traced];
-  const r = activate(o.recurrentActivation, ops.add(xr, hr));
-  const z = activate(o.recurrentActivation, ops.add(xz, hz));
+  const r = activated(o.recurrentActivation, ops.add(xr, hr));
+  const z = activated(o.recurrentActivation, ops.add(xz, hz));
   // Without, the reset works on the state that enters the product, which is another product then.
   const candidate = o.resetAfter
     ? ops.multiply(r, hn)
     : (ops.split(products(o, x, ops.multiply(r, h), w, context)[1], 3)[2] as Traced);
-  const n = activate(o.activation, ops.add(xn, candidate));
+  const n = activated(o.activation, ops.add(xn, candidate));
   const next = ops.add(ops.multiply(z, h), ops.multiply(ops.subtract(1, z), n));
   return { output: next, states: { h: next } };
 }
