@@ -23,7 +23,8 @@ class ProgramProof {
     // Keeps the memory of all values far from overflow.
     size_t widths = 0;
     for (size_t v = 0; v < s_.values(); ++v) widths += s_.widthOf(v);
-    if (!p_.demand(widths <= static_cast<size_t>(kMaxElements) / s_.N / s_.T, "fewer or smaller values")) return;
+    if (!p_.demand(widths <= static_cast<size_t>(kMaxElements) / s_.N / s_.T, "fewer or smaller values"))
+      return;
     if (!p_.demand(s_.instructions.size() == s_.registers.size(), "an instruction for every register"))
       return;
     for (const ProgramInstruction& i : s_.instructions) {
