@@ -10,6 +10,7 @@ export type {
 export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
+export { type LoadOptions, loadModel } from './formats';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells, type IndRnnConfig } from './layers/cells';
 export {
@@ -41,7 +42,6 @@ export {
   type Outputs,
 } from './models/functional';
 export { History } from './models/history';
-export { type LoadOptions, loadModel } from './models/loadModel';
 export type { Measurement, OpNote } from './models/measure';
 export { Model, type ModelOptions } from './models/model';
 export { loadWeights, type SaveOptions } from './models/modelFile';

@@ -42,7 +42,7 @@ export function writeWhole(file: string, text: string): void {
 
 /** Writes results of a kind under their date, or those of part of a benchmark, where the next ones replace them. Gives the file's path. */
 export function writeResults(
-  kind: 'cpu' | 'cost',
+  kind: 'cpu' | 'cost' | 'earlier',
   results: { readonly date: string },
   whole: boolean,
 ): string {

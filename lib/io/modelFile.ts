@@ -88,11 +88,21 @@ export async function readModelFile(path: string): Promise<ModelFile> {
   return { config: parsed as object, tensors };
 }
 
-async function readBytes(path: string): Promise<Uint8Array> {
+/** A whole file. @throws ERR_FILE */
+export function readBytes(path: string): Promise<Uint8Array> {
+  return readAtMost(path, Number.POSITIVE_INFINITY);
+}
+
+/** The first bytes of a file, all of one that has fewer. @throws ERR_FILE */
+export function readHead(path: string, bytes: number): Promise<Uint8Array> {
+  return readAtMost(path, bytes);
+}
+
+async function readAtMost(path: string, limit: number): Promise<Uint8Array> {
   try {
     const handle = await open(path, 'r');
     try {
-      return await readWhole(handle);
+      return await readBegin(handle, limit);
     } finally {
       await handle.close();
     }
@@ -105,10 +115,10 @@ async function readBytes(path: string): Promise<Uint8Array> {
 /** In pieces: `readFile` gives up at 2 GiB. */
 const MOST_AT_ONCE = 2 ** 26;
 
-async function readWhole(handle: FileHandle): Promise<Uint8Array> {
+async function readBegin(handle: FileHandle, limit: number): Promise<Uint8Array> {
   const about = await handle.stat();
   if (!about.isFile()) throw new Error('it is not a file');
-  const bytes = new Uint8Array(about.size);
+  const bytes = new Uint8Array(Math.min(about.size, limit));
   let at = 0;
   while (at < bytes.length) {
     const { bytesRead } = await handle.read(bytes, at, Math.min(MOST_AT_ONCE, bytes.length - at), at);

@@ -43,6 +43,7 @@ import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
 import type { ModelStructure } from './modelStructure';
+import { writerOf } from './modelWriters';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Queue } from './queue';
@@ -345,11 +346,15 @@ export abstract class Model<Y = unknown> implements CallbackModel {
     return this.whileBusy('profile', () => profile(this, options));
   }
 
-  /** Writes the model to one file, atomically. `loadModel` reads it. */
+  /**
+   * Writes the model to one file, atomically, in the format that the ending of its name says, or else in this library's own.
+   * `loadModel` reads it.
+   */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     if (typeof path !== 'string' || path === '')
       refuse('ERR_VALUE', 'save: path', 'a file name', quoted(path));
-    return saveModel(this, path, options);
+    const write = writerOf(path) ?? saveModel;
+    return write(this, path, options);
   }
 
   /**

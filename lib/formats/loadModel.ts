@@ -1,11 +1,13 @@
 import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
+import { readHead } from '../io/modelFile';
+import type { CompileOptions } from '../models/compiled';
+import { structureToModel } from '../models/fromConfig';
+import type { Model } from '../models/model';
+import { readModel, restoreArrays } from '../models/modelFile';
 import type { Tensor } from '../tensors/tensor';
-import type { CompileOptions } from './compiled';
-import { structureToModel } from './fromConfig';
-import type { Model } from './model';
-import { readModel, restoreArrays } from './modelFile';
+import { formats, HEAD_BYTES } from './formats';
 
 export interface LoadOptions {
   /** Compile as the file says. Default true. */
@@ -24,6 +26,10 @@ export async function loadModel<Y = Tensor>(path: string, options: LoadOptions =
     refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
   const compiles = flagOption(o.compile, true, 'loadModel: compile');
+  const head = await readHead(path, HEAD_BYTES);
+  const format = formats.find(({ recognizes }) => recognizes(head, path));
+  // What Y is, the file says.
+  if (format) return (await format.load(path, options)) as Model<Y>;
   const { config, tensors } = await readModel(path);
   const model = inFile(path, () => structureToModel(config.model, false));
   inFile(path, () => {
