@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
-import { refuse } from '../errors';
-import { type Cell, type CellWeight, resolveCell } from './cells/cell';
+import { quoted, refuse } from '../errors';
+import { type Cell, type CellWeight, resolveCell, weightsOf } from './cells/cell';
 import { lowerCell, traceCell } from './cells/lowerCell';
 import { resolveConstraint } from './constraints';
 import { resolveInitializer } from './initializers';
@@ -93,7 +93,7 @@ export class Rnn extends RecurrentLayer {
 
   /** The cell's weights for inputs of so many features, proved to have shapes. */
   private cellWeights(features: number): Readonly<Record<string, CellWeight>> {
-    const weights = this.cell.definition.weights(features);
+    const weights = weightsOf(this.cell.definition, features, this.subject);
     const learned = this.states.map(({ name }) => this.initialWeight(name));
     const twice = learned.find((name, i) => name !== undefined && learned.indexOf(name) < i);
     if (twice !== undefined)
@@ -103,16 +103,14 @@ export class Rnn extends RecurrentLayer {
         'states whose names differ in more than their first letter’s case',
         twice,
       );
-    for (const [name, { shape }] of Object.entries(weights)) {
-      const subject = `${this.subject}: weight '${name}'`;
-      const fits =
-        Array.isArray(shape) &&
-        (shape.length === 1 || shape.length === 2) &&
-        shape.every((n) => Number.isSafeInteger(n) && n > 0);
-      if (!fits) refuse('ERR_SHAPE', subject, 'a vector [width] or a matrix [K, M]', `[${String(shape)}]`);
-      if (!/^\w+$/.test(name) || learned.includes(name))
-        refuse('ERR_VALUE', subject, 'a name of letters and digits that the layer has no use for', name);
-    }
+    for (const name of Object.keys(weights))
+      if (learned.includes(name))
+        refuse(
+          'ERR_VALUE',
+          `${this.subject}: weight '${name}'`,
+          'a name that the layer has no use for',
+          quoted(name),
+        );
     return weights;
   }
 

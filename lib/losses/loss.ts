@@ -1,6 +1,6 @@
 import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { resolveName } from '../names';
+import { resolveName, toCamelCase } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
 import type { LossKind } from '../plan/codes';
 
@@ -21,6 +21,9 @@ export interface Loss {
   readonly score?: ScoreFunction;
   getConfig(): Record<string, unknown>;
 }
+
+/** By what name it was asked for. */
+export const nameOf = (loss: Loss): string => String(loss.getConfig()['type']);
 
 /** Whether outputs are probabilities or logits of one class each. */
 export const isBinary = ({ type }: Pick<Loss, 'type'>): boolean =>
@@ -167,7 +170,9 @@ export function defineLoss(name: string, score: ScoreFunction): Loss {
   const subject = 'defineLoss';
   if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
     refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
-  if (defined.has(name) || name in losses || name in short)
+  // Keras's spelling of a loss is that loss.
+  const spelt = toCamelCase(name);
+  if (defined.has(name) || [name, spelt].some((own) => own in losses || own in short))
     refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
   if (typeof score !== 'function') refuse('ERR_VALUE', `${subject}: score`, 'a function', quoted(score));
   const loss: Loss = {

@@ -1,6 +1,6 @@
 import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { resolveName } from '../names';
+import { resolveName, toCamelCase } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
 import type { MetricAttrs } from '../plan/types';
 import {
@@ -289,7 +289,9 @@ export function defineMetric(
   const subject = 'defineMetric';
   if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
     refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
-  if (defined.has(name) || name in metrics || name in short)
+  // Keras's spelling of a metric is that metric.
+  const spelt = toCamelCase(name);
+  if (defined.has(name) || [name, spelt].some((own) => own in metrics || own in short))
     refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
   for (const [what, member] of Object.entries({ score, finish }))
     if (typeof member !== 'function')
@@ -297,7 +299,12 @@ export function defineMetric(
   const make = (options: NameOption = {}) =>
     template(name, options, [], () => (context) => {
       needDense(name, context);
-      const result = (sums: Float64Array) => finish(quotient(sums));
+      const result = (sums: Float64Array) => {
+        const value: unknown = finish(quotient(sums));
+        if (typeof value !== 'number')
+          refuse('ERR_VALUE', `metric '${name}': finish`, 'a number', quoted(value));
+        return value as number;
+      };
       return { attrs: { kind: 'value', sparse: false } as const, score, result };
     });
   defined.set(name, make);

@@ -1,5 +1,5 @@
 import { oneOf, quoted, refuse, show } from '../errors';
-import { isBinary, isCategorical, type Loss } from '../losses/loss';
+import { isBinary, isCategorical, type Loss, nameOf } from '../losses/loss';
 import { Philox } from '../tensors/random';
 import {
   namedTensor,
@@ -340,7 +340,7 @@ function readTargets(subject: string, loss: Loss, y: TensorLike, output: Shape):
     shape.length > 1 && shape[shape.length - 1] === 1 ? shape.slice(0, -1) : shape;
   if (!sameShape(trimmed(targets.shape), trimmed(wanted))) {
     const hint =
-      !loss.sparse && targets.shape.join() === output.slice(0, -1).join()
+      !loss.sparse && loss.type !== 'value' && targets.shape.join() === output.slice(0, -1).join()
         ? 'For class indices use sparseCategoricalCrossentropy, or toCategorical(y).'
         : loss.sparse && targets.shape.join() === output.join()
           ? 'For one-hot targets use categoricalCrossentropy.'
@@ -350,7 +350,7 @@ function readTargets(subject: string, loss: Loss, y: TensorLike, output: Shape):
     refuse(
       'ERR_SHAPE',
       subject,
-      `shape [${wanted.join(', ')}] for ${loss.type}`,
+      `shape [${wanted.join(', ')}] for ${nameOf(loss)}`,
       `[${targets.shape.join(', ')}]`,
       hint,
     );
@@ -361,7 +361,7 @@ function readTargets(subject: string, loss: Loss, y: TensorLike, output: Shape):
       refuse(
         'ERR_VALUE',
         subject,
-        `targets from 0 to 1 for ${loss.type}`,
+        `targets from 0 to 1 for ${nameOf(loss)}`,
         `${targets.data[at]} at ${placeOf(at, targets.shape)}`,
       );
   }

@@ -8,7 +8,7 @@ import {
   type WeightSpec,
 } from '../layers/layer';
 import { bothMasks } from '../layers/masks';
-import { isBinary, isCategorical, type Loss } from '../losses/loss';
+import { isBinary, isCategorical, type Loss, nameOf } from '../losses/loss';
 import type { Metric } from '../metrics/metric';
 import { emitScore } from '../ops/rowFunction';
 import type { Optimizer } from '../optimizers/optimizer';
@@ -343,7 +343,7 @@ class Lowering implements CallContext {
 
     const logits = this.logitsBehind(prediction.id, loss);
     const scored = loss.score
-      ? emitScore(builder, loss.score, [target, prediction.id], `loss '${String(loss.getConfig()['type'])}'`)
+      ? emitScore(builder, loss.score, [target, prediction.id], weight, `loss '${nameOf(loss)}'`)
       : (logits ?? prediction.id);
     const attrs = {
       kind: loss.type,
@@ -361,8 +361,9 @@ class Lowering implements CallContext {
     for (const [i, metric] of metrics) {
       const { id, attrs } = measured(metric);
       const { score, name } = metric;
-      const own = score && emitScore(builder, score, [target, id], `metric '${name}'`);
-      const inputs = [own ?? id, own ?? target, this.masked(mask, metric.weighted ? given : ABSENT, false)];
+      const counts = this.masked(mask, metric.weighted ? given : ABSENT, false);
+      const own = score && emitScore(builder, score, [target, id], counts, `metric '${name}'`);
+      const inputs = [own ?? id, own ?? target, counts];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
     }

@@ -44,9 +44,11 @@ function columns(value: unknown, subject: string, least: number): number {
 }
 
 /** A column of one number. It is made of a comparison, which is 0 whatever x is: the product of 0 and what is not finite is not. */
-function constantLike(x: Traced, value: number): Traced {
-  const read = slice(rowsOf(x, 'ops'), 0, 1);
-  return shifted('constant', made('ops', 'greater', [read, read], 1), value);
+function constantLike(x: unknown, value: number, subject: string): Traced {
+  const read = rowsOf(x, subject);
+  const column = made(subject, 'slice', [read], 1, [0]);
+  const zero = made(subject, 'greater', [column, column], 1);
+  return made(subject, 'shift', [zero], 1, [], [finite(value, subject)]);
 }
 
 function activation(x: Traced, spec: ActivationSpec): Traced {
@@ -63,8 +65,9 @@ const named = (kind: ActivationKind) => (x: Traced) => activation(x, kind);
 function withNumbers(name: string, a: Operand, b: Operand, both: (x: Traced, y: Traced) => Traced): Traced {
   if (typeof a === 'number' && typeof b === 'number')
     refuse('ERR_VALUE', `ops.${name}`, 'a value among the operands', 'two numbers');
-  if (typeof a === 'number') return both(constantLike(b as Traced, a), b as Traced);
-  if (typeof b === 'number') return both(a, constantLike(a, b));
+  const subject = `ops.${name}`;
+  if (typeof a === 'number') return both(constantLike(b, a, subject), b as Traced);
+  if (typeof b === 'number') return both(a, constantLike(a, b, subject));
   return both(a, b);
 }
 
@@ -160,7 +163,7 @@ function split(x: Traced, count: number): Traced[] {
 function where(condition: Traced, a: Operand, b: Operand): Traced {
   const subject = 'ops.where';
   const when = rowsOf(condition, `${subject}: condition`);
-  const like = (value: Operand) => (typeof value === 'number' ? constantLike(when, value) : value);
+  const like = (value: Operand) => (typeof value === 'number' ? constantLike(when, value, subject) : value);
   const [x, y] = [rowsOf(like(a), `${subject}: a`), rowsOf(like(b), `${subject}: b`)];
   const width = Math.max(when.width, x.width, y.width);
   if ([when, x, y].some((value) => value.width !== width && value.width !== 1))
@@ -173,6 +176,8 @@ function where(condition: Traced, a: Operand, b: Operand): Traced {
  * @param gamma, beta weights `[width]`; default: 1 and 0
  */
 function layerNormalization(x: Traced, gamma?: Traced, beta?: Traced, epsilon = 1e-3): Traced {
+  if (!(typeof epsilon === 'number' && epsilon > 0 && Number.isFinite(epsilon)))
+    refuse('ERR_VALUE', 'ops.layerNormalization: epsilon', 'a finite number above 0', quoted(epsilon));
   const centred = subtract(x, mean(x));
   const variance = mean(multiply(centred, centred));
   const hat = divide(centred, unary('sqrt', 'layerNormalization', add(variance, epsilon)));

@@ -4,7 +4,7 @@ import { outputOf } from '../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../plan/program/programBuilder';
 import { ABSENT, type ValueId } from '../plan/types';
 import { sizeOf } from '../tensors/tensor';
-import { Traced } from './traced';
+import { named, Traced } from './traced';
 
 /** A function of rows, written with `ops`: of what is true and what was predicted, each `[N, width]`. */
 export type ScoreFunction = (yTrue: Traced, yPred: Traced) => Traced;
@@ -21,7 +21,7 @@ interface Written {
 function writeScore(score: ScoreFunction, width: number, subject: string): Written {
   const trace = {};
   const inputs = [0, 1].map(() => new Traced(width, { sort: 'input' }, trace));
-  const result: unknown = score(inputs[0] as Traced, inputs[1] as Traced);
+  const result: unknown = named(subject, () => score(inputs[0] as Traced, inputs[1] as Traced));
   const own = result instanceof Traced && result.trace === trace;
   if (!own || (result.width !== 1 && result.width !== width)) {
     const got = result instanceof Traced ? String(result) : quoted(result);
@@ -30,11 +30,16 @@ function writeScore(score: ScoreFunction, width: number, subject: string): Writt
   return { inputs, result: result as Traced };
 }
 
-/** Emits such a function of values `[…, C]`; gives `[…, 1]` or `[…, C]`. */
+/**
+ * Emits such a function of values `[…, C]`; gives `[…, 1]` or `[…, C]`.
+ * @param weight `[…]`, or absent. Rows of weight 0 (padded steps among them) see zeros and give 0: what they hold may be anything, and the
+ * product of 0 and what is not finite is not 0.
+ */
 export function emitScore(
   builder: PlanBuilder,
   score: ScoreFunction,
   values: readonly [yTrue: ValueId, yPred: ValueId],
+  weight: ValueId,
   subject: string,
 ): ValueId {
   const { shape } = builder.spec(values[1]);
@@ -43,14 +48,17 @@ export function emitScore(
   const { inputs, result } = writeScore(score, width, subject);
   const program = new ProgramBuilder();
   const made = new Map<Traced, ProgramValue>();
-  const ids = inputs.map((input, i) => {
-    made.set(input, program.operand('sequence', width));
-    return builder.emit(
-      'reshape',
-      [values[i] as ValueId],
-      { shape: [1, rows, width] },
-      subject,
-    )[0] as ValueId;
+  const ids: ValueId[] = [];
+  const operand = (id: ValueId, columns: number): ProgramValue => {
+    ids.push(builder.emit('reshape', [id], { shape: [1, rows, columns] }, subject)[0] as ValueId);
+    return program.operand('sequence', columns);
+  };
+  const read = values.map((id) => operand(id, width));
+  const counts = weight === ABSENT ? undefined : operand(weight, 1);
+  const where = (value: ProgramValue): ProgramValue =>
+    counts ? program.emit('select', [counts, value, undefined], value.width) : value;
+  inputs.forEach((input, i) => {
+    made.set(input, where(read[i] as ProgramValue));
   });
   const write = (value: Traced): ProgramValue => {
     const known = made.get(value);
@@ -62,7 +70,7 @@ export function emitScore(
     made.set(value, own);
     return own;
   };
-  const register = program.asRegister(write(result));
+  const register = program.asRegister(where(write(result)));
   const attrs = program.finish({ steps: 1, batch: rows, reverse: false, seed: 0 });
   const want = attrs.registers.map((_, i) => i === register.index);
   const outputs = builder.emit('program', [ABSENT, ...ids], attrs, subject, want);

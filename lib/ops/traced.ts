@@ -1,4 +1,4 @@
-import { quoted, refuse } from '../errors';
+import { DeepRnnError, quoted, refuse } from '../errors';
 import { activationCodes } from '../plan/codes';
 import type { InstructionKind } from '../plan/program/program';
 import type { ActivationAttrs } from '../plan/types';
@@ -74,4 +74,14 @@ export function made(
 /** An activation whose options have been read; over all columns of a row where it reads several. */
 export function activated({ kind, alpha }: ActivationAttrs, x: Traced, subject = 'activation'): Traced {
   return made(subject, 'activation', [x], x.width, [activationCodes[kind], x.width], [alpha]);
+}
+
+/** Writes a function of one's own down: what `ops` refuse in it is said of `subject`. Other errors are the function's own. */
+export function named<R>(subject: string, write: () => R): R {
+  try {
+    return write();
+  } catch (error) {
+    if (!(error instanceof DeepRnnError)) throw error;
+    throw new DeepRnnError(error.code, `${subject}: ${error.message}`, { cause: error });
+  }
 }

@@ -1,7 +1,6 @@
 // Programs: what the same instructions make of every row at every step. Rows do not see each other, so that a
 // thread takes some of them through all steps, and waits for nobody.
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "core/philox.h"
@@ -25,56 +24,15 @@ struct Place {
   size_t step = 0, row = 0, width = 0;
 };
 
-/** Some rows of a value at one step. */
-struct View {
-  const float* data;
-  size_t row, width;
-
-  bool dense() const { return row == width; }
-};
-
 /** The zeros that an instruction reads where it names no value. */
 constexpr float kZero = 0.0f;
 
-/** y[r, j] = f(a[r, j mod a.width], b[r, j mod b.width]). */
-template <class F>
-void binary(const F& f, const View& a, const View& b, float* y, size_t rows, size_t width) {
-  const bool wholeA = a.width == width, wholeB = b.width == width;
-  size_t n = width;
-  if (wholeA && wholeB && a.dense() && b.dense()) {
-    n *= rows;
-    rows = 1;
-  }
-  for (size_t r = 0; r < rows; ++r) {
-    const float *x = a.data + r * a.row, *z = b.data + r * b.row;
-    float* out = y + r * width;
-    if (wholeA && wholeB) {
-      for (size_t j = 0; j < n; ++j) out[j] = f(x[j], z[j]);
-    } else if (wholeA && b.width == 1) {
-      for (size_t j = 0; j < n; ++j) out[j] = f(x[j], *z);
-    } else if (a.width == 1 && wholeB) {
-      for (size_t j = 0; j < n; ++j) out[j] = f(*x, z[j]);
-    } else {
-      for (size_t j = 0; j < n; ++j) out[j] = f(x[j % a.width], z[j % b.width]);
-    }
-  }
-}
+/** Floats of a value on which instructions between two products work at a time, so that what one wrote the
+ * next still finds in the first cache. */
+constexpr size_t kAtOnce = 4096;
 
-template <class F>
-void unary(const F& f, const View& a, float* y, size_t rows, size_t width) {
-  binary([&](float x, float) { return f(x); }, a, a, y, rows, width);
-}
-
-/** Σ x in double, as means and variances are made of such sums: eight partial sums, which the compiler may
- * keep in vectors. */
-float sumOf(const float* x, size_t n) {
-  double s[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (size_t k = 0; k < 8; ++k) s[k] += x[i + k];
-  }
-  for (; i < n; ++i) s[0] += x[i];
-  return static_cast<float>(((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])));
+bool isDense(const RowView& v) {
+  return v.row == v.width;
 }
 
 /** Weights that a product reads, packed once until they change. */
@@ -84,6 +42,7 @@ class Program {
  public:
   Program(const Operands& o, const Session& session) : o_(o), spec_(core::programOf(o.op())) {
     place(o);
+    divide();
     for (const ProgramInstruction& i : spec_.instructions) {
       if (i.kind != Instruction::matmul) continue;
       const bool transposed = i.ints[0] != 0;
@@ -129,6 +88,11 @@ class Program {
   }
 
  private:
+  /** Instructions begin … end−1, done for so many rows at a time: one product, or what lies between two. */
+  struct Stretch {
+    size_t begin, end, rows;
+  };
+
   /** Rows first … last−1 on their way through the steps. */
   struct Rows {
     const RunContext& c;
@@ -143,7 +107,7 @@ class Program {
       return p.base + t * p.step + first * p.row;
     }
 
-    View view(int value, size_t t) const {
+    RowView view(int value, size_t t) const {
       if (value < 0) return {&kZero, 0, 1};
       const auto v = static_cast<size_t>(value);
       return {at(v, t), places[v].row, places[v].width};
@@ -166,7 +130,7 @@ class Program {
             std::memset(to, 0, bytes);
           }
         }
-        for (const ProgramInstruction& own : s.instructions) instruction(program, own, t);
+        for (const Stretch& own : program.stretches_) stretch(program, own, t);
       }
       for (size_t k = 0; k < s.carries.size(); ++k) {
         float* to = program.o_.out(s.lastOf(k));
@@ -177,7 +141,15 @@ class Program {
       }
     }
 
-    void product(const ProgramInstruction& own, const View& a, float* y, size_t width) const {
+    void stretch(const Program& program, const Stretch& own, size_t t) const {
+      for (size_t from = first; from < last; from += own.rows) {
+        const Rows part{c, places, weights, from, std::min(last, from + own.rows)};
+        for (size_t i = own.begin; i < own.end; ++i)
+          part.instruction(program, program.spec_.instructions[i], t);
+      }
+    }
+
+    void product(const ProgramInstruction& own, const RowView& a, float* y, size_t width) const {
       const auto repeat = static_cast<size_t>(own.ints[1]);
       Gemm g;
       g.n = width / repeat;
@@ -191,14 +163,14 @@ class Program {
         g.c = to;
         c.k.gemm(g, 0, panels(c.k, g.n));
       };
-      if (a.dense() || repeat == 1) {
+      if (isDense(a) || repeat == 1) {
         multiply(a.data, repeat == 1 ? a.row : g.k1, y, count() * repeat);
       } else {
         for (size_t r = 0; r < count(); ++r) multiply(a.data + r * a.row, g.k1, y + r * width, repeat);
       }
     }
 
-    void activation(const ProgramInstruction& own, const View& a, const View& b, float* y,
+    void activation(const ProgramInstruction& own, const RowView& a, const RowView& b, float* y,
                     size_t width) const {
       const auto kind = static_cast<Activation>(own.ints[0]);
       const auto alpha = static_cast<float>(own.floats[0]);
@@ -206,7 +178,7 @@ class Program {
       const bool log = kind == Activation::logSoftmax, groups = log || kind == Activation::softmax;
       const size_t group = groups ? static_cast<size_t>(own.ints[1]) : width;
       // Of values that all rows share, each row is a call of its own.
-      const bool dense = a.dense() && (!grad || b.dense());
+      const bool dense = isDense(a) && (!grad || isDense(b));
       const size_t calls = dense ? 1 : count(), rows = dense ? count() : 1;
       for (size_t r = 0; r < calls; ++r) {
         const float *x = a.data + r * a.row, *dy = b.data + r * b.row;
@@ -235,11 +207,10 @@ class Program {
     void instruction(const Program& program, const ProgramInstruction& own, size_t t) const {
       const ProgramSpec& s = program.spec_;
       const size_t to = s.firstRegister() + static_cast<size_t>(own.to), width = places[to].width,
-                   rows = count(), n = rows * width;
+                   rows = count();
       float* y = at(to, t);
       const auto value = [&](size_t k) { return k < own.from.size() ? view(own.from[k], t) : view(-1, t); };
-      const View a = value(0), b = value(1);
-      const auto same = [&] { return a.dense() && b.dense() && a.width == width && b.width == width; };
+      const RowView a = value(0), b = value(1);
       const auto eachRow = [&](const auto& body) {
         for (size_t r = 0; r < rows; ++r) body(a.data + r * a.row, y + r * width);
       };
@@ -250,62 +221,28 @@ class Program {
         case Instruction::activationGrad:
           return activation(own, a, b, y, width);
         case Instruction::log:
-          return unary([](float x) { return std::log(x); }, a, y, rows, width);
         case Instruction::sqrt:
-          return unary([](float x) { return std::sqrt(x); }, a, y, rows, width);
         case Instruction::abs:
-          return unary([](float x) { return std::fabs(x); }, a, y, rows, width);
         case Instruction::sign:
-          return unary([](float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f); }, a, y, rows, width);
         case Instruction::reciprocal:
-          return unary([](float x) { return 1.0f / x; }, a, y, rows, width);
-        case Instruction::scale: {
-          const auto factor = static_cast<float>(own.floats[0]);
-          return unary([=](float x) { return x * factor; }, a, y, rows, width);
-        }
-        case Instruction::shift: {
-          const auto term = static_cast<float>(own.floats[0]);
-          return unary([=](float x) { return x + term; }, a, y, rows, width);
-        }
+        case Instruction::scale:
+        case Instruction::shift:
         case Instruction::add:
-          if (same()) return c.k.add(a.data, b.data, y, n);
-          return binary([](float x, float z) { return x + z; }, a, b, y, rows, width);
         case Instruction::subtract:
-          return binary([](float x, float z) { return x - z; }, a, b, y, rows, width);
         case Instruction::multiply:
-          if (same()) return c.k.multiply(a.data, b.data, y, n);
-          return binary([](float x, float z) { return x * z; }, a, b, y, rows, width);
         case Instruction::divide:
-          return binary([](float x, float z) { return x / z; }, a, b, y, rows, width);
         case Instruction::maximum:
-          return binary([](float x, float z) { return x >= z ? x : z; }, a, b, y, rows, width);
         case Instruction::minimum:
-          return binary([](float x, float z) { return x <= z ? x : z; }, a, b, y, rows, width);
         case Instruction::greater:
-          return binary([](float x, float z) { return x > z ? 1.0f : 0.0f; }, a, b, y, rows, width);
         case Instruction::greaterEqual:
-          return binary([](float x, float z) { return x >= z ? 1.0f : 0.0f; }, a, b, y, rows, width);
         case Instruction::select: {
-          const View d = value(2);
-          for (size_t r = 0; r < rows; ++r) {
-            const float *when = a.data + r * a.row, *x = b.data + r * b.row, *z = d.data + r * d.row;
-            for (size_t j = 0; j < width; ++j)
-              y[r * width + j] = when[j % a.width] != 0 ? x[j % b.width] : z[j % d.width];
-          }
-          return;
+          const float number = own.floats.empty() ? 0.0f : static_cast<float>(own.floats[0]);
+          return c.k.columnwise(own.kind, number, a, b, value(2), y, rows, width);
         }
-        case Instruction::sumGroups: {
-          const auto group = static_cast<size_t>(own.ints[0]);
-          return eachRow([=](const float* x, float* out) {
-            for (size_t j = 0; j < width; ++j) out[j] = sumOf(x + j * group, group);
-          });
-        }
-        case Instruction::expandGroups: {
-          const auto group = static_cast<size_t>(own.ints[0]);
-          return eachRow([=](const float* x, float* out) {
-            for (size_t j = 0; j < width; ++j) out[j] = x[j / group];
-          });
-        }
+        case Instruction::sumGroups:
+          return c.k.sumGroups(a, y, rows, width, static_cast<size_t>(own.ints[0]));
+        case Instruction::expandGroups:
+          return c.k.expandGroups(a, y, rows, width, static_cast<size_t>(own.ints[0]));
         case Instruction::slice: {
           const auto start = static_cast<size_t>(own.ints[0]);
           return eachRow(
@@ -321,7 +258,7 @@ class Program {
         case Instruction::concat: {
           float* column = y;
           for (size_t k = 0; k < own.from.size(); ++k) {
-            const View part = value(k);
+            const RowView part = value(k);
             for (size_t r = 0; r < rows; ++r)
               std::memcpy(column + r * width, part.data + r * part.row, part.width * sizeof(float));
             column += part.width;
@@ -363,6 +300,23 @@ class Program {
     }
   };
 
+  void divide() {
+    const std::vector<ProgramInstruction>& all = spec_.instructions;
+    const auto isProduct = [&](size_t i) { return all[i].kind == Instruction::matmul; };
+    for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+      end = begin + 1;
+      if (isProduct(begin)) {
+        stretches_.push_back({begin, end, spec_.N});
+        continue;
+      }
+      while (end < all.size() && !isProduct(end)) ++end;
+      size_t width = 1;
+      for (size_t i = begin; i < end; ++i)
+        width = std::max(width, spec_.widthOf(spec_.firstRegister() + static_cast<size_t>(all[i].to)));
+      stretches_.push_back({begin, end, std::max<size_t>(1, kAtOnce / width)});
+    }
+  }
+
   /** Where every value lies; what no output takes lies in scratch, one step of it. */
   void place(const Operands& o) {
     const size_t N = spec_.N;
@@ -389,6 +343,7 @@ class Program {
 
   const Operands o_;
   const ProgramSpec spec_;
+  std::vector<Stretch> stretches_;
   std::vector<Place> places_;
   std::vector<size_t> offsets_;
   size_t scratch_ = 0, kept_ = 0;

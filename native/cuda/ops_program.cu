@@ -211,10 +211,10 @@ __device__ void execute(const Program& p, const Coded& own, uint64_t t, uint64_t
       binary(a, b, y, rows, width, [](float x, float z) { return x / z; });
       break;
     case Instruction::maximum:
-      binary(a, b, y, rows, width, [](float x, float z) { return x >= z ? x : z; });
+      binary(a, b, y, rows, width, [](float x, float z) { return x >= z || x != x ? x : z; });
       break;
     case Instruction::minimum:
-      binary(a, b, y, rows, width, [](float x, float z) { return x <= z ? x : z; });
+      binary(a, b, y, rows, width, [](float x, float z) { return x <= z || x != x ? x : z; });
       break;
     case Instruction::greater:
       binary(a, b, y, rows, width, [](float x, float z) { return x > z ? 1.0f : 0.0f; });

@@ -2,6 +2,7 @@ import type { Engine } from '../../lib/engines/engine';
 import { PlanBuilder } from '../../lib/plan/builder';
 import { gradients } from '../../lib/plan/gradients';
 import { instructionCodes, outputOf } from '../../lib/plan/program/program';
+import { ProgramBuilder } from '../../lib/plan/program/programBuilder';
 import { ABSENT, type ValueId } from '../../lib/plan/types';
 import {
   expectNorms,
@@ -84,6 +85,31 @@ describe('program', () => {
     const kinds = new Set(attrs.instructions.map(({ kind }) => kind));
     const backward = ['activationGrad', 'sign', 'greaterEqual'];
     expect([...kinds, ...backward].sort()).toEqual(Object.keys(instructionCodes).sort());
+  });
+
+  test('what is not a number stays, on either side', () => {
+    const program = new ProgramBuilder();
+    const [a, b] = [program.operand('sequence', 3), program.operand('sequence', 3)];
+    const made = (['maximum', 'minimum', 'abs', 'sqrt'] as const).map((kind) =>
+      program.emit(kind, kind === 'maximum' || kind === 'minimum' ? [a, b] : [a], 3),
+    );
+    const attrs = program.finish({ steps: 1, batch: 1, reverse: false, seed: 0 });
+    const rows = (values: number[]): Operand => ({
+      dtype: 'real',
+      shape: [1, 1, 3],
+      values: Float64Array.from(values),
+    });
+    const operands = [step, rows([Number.NaN, 1, 4]), rows([2, Number.NaN, 1])];
+    const want = made.map(() => true);
+    for (const engine of [tested(), reference()]) {
+      const [maximum, minimum, abs, sqrt] = Object.values(
+        runOp(engine, 'program', operands, attrs, { want }),
+      );
+      expect([...(maximum as Float64Array)]).toEqual([Number.NaN, Number.NaN, 4]);
+      expect([...(minimum as Float64Array)]).toEqual([Number.NaN, Number.NaN, 1]);
+      expect([...(abs as Float64Array)]).toEqual([Number.NaN, 1, 4]);
+      expect([...(sqrt as Float64Array)]).toEqual([Number.NaN, 1, 2]);
+    }
   });
 
   test.each(sizes)('values of T $T, N $N, width $W, reverse $reverse', (size) => {

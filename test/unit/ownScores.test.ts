@@ -1,7 +1,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defineLoss, defineMetric, layers, loadModel, ops, sequential, type Tensor, tensor } from '../../lib';
+import {
+  defineLoss,
+  defineMetric,
+  layers,
+  loadModel,
+  ops,
+  sequential,
+  type Tensor,
+  type Traced,
+  tensor,
+} from '../../lib';
 import { RandomInputs } from '../parity/harness';
 
 let stream = 110_000;
@@ -17,6 +27,13 @@ defineLoss('testPinball', (yTrue, yPred) => {
 });
 const absolute = defineMetric('testAbsolute', (yTrue, yPred) => ops.abs(ops.subtract(yTrue, yPred)));
 defineMetric('testRoot', (yTrue, yPred) => ops.square(ops.subtract(yTrue, yPred)), Math.sqrt);
+
+const steepness = (yTrue: Traced, yPred: Traced) => {
+  const far = ops.abs(ops.subtract(yTrue, yPred));
+  return ops.add(ops.sqrt(far), ops.multiply(ops.log(far), -0.01));
+};
+defineLoss('testSteep', steepness);
+defineMetric('testSteepMetric', steepness);
 
 const [N, T, D, C] = [6, 4, 3, 2];
 const net = (loss: unknown, device: string, metrics: unknown[] = []) => {
@@ -53,6 +70,32 @@ describe.each(['reference', 'cpu'])('losses and metrics of one’s own, %s', (de
     expect(scores['testRoot']).toBeCloseTo(scores['rmse'] as number, 6);
   });
 
+  test('see nothing of rows that do not count, whatever is in them', async () => {
+    // At equal values the square root has no slope, and of 0 no logarithm: rows of weight 0, and padded steps, are made so.
+    const steep = 'testSteep';
+    const [counted, padded] = [tensor(Float32Array.of(1, 0, 2, 0.5, 3, 1)), [4, 1, 2, 4, 3, 2]];
+    for (const options of [{ sampleWeight: counted }, { lengths: padded }]) {
+      const model = net(steep, device, ['testSteepMetric']);
+      const predicted = await model.predict(x, 'lengths' in options ? { lengths: padded } : {});
+      const same = tensor(Float32Array.from(y.data), [N, T, C]);
+      for (let i = 0; i < same.size; i++) {
+        const [n, t] = [Math.floor(i / (T * C)), Math.floor(i / C) % T];
+        const counts = 'lengths' in options ? t < (padded[n] as number) : counted.data[n] !== 0;
+        if (!counts) same.data[i] = predicted.data[i] as number;
+      }
+      const { loss, gradients } = await model.computeGradients(x, same, options);
+      const reference = await net(steep, 'reference').computeGradients(x, y, options);
+      expect(loss).toBeCloseTo(reference.loss, 5);
+      for (const [name, { data }] of gradients)
+        for (const [i, g] of data.entries())
+          expect(g).toBeCloseTo(reference.gradients.get(name)?.data[i] as number, 5);
+      const metrics = 'lengths' in options ? ['testSteepMetric'] : [];
+      model.compile({ loss: steep, metrics, weightedMetrics: ['testSteepMetric'], optimizer: 'sgd', device });
+      for (const score of Object.values(await model.evaluate(x, same, options)))
+        expect(Number.isFinite(score)).toBe(true);
+    }
+  });
+
   test('have a value that is anyone’s own', async () => {
     const model = net('testPinball', device, [absolute({ name: 'far' })]);
     const predicted = await model.predict(x);
@@ -87,6 +130,8 @@ test('what is wrong is refused where it is said', () => {
   expect(() => defineLoss('mse', (a) => a)).toThrow(
     "defineLoss: name: expected a name that is not taken, got 'mse'.",
   );
+  expect(() => defineLoss('mean_squared_error', (a) => a)).toThrow('a name that is not taken');
+  expect(() => defineMetric('mean_absolute_error', (a) => a)).toThrow('a name that is not taken');
   expect(() => defineLoss('testSquared', (a) => a)).toThrow('a name that is not taken');
   expect(() => defineMetric('accuracy', (a) => a)).toThrow(
     "defineMetric: name: expected a name that is not taken, got 'accuracy'.",
@@ -113,6 +158,21 @@ test('columns may be told apart', async () => {
   const none = defineLoss('testNone', (() => 1) as never);
   await expect(net(none, 'cpu').computeGradients(x, y)).rejects.toThrow(
     "loss 'testNone': expected [N, 1] or [N, 2], got 1.",
+  );
+});
+
+test('a shape that does not fit names the loss, a result that is no number the metric', async () => {
+  await expect(net('testPinball', 'cpu').evaluate(random([2, T, D]), random([2, T]))).rejects.toThrow(
+    `shape [2, ${T}, ${C}] for testPinball, got [2, ${T}].`,
+  );
+  const none = defineMetric('testNoNumber', (yTrue) => ops.sum(yTrue), (() => undefined) as never);
+  const [x, y] = [random([2, T, D]), random([2, T, C])];
+  await expect(net('testSquared', 'cpu', [none()]).evaluate(x, y)).rejects.toThrow(
+    "metric 'testNoNumber': finish: expected a number, got undefined.",
+  );
+  const wrong = defineLoss('testWrongOps', (yTrue, yPred) => ops.matmul(yTrue, yPred));
+  await expect(net(wrong, 'cpu').computeGradients(x, y)).rejects.toThrow(
+    "loss 'testWrongOps': ops.matmul: w: expected a weight [K, M], got the input [N, 2].",
   );
 });
 

@@ -1,3 +1,4 @@
+import { readConfig } from '../../config';
 import { quoted, refuse } from '../../errors';
 import { nearestName } from '../../names';
 import type { Traced } from '../../ops/traced';
@@ -55,6 +56,39 @@ export interface CellDefinition {
     weights: Readonly<Record<string, Traced>>,
     context: CellContext,
   ): CellStep;
+}
+
+const weightOptions = ['shape', 'initializer', 'regularizer', 'constraint', 'decay'] as const;
+
+/**
+ * A cell's weights for inputs of so many features. What a cell of one's own gives is proved.
+ * @throws ERR_VALUE, naming the weight, for what is none or has unknown options; ERR_SHAPE for no shape
+ */
+export function weightsOf(
+  definition: CellDefinition,
+  features: number,
+  subject: string,
+): Readonly<Record<string, CellWeight>> {
+  const given: unknown = definition.weights(features);
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    refuse('ERR_VALUE', `${subject}: weights`, '{ shape, … } of each weight, by name', quoted(given));
+  return Object.fromEntries(
+    Object.entries(given as object).map(([name, weight]) => {
+      const own = `${subject}: weight '${name}'`;
+      if (!/^\w+$/.test(name)) refuse('ERR_VALUE', own, 'a name of letters and digits', quoted(name));
+      if (typeof weight !== 'object' || weight === null)
+        refuse('ERR_VALUE', own, '{ shape, … }', quoted(weight));
+      const { shape, decay, ...rest } = readConfig(weight, weightOptions, own);
+      const fits =
+        Array.isArray(shape) &&
+        (shape.length === 1 || shape.length === 2) &&
+        shape.every((n) => Number.isSafeInteger(n) && n > 0);
+      if (!fits) refuse('ERR_SHAPE', `${own}: shape`, 'a vector [width] or a matrix [K, M]', quoted(shape));
+      if (decay !== undefined && typeof decay !== 'boolean')
+        refuse('ERR_VALUE', `${own}: decay`, 'true or false', quoted(decay));
+      return [name, { ...rest, shape, ...(decay === undefined ? {} : { decay }) } as CellWeight] as const;
+    }),
+  );
 }
 
 /** A cell that `layers.rnn` runs over sequences. */

@@ -4,16 +4,18 @@ import type { Traced } from '../../ops/traced';
 import { Gru, type GruConfig } from '../gru';
 import type { InitializerSpec } from '../initializers';
 import { Lstm, type LstmConfig } from '../lstm';
+import { commonOptions } from '../options';
 import type { Recurrent } from '../recurrent';
 import { type RecurrentLayerConfig, recurrentLayerOptions } from '../recurrentLayer';
 import { SimpleRnn, type SimpleRnnConfig } from '../simpleRnn';
-import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCell } from './cell';
+import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCell, weightsOf } from './cell';
 
 /** What says how a sequence is read is the layer's. */
 type OfCell<C> = Omit<C, keyof RecurrentLayerConfig>;
 
 /** Of what a cell does not see: how its inputs and weights are read, and what all steps gave. */
 const ofLayers = [
+  ...commonOptions,
   ...recurrentLayerOptions,
   'dropoutMode',
   'recurrentWeightDropout',
@@ -88,17 +90,28 @@ function stacked({
   const numbered = <V>(values: Readonly<Record<string, V>>, i: number) =>
     Object.entries(values).map(([name, value]) => [`${name}${i}`, value] as const);
   /** Those of part i, under the names that it knows. */
+  /** A name that ends in digits may read like that of another cell. */
+  const distinct = <V>(what: string, entries: readonly (readonly [string, V])[]): Record<string, V> => {
+    const twice = entries.map(([name]) => name).find((name, i, all) => all.indexOf(name) < i);
+    const wanted = `${what} whose names, with their cell's number behind them, differ`;
+    if (twice !== undefined) refuse('ERR_VALUE', 'cells.stacked', wanted, `'${twice}' twice`);
+    return Object.fromEntries(entries);
+  };
   const own = <V>(values: Readonly<Record<string, V>>, names: readonly string[], i: number) =>
     Object.fromEntries(names.map((name) => [name, values[`${name}${i}`] as V]));
   const inputsOf = (features: number) =>
     parts.map((_, i) => (i === 0 ? features : sizeOf(parts[i - 1] as CellDefinition)));
   return {
-    states: Object.fromEntries(parts.flatMap(({ states }, i) => numbered(states, i))),
+    states: distinct(
+      'states',
+      parts.flatMap(({ states }, i) => numbered(states, i)),
+    ),
     outputSize: sizeOf(parts[parts.length - 1] as CellDefinition),
     weights: (features) =>
-      Object.fromEntries(
+      distinct(
+        'weights',
         inputsOf(features).flatMap((width, i) =>
-          numbered<CellWeight>((parts[i] as CellDefinition).weights(width), i),
+          numbered<CellWeight>(weightsOf(parts[i] as CellDefinition, width, `cells.stacked: [${i}]`), i),
         ),
       ),
     step(x, states, weights, context) {

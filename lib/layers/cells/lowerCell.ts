@@ -1,5 +1,6 @@
+import { flagOption, readConfig } from '../../config';
 import { quoted, refuse } from '../../errors';
-import { made, Traced } from '../../ops/traced';
+import { made, named, rowsOf, Traced } from '../../ops/traced';
 import { outputOf, type ProgramAttrs } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ValueId } from '../../plan/types';
@@ -54,7 +55,10 @@ export function traceCell(
   let draws = 0;
   const context: CellContext = {
     training,
-    dropout(value, rate, { sharedOverTime = false } = {}) {
+    dropout(given, rate, options) {
+      const value = rowsOf(given, `${subject}: dropout`);
+      const { sharedOverTime: shared } = readConfig(options, ['sharedOverTime'], `${subject}: dropout`);
+      const sharedOverTime = flagOption(shared, false, `${subject}: dropout: sharedOverTime`);
       if (!(typeof rate === 'number' && rate >= 0 && rate < 1))
         refuse('ERR_VALUE', `${subject}: dropout`, 'a rate from 0 to below 1', quoted(rate));
       const stream = streams(draws++);
@@ -69,7 +73,7 @@ export function traceCell(
     },
   };
   const byName = Object.fromEntries(run.states.map(({ name }, i) => [name, states[i] as Traced]));
-  const given = run.step(x, byName, Object.fromEntries(weights), context);
+  const given = named(`${subject}: step`, () => run.step(x, byName, Object.fromEntries(weights), context));
   return { x, states, ...provenStep(given, run, trace) };
 }
 

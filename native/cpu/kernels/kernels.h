@@ -46,6 +46,13 @@ struct UpdateArgs {
   double hyper[8];
 };
 
+/** Rows of floats, `row` floats apart (0: all rows are one); of `width` columns, which repeat where more are
+ * read. */
+struct RowView {
+  const float* data;
+  size_t row, width;
+};
+
 /** The inner loops, compiled once per instruction set, for products of one precision. All arrays are dense;
  * none of an entry's arrays may overlap but where said. */
 struct KernelTable {
@@ -107,6 +114,17 @@ struct KernelTable {
   void (*renew)(const float* share, const float* before, float* fresh, size_t n);
   /** Its gradient: kept = (1−share)·d, and d becomes share·d. */
   void (*renewGrad)(const float* share, float* d, float* kept, size_t n);
+
+  /**
+   * An instruction of a program that goes column by column, from log to select (docs/plan.md, "Programs"):
+   * y[r, j] of a, b and c at [r, j mod their width]. `number`: the factor of scale, the term of shift.
+   */
+  void (*columnwise)(core::Instruction kind, float number, const RowView& a, const RowView& b,
+                     const RowView& c, float* y, size_t rows, size_t width);
+  /** y[r, j] = Σ x[r, j·group … (j+1)·group − 1], summed in double. `width` is y's. */
+  void (*sumGroups)(const RowView& x, float* y, size_t rows, size_t width, size_t group);
+  /** y[r, j] = x[r, j / group]. */
+  void (*expandGroups)(const RowView& x, float* y, size_t rows, size_t width, size_t group);
 
   void (*sgd)(const UpdateArgs&, size_t n);
   void (*rmsprop)(const UpdateArgs&, size_t n);

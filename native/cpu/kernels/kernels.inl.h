@@ -30,12 +30,18 @@ double logd(double x) {
 DEEPRNN_INLINE float root(float x) {
   return ::sqrtf(x);
 }
+float logarithm(float x) {
+  return ::logf(x);
+}
 #else
 double logd(double x) {
   return __builtin_log(x);
 }
 DEEPRNN_INLINE float root(float x) {
   return __builtin_sqrtf(x);
+}
+float logarithm(float x) {
+  return __builtin_logf(x);
 }
 #endif
 
@@ -768,14 +774,23 @@ void adadelta(const UpdateArgs& u, size_t n) {
   }
 }
 
+}  // namespace
+}  // namespace deeprnn::cpu::DEEPRNN_ISA
+
+#include "cpu/kernels/columns.inl.h"
+
+namespace deeprnn::cpu::DEEPRNN_ISA {
+namespace {
+
 template <class T>
 constexpr KernelTable tableOf(Precision precision) {
   return {
-      kName,          precision,      kPanel,      packedRows<T>, pack<T>,  gemm<T>,       activate,
-      activateGrad,   softmax,        softmaxGrad, add,           multiply, multiplyAddTo, addColumnSums,
-      addPenaltyGrad, addProductSums, sumSquares,  sumAbs,        lstmCell, clip,          clipGrad,
-      gruMix,         gruMixGrad,     renew,       renewGrad,     sgd,      rmsprop,       adam,
-      adagrad,        nadam,          adamax,      lion,          adadelta,
+      kName,         precision,     kPanel,         packedRows<T>,  pack<T>,    gemm<T>,
+      activate,      activateGrad,  softmax,        softmaxGrad,    add,        multiply,
+      multiplyAddTo, addColumnSums, addPenaltyGrad, addProductSums, sumSquares, sumAbs,
+      lstmCell,      clip,          clipGrad,       gruMix,         gruMixGrad, renew,
+      renewGrad,     columnwise,    sumGroups,      expandGroups,   sgd,        rmsprop,
+      adam,          adagrad,       nadam,          adamax,         lion,       adadelta,
   };
 }
 

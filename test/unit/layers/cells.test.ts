@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type Cell,
+  type CellContext,
+  type CellDefinition,
   cells,
   defineCell,
   initializers,
@@ -436,18 +438,21 @@ describe('cells in models', () => {
 });
 
 describe('what is refused', () => {
-  const stepOf = (step: (x: Traced, h: Traced, w: Traced) => unknown) => {
-    const type = `testRefused${Math.random()}`;
-    const make = defineCell(type, () => ({
-      states: { h: 2 },
-      weights: (features) => ({ kernel: { shape: [features, 2] } }),
-      step: (x, states, w) => step(x, states['h'] as Traced, w['kernel'] as Traced) as never,
-    }));
+  const shapeOf = (definition: Pick<CellDefinition, 'weights' | 'step'>) => {
+    const make = defineCell(`testRefused${Math.random()}`, () => ({ states: { h: 2 }, ...definition }));
     return () =>
       layers
         .rnn({ cell: make({}), name: 'r', inputShape: [null, 3] })
         .outputShape({ dtype: 'real', shape: [null, 3], sequence: true });
   };
+  const stepOf = (step: (x: Traced, h: Traced, w: Traced, context: CellContext) => unknown) =>
+    shapeOf({
+      weights: (features) => ({ kernel: { shape: [features, 2] } }),
+      step: (x, states, w, context) =>
+        step(x, states['h'] as Traced, w['kernel'] as Traced, context) as never,
+    });
+  const weighing = (weights: () => unknown) =>
+    shapeOf({ weights: weights as never, step: (_, { h }) => ({ output: h, states: { h } }) as never });
   const other = new Map<string, Traced>();
 
   const cases: [string, () => unknown, string][] = [
@@ -484,7 +489,7 @@ describe('what is refused', () => {
     [
       'a product of what does not fit',
       stepOf((_, h, w) => ({ output: ops.matmul(h, w), states: { h } })),
-      "ops.matmul: expected x [N, 3] for weight 'kernel' [3, 2], got state 'h' [N, 2].",
+      "layer 'r': step: ops.matmul: expected x [N, 3] for weight 'kernel' [3, 2], got state 'h' [N, 2].",
     ],
     [
       'a matrix as rows',
@@ -511,6 +516,77 @@ describe('what is refused', () => {
         return { output, states: { h } };
       }),
       'ops.add: expected values of one and the same call, got some of another.',
+    ],
+    [
+      'a weight that is none',
+      stepOf((_, h) => ({ output: ops.matmul(h, undefined as never), states: { h } })),
+      "layer 'r': step: ops.matmul: w: expected a weight [K, M], got undefined.",
+    ],
+    [
+      'a maximum of nothing',
+      stepOf((_, h) => ({ output: ops.maximum(undefined as never, 0), states: { h } })),
+      "layer 'r': step: ops.maximum: expected a value that the function was given, or that ops made of such, got undefined.",
+    ],
+    [
+      'an epsilon of ops of zero',
+      stepOf((_, h) => ({ output: ops.layerNormalization(h, undefined, undefined, 0), states: { h } })),
+      "layer 'r': step: ops.layerNormalization: epsilon: expected a finite number above 0, got 0.",
+    ],
+    [
+      'dropout of nothing',
+      stepOf((_x, h, _w, context) => ({ output: context.dropout(undefined as never, 0.5), states: { h } })),
+      "layer 'r': step: layer 'r': dropout: expected a value that the function was given",
+    ],
+    [
+      'options of dropout that are none',
+      stepOf((_x, h, _w, context) => ({ output: context.dropout(h, 0.5, null as never), states: { h } })),
+      "layer 'r': dropout: expected an object of options, got null.",
+    ],
+    [
+      'options of dropout that it has not',
+      stepOf((_x, h, _w, context) => ({
+        output: context.dropout(h, 0.5, { shared: true } as never),
+        states: { h },
+      })),
+      "layer 'r': dropout: unknown option 'shared'.",
+    ],
+    [
+      'weights that are none',
+      weighing(() => undefined),
+      "layer 'r': weights: expected { shape, … } of each weight, by name, got undefined.",
+    ],
+    [
+      'a weight without a shape',
+      weighing(() => ({ kernel: { initializer: 'zeros' } })),
+      "layer 'r': weight 'kernel': shape: expected a vector [width] or a matrix [K, M], got undefined.",
+    ],
+    [
+      'a misspelt option of a weight',
+      weighing(() => ({ kernel: { shape: [3, 2], initialiser: 'zeros' } })),
+      "layer 'r': weight 'kernel': unknown option 'initialiser'. Did you mean 'initializer'?",
+    ],
+    [
+      'a decay that is no switch',
+      weighing(() => ({ kernel: { shape: [3, 2], decay: 0.1 } })),
+      "layer 'r': weight 'kernel': decay: expected true or false, got 0.1.",
+    ],
+    [
+      'a name in a cell',
+      () => cells.lstm({ units: 3, name: 'x' } as never),
+      'cells.lstm: name: expected it at layers.rnn, not at its cell, got it here.',
+    ],
+    [
+      'stacked cells whose states could not be told apart',
+      () => {
+        const two = defineCell('testTwoStates', () => ({
+          states: { h: 2, h1: 2 },
+          weights: () => ({}),
+          step: (_, { h, h1 }) => ({ output: h as Traced, states: { h: h as Traced, h1: h1 as Traced } }),
+        }));
+        const many = Array.from({ length: 12 }, () => two({}));
+        return cells.stacked(many);
+      },
+      "cells.stacked: expected states whose names, with their cell's number behind them, differ, got 'h10' twice.",
     ],
     [
       'a projection of nothing',
