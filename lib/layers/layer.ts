@@ -92,6 +92,8 @@ export interface CallContext {
   initialState(layer: Layer, name: string, shape: Shape): ValueId | undefined;
   /** Whether the caller of the plan wants every state as it is after the last step. */
   readonly givesStates: boolean;
+  /** Those that it wants are the ones after so many steps instead. Stacks are cut there once they are fused; other recurrences heed it. */
+  readonly statesAfter: number | undefined;
   /**
    * Hands a state on: to the caller where the plan gives states, and of a stateful layer to the next run, through the state variable, after
    * everything else in the plan has read it.

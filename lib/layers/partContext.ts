@@ -27,6 +27,9 @@ export class PartContext implements CallContext {
   get givesStates() {
     return this.outer.givesStates;
   }
+  get statesAfter() {
+    return this.outer.statesAfter;
+  }
 
   step(): ValueId {
     return this.outer.step();

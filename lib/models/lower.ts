@@ -1,4 +1,4 @@
-import { DeepRnnError } from '../errors';
+import { DeepRnnError, refuse } from '../errors';
 import {
   type CallContext,
   type Layer,
@@ -131,6 +131,7 @@ class Lowering implements CallContext {
   readonly builder: PlanBuilder;
   readonly training: boolean;
   readonly givesStates: boolean;
+  readonly statesAfter: number | undefined;
   readonly batch: number;
   readonly losses: ValueId[] = [];
   /** The first mask of steps that any layer gives or gets. */
@@ -152,6 +153,7 @@ class Lowering implements CallContext {
     this.builder = new PlanBuilder(`${request.mode} ${shapes.join(' ')}`);
     this.training = request.mode === 'train' || request.mode === 'gradients';
     this.givesStates = request.streaming || request.states || false;
+    this.statesAfter = request.statesAfter;
     this.shared = sharedLayers(recipe.graph);
     this.batch = request.inputShapes[0]?.[0] as number;
   }
@@ -510,10 +512,24 @@ class Lowering implements CallContext {
     return this.builder.emit('noise', [gradient, this.step()], attrs, 'gradient noise')[0] as ValueId;
   }
 
+  /** @throws ERR_VALUE, naming the layer, for a recurrence that gradient checkpointing does not know how to cut */
+  private refuseUncut(checkpointSteps: (steps: number) => number): void {
+    for (const op of this.builder.ops) {
+      if (op.kind !== 'program' || op.attrs.carries.length === 0) continue;
+      const { steps } = op.attrs;
+      if (checkpointSteps(steps) >= steps) continue;
+      const wanted = 'a recurrence that fuses into a stack, for gradientCheckpointing';
+      const wayOut = 'Train it with fit({ truncatedBPTT }), in memory that does not grow with the steps.';
+      refuse('ERR_VALUE', op.label, wanted, 'a cell that goes from step to step by a program', wayOut);
+    }
+  }
+
   finish(): Plan {
     const { checkpointSteps } = this.recipe;
-    const { statesAfter } = this.request;
-    if (this.training) cutStacks(this.builder, { checkpointSteps, statesAfter });
+    if (this.training) {
+      if (checkpointSteps) this.refuseUncut(checkpointSteps);
+      cutStacks(this.builder, { checkpointSteps, statesAfter: this.statesAfter });
+    }
     // Asking for gradients must leave the model as it was.
     const carried = this.request.mode === 'gradients' ? [] : this.carried;
     for (const { from, state } of carried)

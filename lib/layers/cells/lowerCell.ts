@@ -220,9 +220,11 @@ class Lowering {
     else if (after.has(trace.output)) for (const value of given) steps.set(value, writer.registerOf(value));
     const attrs = writer.finish(run.seed);
     const want: boolean[] = new Array(2 * attrs.carries.length + attrs.registers.length).fill(false);
-    carries.forEach((carry) => {
-      want[outputOf.last(attrs, carry.index)] = inputs.wantsEnds;
-    });
+    const { statesAfter } = this.context;
+    const early = statesAfter !== undefined && statesAfter < attrs.steps ? statesAfter : undefined;
+    const endOf = ({ index }: ProgramValue) =>
+      early === undefined ? outputOf.last(attrs, index) : outputOf.carry(attrs, index);
+    for (const carry of carries) want[endOf(carry)] = inputs.wantsEnds;
     if (own && !run.returnSequences) want[outputOf.last(attrs, own.carry.index)] = true;
     for (const { index } of steps.values()) want[outputOf.register(attrs, index)] = true;
     const outputs = writer.emit(attrs, want);
@@ -230,8 +232,24 @@ class Lowering {
       this.known.set(value, outputs[outputOf.register(attrs, index)] as ValueId);
     return {
       output: own && (outputs[outputOf.last(attrs, own.carry.index)] as ValueId),
-      states: carries.map((carry) => outputs[outputOf.last(attrs, carry.index)] as ValueId),
+      states: carries.map((carry) => {
+        const end = outputs[endOf(carry)] as ValueId;
+        // A step finds the states as they were after the step before.
+        return early === undefined || !inputs.wantsEnds ? end : this.stepOf(end, early);
+      }),
     };
+  }
+
+  /** One step `[N, width]` of `[T, N, width]`. */
+  private stepOf(sequence: ValueId, step: number): ValueId {
+    const { builder } = this.context;
+    const { subject } = this.run.layer;
+    const [steps, batch, width] = builder.spec(sequence).shape as [number, number, number];
+    const own = batch * width;
+    const row = builder.emit('reshape', [sequence], { shape: [1, steps * own] }, subject);
+    const part = builder.emit('slice', [row[0] as ValueId], { first: step * own, width: own }, subject);
+    const shape = [batch, width];
+    return builder.emit('reshape', [part[0] as ValueId], { shape }, subject)[0] as ValueId;
   }
 
   private outputCarry(

@@ -204,6 +204,27 @@ test('gradientHealth and the summary take it', async () => {
   expect(megabytes(own.summary({ batchSize: 2, steps: 4000 }))).toBeLessThan(0.7 * megabytes(whole));
 });
 
+test('a recurrence that is cut nowhere is refused, and not kept whole in silence', async () => {
+  const own = sequential([
+    layers.gru({ units: 4, layerNormalization: true, name: 'normal', inputShape: [null, 3] }),
+    layers.dense({ units: 2 }),
+  ]);
+  own.compile({ loss: 'mse', gradientCheckpointing: true });
+  const sequences = layers.gru({
+    units: 4,
+    layerNormalization: true,
+    returnSequences: true,
+    inputShape: [null, 3],
+  });
+  const named = sequential([sequences, layers.dense({ units: 2 })]);
+  named.compile({ loss: 'mse', gradientCheckpointing: { steps: T } });
+  // One segment is no cut.
+  await named.trainOnBatch(x, y);
+  expect(await refusal(() => own.trainOnBatch(x, randomSequences(N, 1, 2, 9).reshape([N, 2])))).toBe(
+    "ERR_VALUE layer 'normal': expected a recurrence that fuses into a stack, for gradientCheckpointing, got a cell that goes from step to step by a program. Train it with fit({ truncatedBPTT }), in memory that does not grow with the steps.",
+  );
+});
+
 test.each<[unknown, string]>([
   [{}, 'gradientCheckpointing: expected steps or segments, got neither.'],
   [{ steps: 3, segments: 2 }, 'gradientCheckpointing: expected steps or segments, got both.'],

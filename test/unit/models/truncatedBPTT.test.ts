@@ -135,52 +135,66 @@ describe.each(['cpu', 'reference'])('steps that are read again, on %s', (device)
       for (const [i, v] of data.entries()) expect(v).toBeCloseTo(b.get(name)?.data[i] as number, 5);
   };
 
-  test.each([[undefined], [Int32Array.of(11, 7, 9, 10, 11, 8)]])(
-    'chunks by hand, with lengths %p',
-    async (lengths) => {
-      const given = lengths ? { lengths } : {};
-      const own = net(device).compile(sgd());
-      await own.fit(x, y, {
-        batchSize: N,
-        shuffle: false,
-        ...given,
-        truncatedBPTT: { steps: 4, overlap: 3 },
+  /** A stack that fuses, and layers that go from step to step by programs. */
+  const stepByStep = () =>
+    sequential(
+      [
+        layers.lstm({ units: 4, projectionUnits: 3, returnSequences: true, inputShape: [null, D] }),
+        layers.gru({ units: 3, layerNormalization: true, returnSequences: true }),
+        layers.dense({ units: 2 }),
+      ],
+      { seed: 4 },
+    );
+  const uneven = Int32Array.of(11, 7, 9, 10, 11, 8);
+
+  test.each<[string, string, (device: string) => Sequential, Int32Array | undefined]>([
+    ['a stack', 'no lengths', net, undefined],
+    ['a stack', 'lengths', net, uneven],
+    ['programs', 'no lengths', stepByStep, undefined],
+    ['programs', 'lengths', stepByStep, uneven],
+  ])('chunks by hand, of %s, with %s', async (_, __, made, lengths) => {
+    const given = lengths ? { lengths } : {};
+    const own = made(device).compile(sgd());
+    await own.fit(x, y, {
+      batchSize: N,
+      shuffle: false,
+      ...given,
+      truncatedBPTT: { steps: 4, overlap: 3 },
+    });
+    const byHand = made(device).compile(sgd());
+    const ranges = [
+      { begin: 0, first: 0, end: 4, next: 1 },
+      { begin: 1, first: 4, end: 8, next: 5 },
+      { begin: 5, first: 8, end: T, next: T },
+    ];
+    let initialStates: InitialStates | undefined;
+    for (const { begin, first, end, next } of ranges) {
+      const start = initialStates ? { initialStates } : {};
+      const until = (last: number) => (lengths ? { lengths: left(lengths, [begin, last]) } : {});
+      const { states } = await byHand.predict(cut(x, begin, next), {
+        ...start,
+        ...until(next),
+        returnStates: true,
       });
-      const byHand = net(device).compile(sgd());
-      const ranges = [
-        { begin: 0, first: 0, end: 4, next: 1 },
-        { begin: 1, first: 4, end: 8, next: 5 },
-        { begin: 5, first: 8, end: T, next: T },
-      ];
-      let initialStates: InitialStates | undefined;
-      for (const { begin, first, end, next } of ranges) {
-        const start = initialStates ? { initialStates } : {};
-        const until = (last: number) => (lengths ? { lengths: left(lengths, [begin, last]) } : {});
-        const { states } = await byHand.predict(cut(x, begin, next), {
-          ...start,
-          ...until(next),
-          returnStates: true,
-        });
-        // The loss is the mean over all steps that count: as many times more for those that are scored.
-        const counted = (from: number) =>
-          lengths ? left(lengths, [from, end]).reduce((a, b) => a + b) : N * (end - from);
-        const factor = counted(begin) / counted(first);
-        const sampleWeight = tensor(
-          Float32Array.from({ length: N * (end - begin) }, (_, i) =>
-            begin + (i % (end - begin)) < first ? 0 : factor,
-          ),
-          [N, end - begin],
-        );
-        await byHand.trainOnBatch(cut(x, begin, end), cut(y, begin, end), {
-          ...start,
-          ...until(end),
-          sampleWeight,
-        });
-        initialStates = states;
-      }
-      closeTo(await own.getWeights(), await byHand.getWeights());
-    },
-  );
+      // The loss is the mean over all steps that count: as many times more for those that are scored.
+      const counted = (from: number) =>
+        lengths ? left(lengths, [from, end]).reduce((a, b) => a + b) : N * (end - from);
+      const factor = counted(begin) / counted(first);
+      const sampleWeight = tensor(
+        Float32Array.from({ length: N * (end - begin) }, (_, i) =>
+          begin + (i % (end - begin)) < first ? 0 : factor,
+        ),
+        [N, end - begin],
+      );
+      await byHand.trainOnBatch(cut(x, begin, end), cut(y, begin, end), {
+        ...start,
+        ...until(end),
+        sampleWeight,
+      });
+      initialStates = states;
+    }
+    closeTo(await own.getWeights(), await byHand.getWeights());
+  });
 
   test('so many that all are make chunks one whole, the gradients of which add up', async () => {
     const even = { optimizer: optimizers.sgd({ learningRate: 0.3, gradientAccumulationSteps: 3 }) };
