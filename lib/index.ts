@@ -12,7 +12,7 @@ export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { type LoadOptions, loadModel } from './formats';
 export { constraints, initializers, layers, regularizers } from './layers';
-export { cells, type IndRnnConfig } from './layers/cells';
+export { cells } from './layers/cells';
 export {
   type Cell,
   type CellContext,
@@ -21,6 +21,7 @@ export {
   type CellWeight,
   defineCell,
 } from './layers/cells/cell';
+export type { IndRnnConfig } from './layers/cells/indRnn';
 export { Layer } from './layers/layer';
 export { SymbolicTensor } from './layers/symbolic';
 export { defineLoss, losses } from './losses';

@@ -1,14 +1,13 @@
 import { quoted, refuse } from '../../errors';
-import { ops } from '../../ops';
 import type { Traced } from '../../ops/traced';
 import { Gru, type GruConfig } from '../gru';
-import type { InitializerSpec } from '../initializers';
 import { Lstm, type LstmConfig } from '../lstm';
 import { commonOptions } from '../options';
 import type { Recurrent } from '../recurrent';
 import { type RecurrentLayerConfig, recurrentLayerOptions } from '../recurrentLayer';
 import { SimpleRnn, type SimpleRnnConfig } from '../simpleRnn';
 import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCell, weightsOf } from './cell';
+import { indRNN } from './indRnn';
 
 /** What says how a sequence is read is the layer's. */
 type OfCell<C> = Omit<C, keyof RecurrentLayerConfig>;
@@ -29,51 +28,6 @@ function cellOf<C extends object>(type: string, config: C, make: (config: C) => 
   if (odd !== undefined)
     refuse('ERR_VALUE', `cells.${type}: ${odd}`, 'it at layers.rnn, not at its cell', 'it here');
   return make(config).asCell();
-}
-
-export interface IndRnnConfig {
-  units: number;
-  /** Default `'relu'`. */
-  activation?: string;
-  /** Default `'glorotUniform'`. */
-  kernelInitializer?: InitializerSpec;
-  /** Of the weights `[units]` that the state is multiplied by. Default: uniform from 0 to 1. */
-  recurrentInitializer?: InitializerSpec;
-}
-
-/** Each unit sees itself alone (Li et al., 2018): `h_t = activation(x_t W + u ⊙ h_{t−1} + b)`. */
-function indRnn(config: IndRnnConfig): CellDefinition {
-  const { units, activation = 'relu', kernelInitializer, recurrentInitializer, ...rest } = Object(config);
-  const [unknown] = Object.keys(rest);
-  if (unknown !== undefined)
-    refuse(
-      'ERR_VALUE',
-      'cells.indRNN',
-      'units, activation, kernelInitializer or recurrentInitializer',
-      quoted(unknown),
-    );
-  if (!Number.isSafeInteger(units) || units < 1)
-    refuse('ERR_VALUE', 'cells.indRNN: units', 'a positive integer', quoted(units));
-  return {
-    states: { h: units },
-    weights: (features) => ({
-      kernel: { shape: [features, units], ...(kernelInitializer ? { initializer: kernelInitializer } : {}) },
-      recurrentKernel: {
-        shape: [units],
-        initializer: recurrentInitializer ?? { type: 'randomUniform', minval: 0, maxval: 1 },
-        decay: true,
-      },
-      bias: { shape: [units] },
-    }),
-    step(x, { h }, w) {
-      const sum = ops.add(
-        ops.matmul(x, w['kernel'] as Traced),
-        ops.multiply(h as Traced, w['recurrentKernel'] as Traced),
-      );
-      const next = ops.activation(ops.add(sum, w['bias'] as Traced), activation);
-      return { output: next, states: { h: next } };
-    },
-  };
 }
 
 /** Cells on each other: each reads what the one below gives. Their states and weights have the cell's number behind their names. */
@@ -142,7 +96,7 @@ export const cells = {
   ),
   lstm: defineCell('lstm', (config: OfCell<LstmConfig>) => cellOf('lstm', config, (own) => new Lstm(own))),
   gru: defineCell('gru', (config: OfCell<GruConfig>) => cellOf('gru', config, (own) => new Gru(own))),
-  indRNN: defineCell('indRNN', indRnn),
+  indRNN,
   stacked: (parts: readonly Cell[]): Cell =>
     stack({
       cells: parts.map((cell, i) => {

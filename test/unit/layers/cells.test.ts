@@ -464,7 +464,7 @@ describe('what is refused', () => {
     [
       'a cell that nobody has defined',
       () => layers.rnn({ cell: { type: 'minimalGatd', config: {} } }),
-      'layers.rnn: cell: expected a cell that defineCell has made known (stacked, simpleRNN, lstm, gru, indRNN',
+      'layers.rnn: cell: expected a cell that defineCell has made known (',
     ],
     [
       'a name that is taken',
