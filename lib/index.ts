@@ -22,6 +22,7 @@ export {
   defineCell,
 } from './layers/cells/cell';
 export type { IndRnnConfig } from './layers/cells/indRnn';
+export type { SruConfig } from './layers/cells/sru';
 export { Layer } from './layers/layer';
 export { SymbolicTensor } from './layers/symbolic';
 export { defineLoss, losses } from './losses';

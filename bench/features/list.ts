@@ -136,6 +136,12 @@ export const groups: readonly Group[] = [
         test: cellTests,
       },
       {
+        name: 'SRU',
+        layers: () => [layers.rnn({ cell: cells.sru({ units: H }), ...sequences })],
+        oracle: ['pytorch-cells', 'SRU'],
+        test: cellTests,
+      },
+      {
         name: 'a cell of one’s own',
         layers: () => [layers.rnn({ cell: minimalGated({ units: H }), ...sequences })],
         test: cellTests,

@@ -8,6 +8,7 @@ import { type RecurrentLayerConfig, recurrentLayerOptions } from '../recurrentLa
 import { SimpleRnn, type SimpleRnnConfig } from '../simpleRnn';
 import { type Cell, type CellDefinition, type CellWeight, defineCell, resolveCell, weightsOf } from './cell';
 import { indRNN } from './indRnn';
+import { sruCell } from './sru';
 
 /** What says how a sequence is read is the layer's. */
 type OfCell<C> = Omit<C, keyof RecurrentLayerConfig>;
@@ -97,6 +98,7 @@ export const cells = {
   lstm: defineCell('lstm', (config: OfCell<LstmConfig>) => cellOf('lstm', config, (own) => new Lstm(own))),
   gru: defineCell('gru', (config: OfCell<GruConfig>) => cellOf('gru', config, (own) => new Gru(own))),
   indRNN,
+  sru: sruCell,
   stacked: (parts: readonly Cell[]): Cell =>
     stack({
       cells: parts.map((cell, i) => {

@@ -142,6 +142,7 @@ describe('cells on the cpu engine', () => {
     'a cell of one’s own': () =>
       layers.rnn({ cell: minimal({ units: H }), returnSequences: true, inputShape }),
     'its last step': () => layers.rnn({ cell: minimal({ units: H }), inputShape }),
+    sru: () => layers.rnn({ cell: cells.sru({ units: H }), returnSequences: true, inputShape }),
     indRNN: () => layers.rnn({ cell: cells.indRNN({ units: H }), returnSequences: true, inputShape }),
     stacked: () =>
       layers.rnn({
@@ -569,6 +570,16 @@ describe('what is refused', () => {
       'a decay that is no switch',
       weighing(() => ({ kernel: { shape: [3, 2], decay: 0.1 } })),
       "layer 'r': weight 'kernel': decay: expected true or false, got 0.1.",
+    ],
+    [
+      'an sru of no units',
+      () => cells.sru({ units: 0 }),
+      'cells.sru: units: expected a positive integer, got 0.',
+    ],
+    [
+      'an option that an sru has not',
+      () => cells.sru({ units: 2, activation: 'tanh' } as never),
+      "cells.sru: expected units, kernelInitializer or recurrentInitializer, got 'activation'.",
     ],
     [
       'a name in a cell',

@@ -66,6 +66,7 @@ const kinds = {
       ...o,
     }),
   indRNN: (o: Common) => layers.rnn({ cell: cells.indRNN({ units: 5 }), ...o }),
+  sru: (o: Common) => layers.rnn({ cell: cells.sru({ units: 5 }), ...o }),
   'a cell of one’s own': (o: Common) => layers.rnn({ cell: minimalGated({ units: 5 }), ...o }),
   'stacked cells': (o: Common) =>
     layers.rnn({ cell: cells.stacked([cells.lstm({ units: 4 }), cells.gru({ units: 5 })]), ...o }),
