@@ -72,6 +72,24 @@ function fractionBits(v: number): number {
   return 0;
 }
 
+test('bf16 needs no scaling of the loss: gradients far below the smallest number of fp16 lose nothing', async () => {
+  const gradients = async (lossWeight: number) => {
+    const model = smallModel(3).compile({
+      loss: 'sparseCategoricalCrossentropy',
+      lossWeights: [lossWeight],
+      device: 'cpu',
+      precision: 'bf16',
+    });
+    return (await model.computeGradients(x, y)).gradients;
+  };
+  const scale = 2 ** -60;
+  const [whole, small] = [await gradients(1), await gradients(scale)];
+  for (const [name, { data }] of whole) {
+    expect(data.some((g) => g !== 0)).toBe(true);
+    for (const [i, g] of data.entries()) expect((small.get(name)?.data[i] as number) / scale).toBe(g);
+  }
+});
+
 test('training in bf16 comes as far as in float32', async () => {
   const [exact, rounded] = await Promise.all(
     (['fp32', 'bf16'] as const).map(async (precision) => {
