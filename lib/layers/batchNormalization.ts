@@ -1,8 +1,8 @@
 import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { ABSENT } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { InitializerSpec } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -10,10 +10,11 @@ import {
   type LayerValue,
   type SymbolicShape,
   shownInput,
+  type WeightSpec,
 } from './layer';
 import { commonOptions, subjectOf } from './options';
-import { configs } from './recurrent';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 
 export interface BatchNormalizationConfig extends LayerConfig {
   /** The axis of the features, which has to be the last. Default −1. */
@@ -47,28 +48,14 @@ const options = [
   'epsilon',
   'center',
   'scale',
-  'betaInitializer',
-  'gammaInitializer',
   'movingMeanInitializer',
   'movingVarianceInitializer',
-  'betaRegularizer',
-  'gammaRegularizer',
-  'betaConstraint',
-  'gammaConstraint',
+  ...weightOptionNames('beta', 'gamma'),
 ] as const;
 
-/** The layer's vectors, with their usual first values. */
-const vectorNames = { gamma: 'ones', beta: 'zeros', movingMean: 'zeros', movingVariance: 'ones' } as const;
-type VectorName = keyof typeof vectorNames;
-
-interface Vector {
-  readonly name: VectorName;
-  readonly initializer: Initializer;
-  readonly regularizer: Regularizer | undefined;
-  readonly constraint: Constraint | undefined;
-  /** The moving statistics follow the data, not the gradient. */
-  readonly trainable: boolean;
-}
+const learned = { gamma: 'ones', beta: 'zeros' } as const;
+/** They follow the data, not the gradient. */
+const moving = { movingMean: 'zeros', movingVariance: 'ones' } as const;
 
 /**
  * `gamma · (x − mean) / √(variance + epsilon) + beta`, feature by feature (Ioffe & Szegedy, 2015). `[N, D]` or `[N, T, D]`, as it came;
@@ -82,7 +69,8 @@ export class BatchNormalization extends Layer {
   readonly epsilon: number;
   private readonly center: boolean;
   private readonly scale: boolean;
-  private readonly vectors: readonly Vector[];
+  private readonly of: Record<keyof typeof learned, WeightOptions>;
+  private readonly statistics: Record<keyof typeof moving, WeightOptions>;
 
   constructor(config: BatchNormalizationConfig = {}) {
     const subject = subjectOf('batchNormalization', config);
@@ -103,18 +91,8 @@ export class BatchNormalization extends Layer {
     this.epsilon = epsilon as number;
     this.center = flagOption(o.center, true, `${subject}: center`);
     this.scale = flagOption(o.scale, true, `${subject}: scale`);
-    const part = <P>(resolve: (spec: unknown, subject: string) => P, key: string, fallback?: string) =>
-      resolve((o as Record<string, unknown>)[key] ?? fallback, `${subject}: ${key}`);
-    this.vectors = (Object.keys(vectorNames) as VectorName[]).map((name) => {
-      const trainable = name === 'gamma' || name === 'beta';
-      return {
-        name,
-        initializer: part(resolveInitializer, `${name}Initializer`, vectorNames[name]),
-        regularizer: trainable ? part(resolveRegularizer, `${name}Regularizer`) : undefined,
-        constraint: trainable ? part(resolveConstraint, `${name}Constraint`) : undefined,
-        trainable,
-      };
-    });
+    this.of = readWeightOptions(o, learned, subject);
+    this.statistics = readWeightOptions(o, moving, subject);
   }
 
   override outputShape(input: SymbolicShape): SymbolicShape {
@@ -133,22 +111,29 @@ export class BatchNormalization extends Layer {
 
   override build(input: SymbolicShape): void {
     const features = this.outputShape(input).shape.at(-1) as number;
-    const absent = new Set<VectorName>();
-    if (!this.scale) absent.add('gamma');
-    if (!this.center) absent.add('beta');
-    this.weights = this.vectors
-      .filter(({ name }) => !absent.has(name))
-      .map((vector) => ({ ...vector, shape: [features], decay: false }));
+    const vector = (name: string, options: WeightOptions, trainable: boolean): WeightSpec => ({
+      name,
+      shape: [features],
+      ...options,
+      decay: false,
+      trainable,
+    });
+    const { gamma, beta } = this.of;
+    this.weights = [
+      ...(this.scale ? [vector('gamma', gamma, true)] : []),
+      ...(this.center ? [vector('beta', beta, true)] : []),
+      ...Object.entries(this.statistics).map(([name, options]) => vector(name, options, false)),
+    ];
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
     const training = context.training && this.trainable;
     const gamma = this.scale ? context.weight(this, 'gamma') : ABSENT;
     const beta = this.center ? context.weight(this, 'beta') : ABSENT;
-    const moving = ['movingMean', 'movingVariance'].map((name) => context.weight(this, name));
+    const statistics = Object.keys(moving).map((name) => context.weight(this, name));
     const [id, movedMean, movedVariance] = context.builder.emit(
       'batchNorm',
-      [input.id, training ? (input.mask ?? ABSENT) : ABSENT, gamma, beta, ...moving],
+      [input.id, training ? (input.mask ?? ABSENT) : ABSENT, gamma, beta, ...statistics],
       { training, epsilon: this.epsilon, momentum: this.momentum },
       this.subject,
       [true, training, training],
@@ -161,10 +146,6 @@ export class BatchNormalization extends Layer {
   }
 
   override getConfig(): Record<string, unknown> {
-    const of = Object.fromEntries(this.vectors.map((vector) => [vector.name, vector])) as Record<
-      VectorName,
-      Vector
-    >;
     return {
       ...super.getConfig(),
       axis: this.axis,
@@ -172,16 +153,8 @@ export class BatchNormalization extends Layer {
       epsilon: this.epsilon,
       center: this.center,
       scale: this.scale,
-      betaInitializer: of.beta.initializer.getConfig(),
-      gammaInitializer: of.gamma.initializer.getConfig(),
-      movingMeanInitializer: of.movingMean.initializer.getConfig(),
-      movingVarianceInitializer: of.movingVariance.initializer.getConfig(),
-      ...configs({
-        betaRegularizer: of.beta.regularizer,
-        gammaRegularizer: of.gamma.regularizer,
-        betaConstraint: of.beta.constraint,
-        gammaConstraint: of.gamma.constraint,
-      }),
+      ...weightConfigs(this.of),
+      ...weightConfigs(this.statistics),
     };
   }
 }

@@ -2,8 +2,8 @@ import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { InitializerSpec } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -14,8 +14,14 @@ import {
   type WeightSpec,
 } from './layer';
 import { commonOptions, countOption, MOST, subjectOf } from './options';
-import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import {
+  configs,
+  readWeightOptions,
+  type WeightOptions,
+  weightConfigs,
+  weightOptionNames,
+} from './weightOptions';
 import {
   lengthOption,
   type Padding,
@@ -65,13 +71,8 @@ const options = [
   'dilationRate',
   'activation',
   'useBias',
-  'kernelInitializer',
-  'biasInitializer',
-  'kernelRegularizer',
-  'biasRegularizer',
+  ...weightOptionNames('kernel', 'bias'),
   'activityRegularizer',
-  'kernelConstraint',
-  'biasConstraint',
 ] as const;
 
 /**
@@ -84,9 +85,8 @@ export class Conv1D extends Layer {
   private readonly window: WindowOptions;
   private readonly activation: ActivationAttrs;
   private readonly useBias: boolean;
-  private readonly initializers: Record<'kernel' | 'bias', Initializer>;
-  private readonly regularizers: Record<'kernel' | 'bias' | 'activity', Regularizer | undefined>;
-  private readonly constraints: Record<'kernel' | 'bias', Constraint | undefined>;
+  private readonly of: Record<'kernel' | 'bias', WeightOptions>;
+  private readonly activity: Regularizer | undefined;
 
   constructor(config: Conv1DConfig) {
     const subject = subjectOf('conv1D', config);
@@ -107,19 +107,8 @@ export class Conv1D extends Layer {
       refuse('ERR_VALUE', `${subject}: dilationRate`, `filters over at most ${MOST} steps`, reach);
     this.activation = resolveActivation(o.activation, `${subject}: activation`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
-    this.initializers = {
-      kernel: resolveInitializer(o.kernelInitializer ?? 'glorotUniform', `${subject}: kernelInitializer`),
-      bias: resolveInitializer(o.biasInitializer ?? 'zeros', `${subject}: biasInitializer`),
-    };
-    this.regularizers = {
-      kernel: resolveRegularizer(o.kernelRegularizer, `${subject}: kernelRegularizer`),
-      bias: resolveRegularizer(o.biasRegularizer, `${subject}: biasRegularizer`),
-      activity: resolveRegularizer(o.activityRegularizer, `${subject}: activityRegularizer`),
-    };
-    this.constraints = {
-      kernel: resolveConstraint(o.kernelConstraint, `${subject}: kernelConstraint`),
-      bias: resolveConstraint(o.biasConstraint, `${subject}: biasConstraint`),
-    };
+    this.of = readWeightOptions(o, { kernel: 'glorotUniform', bias: 'zeros' }, subject);
+    this.activity = resolveRegularizer(o.activityRegularizer, `${subject}: activityRegularizer`);
   }
 
   override get streamObstacle(): string {
@@ -142,9 +131,7 @@ export class Conv1D extends Layer {
     const part = (name: 'kernel' | 'bias', shape: number[]): WeightSpec => ({
       name,
       shape,
-      initializer: this.initializers[name],
-      regularizer: this.regularizers[name],
-      constraint: this.constraints[name],
+      ...this.of[name],
       decay: name === 'kernel',
     });
     const kernel = part('kernel', [this.window.size, input.shape[1] as number, this.filters]);
@@ -161,7 +148,7 @@ export class Conv1D extends Layer {
     let [id] = builder.emit('dense', [steps, kernel, bias], {}, this.subject) as [ValueId];
     if (this.activation.kind !== 'linear')
       [id] = builder.emit('activation', [id], this.activation, this.subject) as [ValueId];
-    const { activity } = this.regularizers;
+    const { activity } = this;
     if (activity) {
       const penalty = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
       const label = `${this.subject}: activity regularizer`;
@@ -181,15 +168,8 @@ export class Conv1D extends Layer {
       dilationRate: dilation,
       activation: activationConfig(this.activation),
       useBias: this.useBias,
-      kernelInitializer: this.initializers.kernel.getConfig(),
-      biasInitializer: this.initializers.bias.getConfig(),
-      ...configs({
-        kernelRegularizer: this.regularizers.kernel,
-        biasRegularizer: this.regularizers.bias,
-        activityRegularizer: this.regularizers.activity,
-        kernelConstraint: this.constraints.kernel,
-        biasConstraint: this.constraints.bias,
-      }),
+      ...weightConfigs(this.of),
+      ...configs({ activityRegularizer: this.activity }),
     };
   }
 }

@@ -9,11 +9,10 @@ import { sizeOf } from '../tensors/tensor';
 import type { CellDefinition } from './cells/cell';
 import { convolve, type Grid, gridOf, partsOfPlaces } from './cells/convolution';
 import { lowerCell } from './cells/lowerCell';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { Initializer, InitializerSpec } from './initializers';
 import { type CallContext, type LayerValue, type SymbolicShape, shownInput, type WeightSpec } from './layer';
 import { commonOptions, countOption, rateOption, subjectOf } from './options';
-import { configs } from './recurrent';
 import {
   type Recurrence,
   type RecurrenceInputs,
@@ -21,8 +20,9 @@ import {
   type RecurrentLayerConfig,
   recurrentLayerOptions,
 } from './recurrentLayer';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
 import { reshaped } from './reshape';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 import { lengthOption, paddingOption, type WindowOptions } from './windows';
 
 export interface ConvLstmConfig extends RecurrentLayerConfig {
@@ -71,15 +71,7 @@ const options = [
   'recurrentActivation',
   'useBias',
   'unitForgetBias',
-  'kernelInitializer',
-  'recurrentInitializer',
-  'biasInitializer',
-  'kernelRegularizer',
-  'recurrentRegularizer',
-  'biasRegularizer',
-  'kernelConstraint',
-  'recurrentConstraint',
-  'biasConstraint',
+  ...weightOptionNames('kernel', 'recurrent', 'bias'),
   'recurrentDropout',
   ...recurrentLayerOptions,
 ] as const;
@@ -108,9 +100,7 @@ export class ConvLstm extends RecurrentLayer {
   private readonly useBias: boolean;
   private readonly unitForgetBias: boolean;
   private readonly recurrentDropout: number;
-  private readonly initializers: Record<Kind, Initializer>;
-  private readonly regularizers: Record<Kind, Regularizer | undefined>;
-  private readonly constraints: Record<Kind, Constraint | undefined>;
+  private readonly of: Record<Kind, WeightOptions>;
   private geometry: Geometry | undefined;
 
   constructor(
@@ -143,20 +133,10 @@ export class ConvLstm extends RecurrentLayer {
     this.useBias = flagOption(o['useBias'], true, `${subject}: useBias`);
     this.unitForgetBias = flagOption(o['unitForgetBias'], true, `${subject}: unitForgetBias`);
     this.recurrentDropout = rateOption(o['recurrentDropout'], `${subject}: recurrentDropout`);
-    const each = <V>(read: (key: string, kind: Kind) => V) => ({
-      kernel: read('kernel', 'kernel'),
-      recurrent: read('recurrent', 'recurrent'),
-      bias: read('bias', 'bias'),
-    });
-    const fallbacks = { kernel: 'glorotUniform', recurrent: 'orthogonal', bias: 'zeros' };
-    this.initializers = each((key, kind) =>
-      resolveInitializer(o[`${key}Initializer`] ?? fallbacks[kind], `${subject}: ${key}Initializer`),
-    );
-    this.regularizers = each((key) =>
-      resolveRegularizer(o[`${key}Regularizer`], `${subject}: ${key}Regularizer`),
-    );
-    this.constraints = each((key) =>
-      resolveConstraint(o[`${key}Constraint`], `${subject}: ${key}Constraint`),
+    this.of = readWeightOptions(
+      o,
+      { kernel: 'glorotUniform', recurrent: 'orthogonal', bias: 'zeros' },
+      subject,
     );
   }
 
@@ -231,9 +211,7 @@ export class ConvLstm extends RecurrentLayer {
     const spec = (name: string, kind: Kind, shape: number[]): WeightSpec => ({
       name,
       shape,
-      initializer: this.initializers[kind],
-      regularizer: this.regularizers[kind],
-      constraint: this.constraints[kind],
+      ...this.of[kind],
     });
     const weights = [
       spec('kernel', 'kernel', [...sizes, channels, 4 * filters]),
@@ -315,7 +293,6 @@ export class ConvLstm extends RecurrentLayer {
   };
 
   override getConfig(): Record<string, unknown> {
-    const { kernel, recurrent, bias } = this.initializers;
     const along = (key: 'size' | 'stride' | 'dilation') => this.window.map((window) => window[key]);
     return {
       ...super.getConfig(),
@@ -328,17 +305,7 @@ export class ConvLstm extends RecurrentLayer {
       recurrentActivation: activationConfig(this.recurrentActivation),
       useBias: this.useBias,
       unitForgetBias: this.unitForgetBias,
-      kernelInitializer: kernel.getConfig(),
-      recurrentInitializer: recurrent.getConfig(),
-      biasInitializer: bias.getConfig(),
-      ...configs({
-        kernelRegularizer: this.regularizers.kernel,
-        recurrentRegularizer: this.regularizers.recurrent,
-        biasRegularizer: this.regularizers.bias,
-        kernelConstraint: this.constraints.kernel,
-        recurrentConstraint: this.constraints.recurrent,
-        biasConstraint: this.constraints.bias,
-      }),
+      ...weightConfigs(this.of),
       recurrentDropout: this.recurrentDropout,
     };
   }

@@ -2,9 +2,9 @@ import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import type { ActivationSpec } from '../ops/activations';
 import { ABSENT, type ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
+import type { ConstraintSpec } from './constraints';
 import { Embedding } from './embedding';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { InitializerSpec } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -21,8 +21,14 @@ import {
   widthAfter,
 } from './layerActivation';
 import { commonOptions, countOption, subjectOf } from './options';
-import { configs } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import {
+  configs,
+  readWeightOptions,
+  type WeightOptions,
+  weightConfigs,
+  weightOptionNames,
+} from './weightOptions';
 
 export interface DenseConfig extends LayerConfig {
   units: number;
@@ -52,13 +58,8 @@ const denseOptions = [
   'units',
   'activation',
   'useBias',
-  'kernelInitializer',
-  'biasInitializer',
-  'kernelRegularizer',
-  'biasRegularizer',
+  ...weightOptionNames('kernel', 'bias'),
   'activityRegularizer',
-  'kernelConstraint',
-  'biasConstraint',
   'tiedTo',
 ] as const;
 
@@ -73,9 +74,8 @@ export class Dense extends Layer {
   /** Columns of the output. */
   private readonly width: number;
   private readonly useBias: boolean;
-  private readonly initializers: Record<'kernel' | 'bias', Initializer>;
-  private readonly regularizers: Record<'kernel' | 'bias' | 'activity', Regularizer | undefined>;
-  private readonly constraints: Record<'kernel' | 'bias', Constraint | undefined>;
+  private readonly of: Record<'kernel' | 'bias', WeightOptions>;
+  private readonly activity: Regularizer | undefined;
   private readonly tiedTo: string | Embedding | undefined;
   /** What `tiedTo` is in the layer's model. */
   private table: Embedding | undefined;
@@ -89,19 +89,8 @@ export class Dense extends Layer {
     this.width = widthAfter(this.activation, this.units, `${subject}: units`);
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
     this.tiedTo = Dense.readTied(o, subject);
-    this.initializers = {
-      kernel: resolveInitializer(o.kernelInitializer ?? 'glorotUniform', `${subject}: kernelInitializer`),
-      bias: resolveInitializer(o.biasInitializer ?? 'zeros', `${subject}: biasInitializer`),
-    };
-    this.regularizers = {
-      kernel: resolveRegularizer(o.kernelRegularizer, `${subject}: kernelRegularizer`),
-      bias: resolveRegularizer(o.biasRegularizer, `${subject}: biasRegularizer`),
-      activity: resolveRegularizer(o.activityRegularizer, `${subject}: activityRegularizer`),
-    };
-    this.constraints = {
-      kernel: resolveConstraint(o.kernelConstraint, `${subject}: kernelConstraint`),
-      bias: resolveConstraint(o.biasConstraint, `${subject}: biasConstraint`),
-    };
+    this.of = readWeightOptions(o, { kernel: 'glorotUniform', bias: 'zeros' }, subject);
+    this.activity = resolveRegularizer(o.activityRegularizer, `${subject}: activityRegularizer`);
   }
 
   /** @throws ERR_VALUE unless it is not given, or an embedding or a name */
@@ -175,23 +164,8 @@ export class Dense extends Layer {
     this.inputSize = features;
     const weights: WeightSpec[] = [];
     if (this.tiedTo === undefined)
-      weights.push({
-        name: 'kernel',
-        shape: [features, this.units],
-        initializer: this.initializers.kernel,
-        regularizer: this.regularizers.kernel,
-        constraint: this.constraints.kernel,
-      });
-    if (this.useBias) {
-      weights.push({
-        name: 'bias',
-        shape: [this.units],
-        initializer: this.initializers.bias,
-        regularizer: this.regularizers.bias,
-        constraint: this.constraints.bias,
-        decay: false,
-      });
-    }
+      weights.push({ name: 'kernel', shape: [features, this.units], ...this.of.kernel });
+    if (this.useBias) weights.push({ name: 'bias', shape: [this.units], ...this.of.bias, decay: false });
     this.weights = weights;
   }
 
@@ -236,7 +210,7 @@ export class Dense extends Layer {
     let [id] = builder.emit('dense', [input.id, kernel, bias], attrs, this.subject) as [ValueId];
     if (this.activation === 'glu' || this.activation.kind !== 'linear')
       id = emitActivation(builder, this.activation, id, this.subject);
-    const { activity } = this.regularizers;
+    const { activity } = this;
     if (activity) {
       const attrs = { l1: activity.l1, l2: activity.l2, scale: 1 / context.batch };
       context.addLoss(
@@ -253,16 +227,12 @@ export class Dense extends Layer {
       activation: layerActivationConfig(this.activation),
       useBias: this.useBias,
       ...(this.tiedTo === undefined
-        ? { kernelInitializer: this.initializers.kernel.getConfig() }
-        : { tiedTo: typeof this.tiedTo === 'string' ? this.tiedTo : this.tiedTo.name }),
-      biasInitializer: this.initializers.bias.getConfig(),
-      ...configs({
-        kernelRegularizer: this.regularizers.kernel,
-        biasRegularizer: this.regularizers.bias,
-        activityRegularizer: this.regularizers.activity,
-        kernelConstraint: this.constraints.kernel,
-        biasConstraint: this.constraints.bias,
-      }),
+        ? weightConfigs(this.of)
+        : {
+            tiedTo: typeof this.tiedTo === 'string' ? this.tiedTo : this.tiedTo.name,
+            ...weightConfigs({ bias: this.of.bias }),
+          }),
+      ...configs({ activityRegularizer: this.activity }),
     };
   }
 }

@@ -1,12 +1,12 @@
 import { flagOption, readConfig } from '../config';
 import { refuse } from '../errors';
 import type { ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { InitializerSpec } from './initializers';
 import { type CallContext, Layer, type LayerConfig, type LayerValue, type SymbolicShape } from './layer';
 import { commonOptions, countOption, subjectOf } from './options';
-import { configs } from './recurrent';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 
 export interface EmbeddingConfig extends LayerConfig {
   /** Number of ids: they run from 0 to inputDim − 1. */
@@ -25,9 +25,7 @@ const embeddingOptions = [
   ...commonOptions,
   'inputDim',
   'outputDim',
-  'embeddingsInitializer',
-  'embeddingsRegularizer',
-  'embeddingsConstraint',
+  ...weightOptionNames('embeddings'),
   'maskZero',
 ] as const;
 
@@ -37,9 +35,7 @@ export class Embedding extends Layer {
   readonly inputDim: number;
   readonly outputDim: number;
   private readonly maskZero: boolean;
-  private readonly initializer: Initializer;
-  private readonly regularizer: Regularizer | undefined;
-  private readonly constraint: Constraint | undefined;
+  private readonly of: Record<'embeddings', WeightOptions>;
 
   constructor(config: EmbeddingConfig) {
     const subject = subjectOf('embedding', config);
@@ -49,12 +45,7 @@ export class Embedding extends Layer {
     this.inputDim = countOption(o.inputDim, `${subject}: inputDim`);
     this.outputDim = countOption(o.outputDim, `${subject}: outputDim`);
     this.maskZero = flagOption(o.maskZero, false, `${subject}: maskZero`);
-    this.initializer = resolveInitializer(
-      o.embeddingsInitializer ?? initializers.randomUniform(),
-      `${subject}: embeddingsInitializer`,
-    );
-    this.regularizer = resolveRegularizer(o.embeddingsRegularizer, `${subject}: embeddingsRegularizer`);
-    this.constraint = resolveConstraint(o.embeddingsConstraint, `${subject}: embeddingsConstraint`);
+    this.of = readWeightOptions(o, { embeddings: 'randomUniform' }, subject);
   }
 
   override get inputDType(): 'int32' {
@@ -78,15 +69,7 @@ export class Embedding extends Layer {
   }
 
   override build(): void {
-    this.weights = [
-      {
-        name: 'embeddings',
-        shape: [this.inputDim, this.outputDim],
-        initializer: this.initializer,
-        regularizer: this.regularizer,
-        constraint: this.constraint,
-      },
-    ];
+    this.weights = [{ name: 'embeddings', shape: [this.inputDim, this.outputDim], ...this.of.embeddings }];
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
@@ -104,8 +87,7 @@ export class Embedding extends Layer {
       inputDim: this.inputDim,
       outputDim: this.outputDim,
       maskZero: this.maskZero,
-      embeddingsInitializer: this.initializer.getConfig(),
-      ...configs({ embeddingsRegularizer: this.regularizer, embeddingsConstraint: this.constraint }),
+      ...weightConfigs(this.of),
     };
   }
 }

@@ -2,8 +2,8 @@ import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { type ActivationSpec, activationConfig, resolveActivation } from '../ops/activations';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import { type InitializerSpec, initializers } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -14,8 +14,8 @@ import {
   type WeightSpec,
 } from './layer';
 import { commonOptions, subjectOf } from './options';
-import { configs } from './recurrent';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 
 export interface HighwayConfig extends LayerConfig {
   /** Of what the layer makes of its input. Default `'tanh'`. */
@@ -41,12 +41,7 @@ const options = [
   'activation',
   'transformBias',
   'useBias',
-  'kernelInitializer',
-  'biasInitializer',
-  'kernelRegularizer',
-  'biasRegularizer',
-  'kernelConstraint',
-  'biasConstraint',
+  ...weightOptionNames('kernel', 'bias'),
 ] as const;
 
 /**
@@ -59,9 +54,7 @@ export class Highway extends Layer {
   private readonly activation: ActivationAttrs;
   private readonly transformBias: number;
   private readonly useBias: boolean;
-  private readonly initializers: Record<'kernel' | 'bias', Initializer>;
-  private readonly regularizers: Record<'kernel' | 'bias', Regularizer | undefined>;
-  private readonly constraints: Record<'kernel' | 'bias', Constraint | undefined>;
+  private readonly of: Record<'kernel' | 'bias', WeightOptions>;
 
   constructor(config: HighwayConfig = {}) {
     const subject = subjectOf('highway', config);
@@ -76,18 +69,7 @@ export class Highway extends Layer {
       refuse('ERR_VALUE', `${subject}: transformBias`, 'a finite number', quoted(transformBias));
     this.transformBias = transformBias as number;
     this.useBias = flagOption(o.useBias, true, `${subject}: useBias`);
-    this.initializers = {
-      kernel: resolveInitializer(o.kernelInitializer ?? 'glorotUniform', `${subject}: kernelInitializer`),
-      bias: resolveInitializer(o.biasInitializer ?? 'zeros', `${subject}: biasInitializer`),
-    };
-    this.regularizers = {
-      kernel: resolveRegularizer(o.kernelRegularizer, `${subject}: kernelRegularizer`),
-      bias: resolveRegularizer(o.biasRegularizer, `${subject}: biasRegularizer`),
-    };
-    this.constraints = {
-      kernel: resolveConstraint(o.kernelConstraint, `${subject}: kernelConstraint`),
-      bias: resolveConstraint(o.biasConstraint, `${subject}: biasConstraint`),
-    };
+    this.of = readWeightOptions(o, { kernel: 'glorotUniform', bias: 'zeros' }, subject);
   }
 
   override get rowwise(): boolean {
@@ -109,16 +91,12 @@ export class Highway extends Layer {
     const kernel = (name: string): WeightSpec => ({
       name,
       shape: [features, features],
-      initializer: this.initializers.kernel,
-      regularizer: this.regularizers.kernel,
-      constraint: this.constraints.kernel,
+      ...this.of.kernel,
     });
     const bias: WeightSpec = {
       name: 'bias',
       shape: [features],
-      initializer: this.initializers.bias,
-      regularizer: this.regularizers.bias,
-      constraint: this.constraints.bias,
+      ...this.of.bias,
       decay: false,
     };
     const transformBias: WeightSpec = {
@@ -160,14 +138,7 @@ export class Highway extends Layer {
       activation: activationConfig(this.activation),
       transformBias: this.transformBias,
       useBias: this.useBias,
-      kernelInitializer: this.initializers.kernel.getConfig(),
-      biasInitializer: this.initializers.bias.getConfig(),
-      ...configs({
-        kernelRegularizer: this.regularizers.kernel,
-        biasRegularizer: this.regularizers.bias,
-        kernelConstraint: this.constraints.kernel,
-        biasConstraint: this.constraints.bias,
-      }),
+      ...weightConfigs(this.of),
     };
   }
 }

@@ -1,8 +1,8 @@
 import { flagOption, readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { ABSENT, type ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { InitializerSpec } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -12,8 +12,8 @@ import {
   shownInput,
 } from './layer';
 import { commonOptions, subjectOf } from './options';
-import { configs } from './recurrent';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 
 export interface LayerNormalizationConfig extends LayerConfig {
   /** The axis to normalize along, which has to be the last. Default −1. */
@@ -40,21 +40,8 @@ const options = [
   'epsilon',
   'center',
   'scale',
-  'betaInitializer',
-  'gammaInitializer',
-  'betaRegularizer',
-  'gammaRegularizer',
-  'betaConstraint',
-  'gammaConstraint',
+  ...weightOptionNames('beta', 'gamma'),
 ] as const;
-
-/** One of the layer's two vectors. */
-interface Vector {
-  readonly name: 'gamma' | 'beta';
-  readonly initializer: Initializer;
-  readonly regularizer: Regularizer | undefined;
-  readonly constraint: Constraint | undefined;
-}
 
 /**
  * `gamma · (x − mean) / √(variance + epsilon) + beta`, mean and variance over the features of each row (Ba, Kiros & Hinton, 2016).
@@ -66,7 +53,7 @@ export class LayerNormalization extends Layer {
   readonly epsilon: number;
   private readonly center: boolean;
   private readonly scale: boolean;
-  private readonly vectors: readonly Vector[];
+  private readonly of: Record<'gamma' | 'beta', WeightOptions>;
 
   constructor(config: LayerNormalizationConfig = {}) {
     const subject = subjectOf('layerNormalization', config);
@@ -83,15 +70,7 @@ export class LayerNormalization extends Layer {
     this.epsilon = epsilon as number;
     this.center = flagOption(o.center, true, `${subject}: center`);
     this.scale = flagOption(o.scale, true, `${subject}: scale`);
-    this.vectors = (['gamma', 'beta'] as const).map((name) => ({
-      name,
-      initializer: resolveInitializer(
-        o[`${name}Initializer`] ?? (name === 'gamma' ? 'ones' : 'zeros'),
-        `${subject}: ${name}Initializer`,
-      ),
-      regularizer: resolveRegularizer(o[`${name}Regularizer`], `${subject}: ${name}Regularizer`),
-      constraint: resolveConstraint(o[`${name}Constraint`], `${subject}: ${name}Constraint`),
-    }));
+    this.of = readWeightOptions(o, { gamma: 'ones', beta: 'zeros' }, subject);
   }
 
   override get rowwise(): boolean {
@@ -114,9 +93,9 @@ export class LayerNormalization extends Layer {
 
   override build(input: SymbolicShape): void {
     const features = this.outputShape(input).shape.at(-1) as number;
-    this.weights = this.vectors
-      .filter(({ name }) => (name === 'gamma' ? this.scale : this.center))
-      .map((vector) => ({ ...vector, shape: [features], decay: false }));
+    this.weights = (['gamma', 'beta'] as const)
+      .filter((name) => (name === 'gamma' ? this.scale : this.center))
+      .map((name) => ({ name, shape: [features], ...this.of[name], decay: false }));
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
@@ -128,21 +107,13 @@ export class LayerNormalization extends Layer {
   }
 
   override getConfig(): Record<string, unknown> {
-    const [gamma, beta] = this.vectors as [Vector, Vector];
     return {
       ...super.getConfig(),
       axis: this.axis,
       epsilon: this.epsilon,
       center: this.center,
       scale: this.scale,
-      betaInitializer: beta.initializer.getConfig(),
-      gammaInitializer: gamma.initializer.getConfig(),
-      ...configs({
-        betaRegularizer: beta.regularizer,
-        gammaRegularizer: gamma.regularizer,
-        betaConstraint: beta.constraint,
-        gammaConstraint: gamma.constraint,
-      }),
+      ...weightConfigs(this.of),
     };
   }
 }

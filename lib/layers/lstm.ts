@@ -6,8 +6,9 @@ import { lstmStep } from './cells/steps';
 import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
 import type { WeightSpec } from './layer';
 import { countOption, rateOption, subjectOf } from './options';
-import { configs, type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
+import { type GatedConfig, type LstmVariants, Recurrent } from './recurrent';
 import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import { configs } from './weightOptions';
 
 export interface LstmConfig extends GatedConfig {
   /** Start the forget gate's bias at 1 more (Jozefowicz et al., 2015), so that the cell remembers at first. Default true. */

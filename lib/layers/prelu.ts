@@ -1,8 +1,8 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import type { ActivationAttrs, ValueId } from '../plan/types';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import type { InitializerSpec } from './initializers';
 import {
   type CallContext,
   Layer,
@@ -12,8 +12,8 @@ import {
   shownInput,
 } from './layer';
 import { commonOptions, subjectOf } from './options';
-import { configs } from './recurrent';
-import { type Regularizer, type RegularizerSpec, resolveRegularizer } from './regularizers';
+import type { RegularizerSpec } from './regularizers';
+import { readWeightOptions, type WeightOptions, weightConfigs, weightOptionNames } from './weightOptions';
 
 export interface PreluConfig extends LayerConfig {
   /** Default `'zeros'`. */
@@ -24,13 +24,7 @@ export interface PreluConfig extends LayerConfig {
   sharedAxes?: readonly number[];
 }
 
-const options = [
-  ...commonOptions,
-  'alphaInitializer',
-  'alphaRegularizer',
-  'alphaConstraint',
-  'sharedAxes',
-] as const;
+const options = [...commonOptions, ...weightOptionNames('alpha'), 'sharedAxes'] as const;
 const relu: ActivationAttrs = { kind: 'relu', alpha: 0 };
 
 /**
@@ -40,17 +34,13 @@ const relu: ActivationAttrs = { kind: 'relu', alpha: 0 };
 export class Prelu extends Layer {
   readonly type = 'prelu';
   private readonly shared: boolean;
-  private readonly initializer: Initializer;
-  private readonly regularizer: Regularizer | undefined;
-  private readonly constraint: Constraint | undefined;
+  private readonly of: Record<'alpha', WeightOptions>;
 
   constructor(config: PreluConfig = {}) {
     const subject = subjectOf('prelu', config);
     const o = readConfig(config, options, subject);
     super('prelu', o as LayerConfig);
-    this.initializer = resolveInitializer(o.alphaInitializer ?? 'zeros', `${subject}: alphaInitializer`);
-    this.regularizer = resolveRegularizer(o.alphaRegularizer, `${subject}: alphaRegularizer`);
-    this.constraint = resolveConstraint(o.alphaConstraint, `${subject}: alphaConstraint`);
+    this.of = readWeightOptions(o, { alpha: 'zeros' }, subject);
     const axes = o.sharedAxes ?? [];
     if (!Array.isArray(axes) || axes.length > 1 || axes.some((axis) => axis !== 1))
       refuse('ERR_VALUE', `${subject}: sharedAxes`, '[1], or none', quoted(axes));
@@ -90,11 +80,8 @@ export class Prelu extends Layer {
   }
 
   override build(input: SymbolicShape): void {
-    const { initializer, regularizer, constraint } = this;
     this.outputShape(input);
-    this.weights = [
-      { name: 'alpha', shape: this.slopes(input), initializer, regularizer, constraint, decay: false },
-    ];
+    this.weights = [{ name: 'alpha', shape: this.slopes(input), ...this.of.alpha, decay: false }];
   }
 
   override call(context: CallContext, input: LayerValue): LayerValue {
@@ -128,8 +115,7 @@ export class Prelu extends Layer {
   override getConfig(): Record<string, unknown> {
     return {
       ...super.getConfig(),
-      alphaInitializer: this.initializer.getConfig(),
-      ...configs({ alphaRegularizer: this.regularizer, alphaConstraint: this.constraint }),
+      ...weightConfigs(this.of),
       ...(this.shared ? { sharedAxes: [1] } : {}),
     };
   }

@@ -15,8 +15,8 @@ import {
 import type { CellDefinition, CellWeight } from './cells/cell';
 import { lowerCell } from './cells/lowerCell';
 import type { StepOptions } from './cells/steps';
-import { type Constraint, type ConstraintSpec, resolveConstraint } from './constraints';
-import { type Initializer, type InitializerSpec, initializers, resolveInitializer } from './initializers';
+import type { ConstraintSpec } from './constraints';
+import { type InitializerSpec, initializers } from './initializers';
 import type { CallContext, WeightSpec } from './layer';
 import { commonOptions, countOption, rateOption, stddevOption, subjectOf } from './options';
 import {
@@ -28,6 +28,13 @@ import {
 } from './recurrentLayer';
 import { type Regularizer, type RegularizerSpec, regularizers, resolveRegularizer } from './regularizers';
 import { penalizeChanges } from './temporalActivation';
+import {
+  configs,
+  readWeightOptions,
+  type WeightOptions,
+  weightConfigs,
+  weightOptionNames,
+} from './weightOptions';
 
 export interface RecurrentConfig extends RecurrentLayerConfig {
   /** Width of the state and of the output. */
@@ -100,16 +107,8 @@ const recurrentOptions = [
   'units',
   'activation',
   'useBias',
-  'kernelInitializer',
-  'recurrentInitializer',
-  'biasInitializer',
-  'kernelRegularizer',
-  'recurrentRegularizer',
-  'biasRegularizer',
+  ...weightOptionNames('kernel', 'recurrent', 'bias'),
   'temporalActivationRegularizer',
-  'kernelConstraint',
-  'recurrentConstraint',
-  'biasConstraint',
   'dropoutMode',
   'recurrentDropout',
   'recurrentDropoutMode',
@@ -137,12 +136,8 @@ export abstract class Recurrent extends RecurrentLayer {
   private readonly weightNoise: number;
   /** Of the layer normalization; undefined: there is none. */
   protected readonly epsilon: number | undefined;
-  private readonly initializers: Record<'kernel' | 'recurrent' | 'bias', Initializer>;
-  private readonly regularizers: Record<
-    'kernel' | 'recurrent' | 'bias' | 'temporal',
-    Regularizer | undefined
-  >;
-  private readonly constraints: Record<'kernel' | 'recurrent' | 'bias', Constraint | undefined>;
+  private readonly of: Record<'kernel' | 'recurrent' | 'bias', WeightOptions>;
+  private readonly temporal: Regularizer | undefined;
   /** The options that only this kind of layer has. */
   protected readonly own: Partial<Record<string, unknown>>;
 
@@ -174,30 +169,16 @@ export abstract class Recurrent extends RecurrentLayer {
     );
     this.weightNoise = stddevOption(o['weightNoise'] ?? 0, `${subject}: weightNoise`);
     this.epsilon = epsilonOption(o['layerNormalization'], `${subject}: layerNormalization`);
-    const initializer = (key: string, fallback: string) =>
-      resolveInitializer(o[key] ?? fallback, `${subject}: ${key}`);
-    this.initializers = {
-      kernel: initializer('kernelInitializer', 'glorotUniform'),
-      recurrent: initializer('recurrentInitializer', 'orthogonal'),
-      bias: initializer('biasInitializer', 'zeros'),
-    };
-    const regularizer = (key: string) => resolveRegularizer(o[key], `${subject}: ${key}`);
+    this.of = readWeightOptions(
+      o,
+      { kernel: 'glorotUniform', recurrent: 'orthogonal', bias: 'zeros' },
+      subject,
+    );
     const temporal = o['temporalActivationRegularizer'];
-    this.regularizers = {
-      kernel: regularizer('kernelRegularizer'),
-      recurrent: regularizer('recurrentRegularizer'),
-      bias: regularizer('biasRegularizer'),
-      temporal:
-        typeof temporal === 'number'
-          ? regularizers.l2(temporal)
-          : regularizer('temporalActivationRegularizer'),
-    };
-    const constraint = (key: string) => resolveConstraint(o[key], `${subject}: ${key}`);
-    this.constraints = {
-      kernel: constraint('kernelConstraint'),
-      recurrent: constraint('recurrentConstraint'),
-      bias: constraint('biasConstraint'),
-    };
+    this.temporal =
+      typeof temporal === 'number'
+        ? regularizers.l2(temporal)
+        : resolveRegularizer(temporal, `${subject}: temporalActivationRegularizer`);
   }
 
   private elementwise(spec: unknown, subject: string): ActivationAttrs {
@@ -259,20 +240,16 @@ export abstract class Recurrent extends RecurrentLayer {
       {
         name: 'kernel',
         shape: [features, width],
-        initializer: this.initializers.kernel,
-        regularizer: this.regularizers.kernel,
-        constraint: this.constraints.kernel,
+        ...this.of.kernel,
       },
       {
         name: 'recurrentKernel',
         shape: [this.outputSize, width],
-        initializer: this.initializers.recurrent,
-        regularizer: this.regularizers.recurrent,
-        constraint: this.constraints.recurrent,
+        ...this.of.recurrent,
       },
     ];
     if (this.useBias) {
-      const initializer = this.initializers.bias;
+      const { initializer } = this.of.bias;
       weights.push({
         name: 'bias',
         shape: this.biasShape,
@@ -280,8 +257,8 @@ export abstract class Recurrent extends RecurrentLayer {
           ...initializer,
           sample: (shape, random) => this.shapeBias(initializer.sample(shape, random)),
         },
-        regularizer: this.regularizers.bias,
-        constraint: this.constraints.bias,
+        regularizer: this.of.bias.regularizer,
+        constraint: this.of.bias.constraint,
         decay: false,
       });
     }
@@ -375,7 +352,7 @@ export abstract class Recurrent extends RecurrentLayer {
   }
 
   protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {
-    const { temporal } = this.regularizers;
+    const { temporal } = this;
     // Where the states of all steps are penalized, the last of them alone is what the layer gives.
     const lastOnly = temporal !== undefined && !this.returnSequences;
     const all = this.returnSequences || lastOnly;
@@ -483,24 +460,13 @@ export abstract class Recurrent extends RecurrentLayer {
   }
 
   override getConfig(): Record<string, unknown> {
-    const { kernel, recurrent, bias } = this.initializers;
     return {
       ...super.getConfig(),
       units: this.units,
       activation: activationConfig(this.activation),
       useBias: this.useBias,
-      kernelInitializer: kernel.getConfig(),
-      recurrentInitializer: recurrent.getConfig(),
-      biasInitializer: bias.getConfig(),
-      ...configs({
-        kernelRegularizer: this.regularizers.kernel,
-        recurrentRegularizer: this.regularizers.recurrent,
-        biasRegularizer: this.regularizers.bias,
-        temporalActivationRegularizer: this.regularizers.temporal,
-        kernelConstraint: this.constraints.kernel,
-        recurrentConstraint: this.constraints.recurrent,
-        biasConstraint: this.constraints.bias,
-      }),
+      ...weightConfigs(this.of),
+      ...configs({ temporalActivationRegularizer: this.temporal }),
       ...(this.dropoutMode === 'perStep' ? { dropoutMode: 'perStep' } : {}),
       recurrentDropout: this.recurrentDropout,
       ...(this.recurrentDropoutMode === 'perStep' ? { recurrentDropoutMode: 'perStep' } : {}),
@@ -538,13 +504,4 @@ function modeOption(value: unknown, subject: string): DropoutModeSpec {
 
 function planMode(mode: DropoutModeSpec): DropoutMode {
   return mode === 'perStep' ? 'element' : 'sharedOverTime';
-}
-
-/** The configurations of those parts that are there. */
-export function configs(
-  parts: Record<string, { getConfig(): Record<string, unknown> } | undefined>,
-): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(parts).flatMap(([key, part]) => (part ? [[key, part.getConfig()]] : [])),
-  );
 }
