@@ -1,8 +1,6 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { input, layers, loadModel, model, sequential, tensor } from '../../../lib';
+import { input, layers, model, sequential, tensor } from '../../../lib';
 import { randomSequences } from '../models/data';
+import { savedAndLoaded } from '../savedAndLoaded';
 
 const [N, T, D] = [12, 5, 3];
 const x = randomSequences(N, T, D, 1);
@@ -61,9 +59,7 @@ test('a frozen layer keeps them', async () => {
 test('they are saved and loaded, and predictions with them', async () => {
   const net = small();
   await net.fit(x, y, { epochs: 3, verbose: 0 });
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'batch-norm-')), 'm.safetensors');
-  await net.save(file);
-  const again = await loadModel(file);
+  const again = await savedAndLoaded(net);
   again.compile({ loss: 'mse', device: 'cpu' });
   expect(await again.getWeights()).toEqual(await net.getWeights());
   expect(await again.predict(x)).toEqual(await net.predict(x));

@@ -1,9 +1,7 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { input, layers, loadModel, model, sequential, type Tensor, tensor } from '../../../lib';
+import { input, layers, model, sequential, type Tensor, tensor } from '../../../lib';
 import type { Sequential } from '../../../lib/models/sequential';
 import { refusal } from '../refusal';
+import { savedAndLoaded } from '../savedAndLoaded';
 
 const [N, T, D] = [3, 5, 4];
 const x = tensor(
@@ -124,9 +122,7 @@ test('is saved and loaded, and reports its gradients by direction', async () => 
       },
     ],
   });
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'bidirectional-')), 'm.keras');
-  await model.save(file);
-  const again = await loadModel(file);
+  const again = await savedAndLoaded(model);
   expect(await again.predict(x)).toEqual(await model.predict(x));
   expect(again.getConfig()).toEqual(model.getConfig());
   expect({ steps, carried }).toEqual({ steps: ['b/forward', 'b/backward'], carried: ['b/forward'] });
@@ -149,9 +145,7 @@ test('with mergeMode null gives both directions, which a file keeps', async () =
   const decoded = decoder.apply([backward, h, otherC] as never);
   const difference = layers.subtract().apply([forward, decoded] as never);
   const net = model({ inputs: source, outputs: difference, seed: 4 });
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'bidirectional-')), 'm.safetensors');
-  await net.save(file);
-  const again = await loadModel(file);
+  const again = await savedAndLoaded(net);
   expect(again.getConfig()).toEqual(net.getConfig());
   expect(await again.predict(x)).toEqual(await net.predict(x));
   expect(both.getConfig()).toMatchObject({ mergeMode: null });

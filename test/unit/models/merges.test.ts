@@ -1,8 +1,6 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { input, layers, loadModel, model, tensor } from '../../../lib';
+import { input, layers, model, tensor } from '../../../lib';
 import { layerFromConfig } from '../../../lib/layers';
+import { savedAndLoaded } from '../savedAndLoaded';
 import { near, randomSequences } from './data';
 
 const [N, T, S, D] = [4, 5, 6, 3];
@@ -106,9 +104,7 @@ describe('attention over the outputs of an encoder', () => {
 
   test('is saved and loaded', async () => {
     const net = attention('cpu', true);
-    const file = path.join(mkdtempSync(path.join(tmpdir(), 'merges-')), 'm.safetensors');
-    await net.save(file);
-    const again = await loadModel(file);
+    const again = await savedAndLoaded(net);
     expect(again.getConfig()).toEqual(net.getConfig());
     again.compile({ loss: 'mse', device: 'cpu' });
     expect(await again.predict([other, x])).toEqual(await net.predict([other, x]));

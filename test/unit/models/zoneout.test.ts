@@ -1,8 +1,6 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { type Layer, layers, loadModel, sequential, type Tensor, tensor } from '../../../lib';
+import { type Layer, layers, sequential, type Tensor, tensor } from '../../../lib';
 import { layerFromConfig } from '../../../lib/layers';
+import { savedAndLoaded } from '../savedAndLoaded';
 import { cut, near, randomSequences } from './data';
 
 const [N, T, D] = [4, 9, 3];
@@ -111,9 +109,7 @@ describe.each(cells)('a %s with zoneout', (cell, rates) => {
   test('is saved and loaded with its configuration', async () => {
     const model = compiled([rnn({ inputShape: [T, D] }), layers.dense({ units: 1 })]);
     await model.fit(x, y, { epochs: 2, verbose: 0 });
-    const file = path.join(mkdtempSync(path.join(tmpdir(), 'zoneout-')), 'm.safetensors');
-    await model.save(file);
-    const again = await loadModel(file, { device: 'cpu' });
+    const again = await savedAndLoaded(model, { device: 'cpu' });
     expect(again.getConfig()).toEqual(model.getConfig());
     expect(await again.predict(x)).toEqual(await model.predict(x));
   });
