@@ -19,6 +19,8 @@ export interface GradientReport {
   readonly carried: Readonly<Record<string, readonly number[]>>;
   /** Whether the optimizer clips gradients. */
   readonly clipped: boolean;
+  /** Recurrent layers of which there are no `steps`: those whose cells go from step to step by programs. */
+  readonly unjudged: readonly string[];
 }
 
 /** A weight's values: a Tensor, or any object like it. */

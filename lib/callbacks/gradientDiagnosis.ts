@@ -26,6 +26,8 @@ export interface GradientSummary {
   readonly carried: Readonly<Record<string, readonly number[]>>;
   /** Whether the optimizer clips. */
   readonly clipped: boolean;
+  /** Recurrent layers whose steps were not looked at. */
+  readonly unjudged: readonly string[];
 }
 
 export interface Finding {
@@ -72,6 +74,7 @@ export function summarizeReports(reports: readonly GradientReport[]): GradientSu
     steps: alongSteps('steps'),
     carried: alongSteps('carried'),
     clipped: newest?.clipped ?? false,
+    unjudged: newest?.unjudged ?? [],
   };
 }
 
@@ -87,7 +90,8 @@ export function diagnose(summary: GradientSummary, limits: Thresholds): Finding[
     ...acrossDepth(summary, limits),
     ...deadWeights(summary),
   ];
-  if (found.length > 0) return found;
+  const unjudged = summary.unjudged.map(unknownSteps);
+  if (found.length > 0) return [...found, ...unjudged];
   const { typical, largest } = summary.globalNorm;
   return [
     {
@@ -97,7 +101,13 @@ export function diagnose(summary: GradientSummary, limits: Thresholds): Finding[
       message: `Gradients are healthy: norm ${format(typical)} on average, ${format(largest)} at most.`,
       advice: [],
     },
+    ...unjudged,
   ];
+}
+
+function unknownSteps(layer: string): Finding {
+  const message = `Whether gradients vanish or explode through time in layer '${layer}' is not known: its cell runs by a program, which gives no norms per step.`;
+  return { kind: 'unknown', where: 'time', layer, value: Number.NaN, message, advice: [] };
 }
 
 const format = (v: number) => (v >= 0.01 && v < 1e4 ? v.toPrecision(3) : v.toExponential(1));

@@ -70,7 +70,7 @@ export function gradientHealth(options: GradientHealthOptions = {}): GradientHea
       const found = findings();
       const text = [`epoch ${epoch + 1}: gradients`, ...found.map(sentence)].join('\n');
       if (typeof report === 'function') report(text, found);
-      else if (found.some((f) => f.kind !== 'healthy')) console.warn(text);
+      else if (found.some(({ kind }) => kind !== 'healthy' && kind !== 'unknown')) console.warn(text);
     },
   };
 }

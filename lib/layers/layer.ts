@@ -159,6 +159,11 @@ export abstract class Layer {
     this.inputShape = inputShape ?? batchInputShape?.slice(1);
   }
 
+  /** What a summary calls its kind. */
+  get shownType(): string {
+    return this.type;
+  }
+
   /** How messages call this layer. */
   get subject(): string {
     return this.name ? `layer '${this.name}'` : `layers.${this.type}`;

@@ -16,8 +16,8 @@ import {
 import { resolveRegularizer } from './regularizers';
 
 export interface RnnConfig extends RecurrentLayerConfig {
-  /** What a step is: of `defineCell`, or one of `cells`. */
-  cell: Cell | { readonly type: string; readonly config: unknown };
+  /** What a step is: of `defineCell`, or one of `cells`; several are stacked on each other, as `cells.stacked` does. */
+  cell: Cell | readonly Cell[] | { readonly type: string; readonly config: unknown };
 }
 
 /**
@@ -33,6 +33,10 @@ export class Rnn extends RecurrentLayer {
     const o = readConfig<string>(config, [...commonOptions, 'cell', ...recurrentLayerOptions], subject);
     super('rnn', o);
     this.cell = resolveCell(o['cell'], `${subject}: cell`);
+  }
+
+  override get shownType(): string {
+    return `rnn: ${this.cell.type}`;
   }
 
   override get outputSize(): number {

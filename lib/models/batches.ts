@@ -379,11 +379,11 @@ function readWeights(
   const rows = sizeOf(rowShape);
   const weights = new Float32Array(rows);
   const given = namedTensor(subject, sampleWeight);
-  const perRow = given.shape.join() === rowShape.join();
-  if (!perRow && !(given.rank === 1 && given.shape[0] === rowShape[0])) {
-    const either =
-      rowShape.length > 1 ? `[${rowShape[0]}] or [${rowShape.join(', ')}]` : `[${rowShape.join(', ')}]`;
-    refuse('ERR_SHAPE', subject, `shape ${either}`, `[${given.shape.join(', ')}]`);
+  // One for an example, for each of its steps, or for each row of those.
+  const wanted = rowShape.map((_, axis) => rowShape.slice(0, axis + 1));
+  if (!wanted.some((shape) => sameShape(shape, given.shape))) {
+    const shapes = wanted.map((shape) => `[${shape.join(', ')}]`).join(' or ');
+    refuse('ERR_SHAPE', subject, `shape ${shapes}`, `[${given.shape.join(', ')}]`);
   }
   const repeat = rows / given.size;
   for (let r = 0; r < rows; r++) {

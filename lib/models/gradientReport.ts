@@ -1,6 +1,6 @@
 import type { GradientReport } from '../callbacks/callback';
 import type { Layer } from '../layers/layer';
-import type { Shape } from '../tensors/tensor';
+import { type Shape, sizeOf } from '../tensors/tensor';
 import type { Batch } from './batches';
 import { type Graph, layersOf, walk } from './graph';
 import type { Model } from './model';
@@ -92,12 +92,16 @@ export function gradientReport(
 ): GradientReport {
   const norms = loaded.executable.output('norms');
   const steps = normsByLayer(model, loaded, counted);
+  const seen = new Set(Object.keys(steps).map((name) => name.split('/')[0] as string));
   return {
     globalNorm: norms[loaded.updated.length] as number,
     weights: Object.fromEntries(loaded.updated.map((name, i) => [name, norms[i] as number])),
     steps,
     carried: readAgainstTime(model, carried ?? steps),
     clipped: model.optimizer.clip.mode !== 'none',
+    unjudged: model.layers
+      .filter(({ name, states }) => states.length > 0 && !seen.has(name))
+      .map(({ name }) => name),
   };
 }
 
@@ -123,20 +127,24 @@ export async function carriedNorms(
   // Behind layers that read backwards the outputs may lie in reverse.
   const turned = turnedBy(model.graph as Graph).outputs[0] === true;
   const inputStep = (t: number) => (turned ? steps - 1 - t : t);
-  const weights = new Float32Array(indices.length * steps).fill(1);
+  // Several rows of a step (of a frame, say) count as it does.
+  const rows = sizeOf(outputs.slice(1, -1));
+  const weights = new Float32Array(indices.length * steps * rows).fill(1);
   const own = examples.weights.get('weights');
   if (own) {
     const { data } = own;
     for (const [n, index] of indices.entries())
-      weights.set(data.subarray(index * steps, (index + 1) * steps), n * steps);
+      weights.set(data.subarray(index * steps * rows, (index + 1) * steps * rows), n * steps * rows);
   }
   // Padding may have no weight, or be masked: the last step is the last one that counts anywhere.
+  const ofStep = (n: number, t: number) =>
+    weights.subarray((n * steps + t) * rows, (n * steps + t + 1) * rows);
   const counts = (n: number, t: number) =>
-    (weights[n * steps + t] as number) > 0 && (counted?.T !== steps || counted.at(n, inputStep(t)));
+    ofStep(n, t).some((w) => w > 0) && (counted?.T !== steps || counted.at(n, inputStep(t)));
   let last = steps - 1;
   while (last >= 0 && !indices.some((_, n) => counts(n, last))) last--;
   if (last < 0) return {};
-  for (const i of weights.keys()) if (i % steps !== last) weights[i] = 0;
+  for (const n of indices.keys()) for (let t = 0; t < steps; t++) if (t !== last) ofStep(n, t).fill(0);
   const run = {
     caller: 'fit',
     mode: 'gradients',

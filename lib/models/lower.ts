@@ -19,7 +19,7 @@ import { fuseStacks } from '../plan/fuseStacks';
 import { type Gradients, gradients } from '../plan/gradients';
 import { HYPER_SIZE, slotShape } from '../plan/ops/update';
 import { ABSENT, type Plan, type ValueId } from '../plan/types';
-import type { Shape } from '../tensors/tensor';
+import { type Shape, sizeOf } from '../tensors/tensor';
 import type { OutputMetric } from './compiled';
 import {
   type Graph,
@@ -341,11 +341,11 @@ class Lowering implements CallContext {
     const weighted = this.request.weighted.includes(keys.weights);
     const given = weighted ? stored(builder.input(keys.weights, 'real', publicRows)) : ABSENT;
     const mask = this.scoredSteps(prediction);
-    const weight = this.masked(mask, given, true);
+    const weight = this.masked(mask, given, true, rows);
 
     const logits = this.logitsBehind(prediction.id, loss);
     const scored = loss.score
-      ? emitScore(builder, loss.score, [target, prediction.id], weight, `loss '${nameOf(loss)}'`)
+      ? emitScore(builder, loss.score, [target, prediction.id], weight, true, `loss '${nameOf(loss)}'`)
       : (logits ?? prediction.id);
     const attrs = {
       kind: loss.type,
@@ -363,8 +363,8 @@ class Lowering implements CallContext {
     for (const [i, metric] of metrics) {
       const { id, attrs } = measured(metric);
       const { score, name } = metric;
-      const counts = this.masked(mask, metric.weighted ? given : ABSENT, false);
-      const own = score && emitScore(builder, score, [target, id], counts, `metric '${name}'`);
+      const counts = this.masked(mask, metric.weighted ? given : ABSENT, false, rows);
+      const own = score && emitScore(builder, score, [target, id], counts, false, `metric '${name}'`);
       const inputs = [own ?? id, own ?? target, counts];
       const sums = builder.emit('metric', inputs, attrs, `metric '${metric.name}'`);
       builder.output(`metric.${i}`, sums[0] as ValueId);
@@ -384,9 +384,31 @@ class Lowering implements CallContext {
   }
 
   /** Row weights that leave padded steps out; for a loss such that its mean is over those that count. */
-  private masked(mask: ValueId | undefined, weight: ValueId, normalize: boolean): ValueId {
+  private masked(
+    mask: ValueId | undefined,
+    weight: ValueId,
+    normalize: boolean,
+    rows: readonly (number | null)[],
+  ): ValueId {
     if (mask === undefined) return weight;
-    return this.builder.emit('maskWeights', [mask, weight], { normalize }, 'mask')[0] as ValueId;
+    const { builder } = this;
+    const emit = (
+      kind: 'reshape' | 'broadcastRows' | 'transpose' | 'multiply',
+      from: ValueId[],
+      attrs: object,
+    ) => builder.emit(kind, from, attrs as never, 'mask')[0] as ValueId;
+    if (rows.length === 1)
+      return builder.emit('maskWeights', [mask, weight], { normalize }, 'mask')[0] as ValueId;
+    // A step has several rows (of a frame, say), all of which count or none.
+    const [steps, ...inStep] = rows as number[];
+    const ofSteps = builder.emit('maskWeights', [mask, ABSENT], { normalize }, 'mask')[0] as ValueId;
+    const all = (steps as number) * this.batch;
+    const repeated = emit('broadcastRows', [emit('reshape', [ofSteps], { shape: [all] })], {
+      rows: sizeOf(inStep),
+    });
+    const turned = emit('transpose', [repeated], { axes: [1, 0] });
+    const spread = emit('reshape', [turned], { shape: [steps, this.batch, ...inStep] });
+    return weight === ABSENT ? spread : emit('multiply', [spread, weight], {});
   }
 
   /**

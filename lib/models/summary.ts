@@ -55,7 +55,7 @@ function rowsOf(graph: Graph): string[][] {
       const outputs = layer.outputShapes(inputs);
       const size = seen.has(layer) ? 'shared' : String(sizeOfLayer(layer));
       seen.add(layer);
-      rows.push([`${layer.name} (${layer.type})`, outputs.map(shown).join(', '), size, read(node)]);
+      rows.push([`${layer.name} (${layer.shownType})`, outputs.map(shown).join(', '), size, read(node)]);
       names.push(layer.name);
       return outputs;
     },

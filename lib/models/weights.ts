@@ -14,9 +14,12 @@ export function readWeights(
   weights: NamedWeights,
 ): (readonly [name: string, data: TensorData])[] {
   const names = [...specs.keys()].join(', ');
+  const wanted = `an object or Map by name (${names})`;
   if (typeof weights !== 'object' || weights === null || Array.isArray(weights))
-    refuse('ERR_VALUE', 'setWeights', `an object or Map by name (${names})`, quoted(weights));
+    refuse('ERR_VALUE', 'setWeights', wanted, quoted(weights));
+  if (weights instanceof Promise) refuse('ERR_VALUE', 'setWeights', wanted, 'a promise', 'Await it first.');
   const given = weights instanceof Map ? [...weights] : Object.entries(weights);
+  if (given.length === 0 && specs.size > 0) refuse('ERR_VALUE', 'setWeights', wanted, 'an empty one');
   return given.map(([name, values]) => {
     const spec = specs.get(name);
     if (!spec) refuse('ERR_VALUE', 'setWeights', `one of ${names}`, `'${name}'`);

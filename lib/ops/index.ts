@@ -149,14 +149,24 @@ function slice(x: Traced, first: number, width: number): Traced {
   return made('ops.slice', 'slice', [read], width, [first]);
 }
 
+type Parts<C extends number> = C extends 1
+  ? [Traced]
+  : C extends 2
+    ? [Traced, Traced]
+    : C extends 3
+      ? [Traced, Traced, Traced]
+      : C extends 4
+        ? [Traced, Traced, Traced, Traced]
+        : Traced[];
+
 /** `count` equal parts of the columns. */
-function split(x: Traced, count: number): Traced[] {
+function split<const C extends number>(x: Traced, count: C): Parts<C> {
   const read = rowsOf(x, 'ops.split: x');
   columns(count, 'ops.split: count', 1);
   if (read.width % count !== 0)
     refuse('ERR_SHAPE', 'ops.split', `columns that are a multiple of ${count}`, String(read));
   const width = read.width / count;
-  return Array.from({ length: count }, (_, i) => slice(read, i * width, width));
+  return Array.from({ length: count }, (_, i) => slice(read, i * width, width)) as Parts<C>;
 }
 
 /** `a` where the condition is not 0, else `b`. No gradient goes to the condition. */

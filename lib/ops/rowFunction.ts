@@ -16,9 +16,11 @@ interface Written {
 
 /**
  * Writes a function of two values of equal width down, and proves what it gives.
- * @throws ERR_SHAPE unless that is a value of the function, of one column or as many as it was given
+ * @param learns whether it is there to be learned from
+ * @throws ERR_SHAPE unless that is a value of the function, of one column or as many as it was given; ERR_VALUE for one to be learned from
+ * that what was predicted has no part in
  */
-function writeScore(score: ScoreFunction, width: number, subject: string): Written {
+function writeScore(score: ScoreFunction, width: number, learns: boolean, subject: string): Written {
   const trace = {};
   const inputs = [0, 1].map(() => new Traced(width, { sort: 'input' }, trace));
   const result: unknown = named(subject, () => score(inputs[0] as Traced, inputs[1] as Traced));
@@ -27,7 +29,15 @@ function writeScore(score: ScoreFunction, width: number, subject: string): Writt
     const got = result instanceof Traced ? String(result) : quoted(result);
     refuse('ERR_SHAPE', subject, width === 1 ? '[N, 1]' : `[N, 1] or [N, ${width}]`, got);
   }
+  if (learns && !dependsOn(result as Traced, inputs[1] as Traced))
+    refuse('ERR_VALUE', subject, 'a value that depends on yPred', String(result));
   return { inputs, result: result as Traced };
+}
+
+function dependsOn(result: Traced, input: Traced): boolean {
+  const seen = new Set<Traced>([result]);
+  for (const { node } of seen) if (node.sort === 'made') for (const from of node.from) seen.add(from);
+  return seen.has(input);
 }
 
 /**
@@ -40,12 +50,13 @@ export function emitScore(
   score: ScoreFunction,
   values: readonly [yTrue: ValueId, yPred: ValueId],
   weight: ValueId,
+  learns: boolean,
   subject: string,
 ): ValueId {
   const { shape } = builder.spec(values[1]);
   const width = shape[shape.length - 1] as number;
   const rows = sizeOf(shape) / width;
-  const { inputs, result } = writeScore(score, width, subject);
+  const { inputs, result } = writeScore(score, width, learns, subject);
   const program = new ProgramBuilder();
   const made = new Map<Traced, ProgramValue>();
   const ids: ValueId[] = [];

@@ -161,6 +161,19 @@ test('columns may be told apart', async () => {
   );
 });
 
+test('a loss that predictions have no part in is refused, a metric is not', async () => {
+  const [x, y] = [random([2, T, D]), random([2, T, C])];
+  const none = defineLoss('testTargetsOnly', (yTrue) => yTrue);
+  await expect(net(none, 'cpu').computeGradients(x, y)).rejects.toThrow(
+    "loss 'testTargetsOnly': expected a value that depends on yPred, got the input [N, 2].",
+  );
+  const mean = defineMetric('testMeanTarget', (yTrue) => yTrue);
+  expect((await net('mse', 'cpu', [mean()]).evaluate(x, y))['testMeanTarget']).toBeCloseTo(
+    Array.from(y.data).reduce((sum, v) => sum + v, 0) / y.size,
+    5,
+  );
+});
+
 test('a shape that does not fit names the loss, a result that is no number the metric', async () => {
   await expect(net('testPinball', 'cpu').evaluate(random([2, T, D]), random([2, T]))).rejects.toThrow(
     `shape [2, ${T}, ${C}] for testPinball, got [2, ${T}].`,

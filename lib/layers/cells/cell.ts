@@ -4,6 +4,7 @@ import { nearestName } from '../../names';
 import type { Traced } from '../../ops/traced';
 import type { ConstraintSpec } from '../constraints';
 import type { InitializerSpec } from '../initializers';
+import { Layer } from '../layer';
 import type { RegularizerSpec } from '../regularizers';
 
 /** A weight of a cell. */
@@ -149,6 +150,7 @@ function copyOf(value: unknown, path: string): unknown {
     return value;
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   if (Array.isArray(value)) return value.map((entry, i) => copyOf(entry, `${path}[${i}]`));
+  if (value instanceof Cell) return { type: value.type, config: value.config };
   if (typeof value === 'object') {
     const { getConfig } = value as { getConfig?: () => unknown };
     if (typeof getConfig === 'function') return copyOf(getConfig.call(value), path);
@@ -166,6 +168,10 @@ function copyOf(value: unknown, path: string): unknown {
 /** A cell, or its name and configuration as files have them. */
 export function resolveCell(given: unknown, subject: string): Cell {
   if (given instanceof Cell) return given;
+  if (given instanceof Layer)
+    refuse('ERR_VALUE', subject, 'a cell, e.g. of defineCell or cells.lstm', given.subject);
+  // Keras's way to write stacked cells.
+  if (Array.isArray(given) && makers.has('stacked')) return cellOf('stacked', { cells: given });
   const { type, config } = Object(given) as { type?: unknown; config?: unknown };
   if (typeof type !== 'string')
     refuse('ERR_VALUE', subject, 'a cell, e.g. of defineCell or cells.lstm', quoted(given));

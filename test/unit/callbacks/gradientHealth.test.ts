@@ -14,6 +14,7 @@ const report = (
   steps,
   carried: steps,
   clipped: false,
+  unjudged: [],
   ...more,
 });
 const series = (from: number, to: number, length = 40) =>

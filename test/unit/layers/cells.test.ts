@@ -438,6 +438,13 @@ describe('cells in models', () => {
   });
 });
 
+test('several cells are stacked ones, as in Keras', () => {
+  const parts = [cells.gru({ units: 3 }), cells.lstm({ units: 2 })];
+  expect(layers.rnn({ cell: parts }).getConfig()['cell']).toEqual(
+    layers.rnn({ cell: cells.stacked(parts) }).getConfig()['cell'],
+  );
+});
+
 describe('what is refused', () => {
   const shapeOf = (definition: Pick<CellDefinition, 'weights' | 'step'>) => {
     const make = defineCell(`testRefused${Math.random()}`, () => ({ states: { h: 2 }, ...definition }));
@@ -461,6 +468,11 @@ describe('what is refused', () => {
       'a cell that is none',
       () => layers.rnn({ cell: {} as never }),
       'layers.rnn: cell: expected a cell, e.g. of defineCell or cells.lstm, got an object.',
+    ],
+    [
+      'a layer as a cell',
+      () => layers.rnn({ cell: layers.lstm({ units: 3 }) as never }),
+      'layers.rnn: cell: expected a cell, e.g. of defineCell or cells.lstm, got layers.lstm.',
     ],
     [
       'a cell that nobody has defined',

@@ -207,6 +207,13 @@ describe('bad models', () => {
 
   test('weights by position, and a missing file name', async () => {
     const model = sequential([layers.dense({ units: 2, inputShape: [3] })]);
+    expect(await message(() => model.setWeights(model.getWeights() as never))).toBe(
+      'setWeights: expected an object or Map by name (dense/kernel, dense/bias), got a promise. Await it first.',
+    );
+    for (const nothing of [{}, new Map()])
+      expect(await message(() => model.setWeights(nothing))).toBe(
+        'setWeights: expected an object or Map by name (dense/kernel, dense/bias), got an empty one.',
+      );
     expect(await message(() => model.setWeights([new Float32Array(6)] as never))).toBe(
       'setWeights: expected an object or Map by name (dense/kernel, dense/bias), got [Float32Array(6)].',
     );
