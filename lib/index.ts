@@ -44,7 +44,7 @@ export {
   type Outputs,
 } from './models/functional';
 export { History } from './models/history';
-export type { Measurement, OpNote } from './models/measure';
+export type { Measurement, OpNote, PartTime } from './models/measure';
 export { Model, type ModelOptions } from './models/model';
 export { loadWeights, type SaveOptions } from './models/modelFile';
 export type { CudaEstimate, EstimatedProfile, MeasuredProfile } from './models/profile';

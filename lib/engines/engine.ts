@@ -92,9 +92,10 @@ export interface Executable {
   stage(set: InputSet): void;
   /**
    * Runs all ops off the event loop, on the data of one set (default 0) and the scalars.
+   * @param times gets the milliseconds that each op takes, one after another
    * @throws PlanCheckError when a `check` op fails, DeepRnnError otherwise
    */
-  run(set?: InputSet): Promise<void>;
+  run(set?: InputSet, times?: Float64Array): Promise<void>;
   /** The same on the calling thread. */
   runSync(set?: InputSet): void;
   dispose(): void;

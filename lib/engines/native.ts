@@ -26,7 +26,7 @@ export interface NativeSession {
 interface NativeExecutable {
   readonly bytes: number;
   readonly notes: readonly string[];
-  run(set: InputSet): Promise<void>;
+  run(set: InputSet, times?: Float64Array): Promise<void>;
   runSync(set: InputSet): void;
   stage(set: InputSet): void;
   dispose(): void;
@@ -214,9 +214,9 @@ class AddonExecutable implements Executable {
     translated(this.engine, () => this.native.stage(set));
   }
 
-  async run(set: InputSet = 0): Promise<void> {
+  async run(set: InputSet = 0, times?: Float64Array): Promise<void> {
     try {
-      await this.native.run(set);
+      await (times ? this.native.run(set, times) : this.native.run(set));
     } catch (error) {
       throw translate(error, this.engine);
     }

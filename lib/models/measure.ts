@@ -35,12 +35,28 @@ export interface Measurement {
   readonly gflopsPerSecond: number;
   /** Of ops where the engine had a choice. */
   readonly notes: readonly OpNote[];
+  /** Where the time goes: from the layers, in their order, to all else, measured apart, with one op after another. */
+  readonly parts: readonly PartTime[];
+}
+
+/** Medians, in milliseconds. */
+export interface PartTime {
+  /** Layers that run as one (a fused stack), or a single one; empty for what is of no layer. */
+  readonly layers: readonly string[];
+  /** Their names, or what else: `loss`, `optimizer`, … */
+  readonly name: string;
+  readonly forward: number;
+  /** 0 in a prediction. */
+  readonly backward: number;
 }
 
 export interface MeasuredPlan {
   readonly measurement: Measurement;
   readonly plan: Plan;
 }
+
+/** Runs that are timed op by op; there are never more than `repeats`. */
+const TIMED_BY_OP = 5;
 
 /** Runs before those that count: caches fill, threads and clocks wake up. */
 const WARM_UP = 3;
@@ -84,8 +100,11 @@ async function timePlan(
   { repeats, signal }: ProfileSettings,
 ): Promise<MeasuredPlan> {
   const taken: number[] = [];
+  const byOp: Float64Array[] = [];
   let found: MeasuredPlan | undefined;
-  for (let run = 0; run < WARM_UP + repeats; run++) {
+  const timed = Math.min(repeats, TIMED_BY_OP);
+  // Those timed by op come first: what follows are runs as any others.
+  for (let run = 0; run < timed + WARM_UP + repeats; run++) {
     throwIfAborted('profile', signal);
     // The runner calls `prepare` last before the engine, and the reader first after it.
     let start = 0;
@@ -95,25 +114,40 @@ async function timePlan(
       if (mode === 'train') setInput(loaded, 'hyper', model.optimizer.hyper(step));
       start = performance.now();
     };
-    await runner.run(batch, { caller: 'profile', mode, prepare }, (loaded) => {
+    const times = (ops: number): Float64Array => {
+      const own = new Float64Array(ops);
+      byOp.push(own);
+      return own;
+    };
+    const ownTimes = run < timed ? { times } : {};
+    await runner.run(batch, { caller: 'profile', mode, prepare, ...ownTimes }, (loaded) => {
       const milliseconds = performance.now() - start;
-      if (run >= WARM_UP) taken.push(milliseconds);
-      if (run === WARM_UP + repeats - 1) found = { measurement: summary(loaded, taken), plan: loaded.plan };
+      if (run >= timed + WARM_UP) taken.push(milliseconds);
+      if (run === timed + WARM_UP + repeats - 1)
+        found = { measurement: summary(model, loaded, taken, byOp), plan: loaded.plan };
     });
   }
   return found as MeasuredPlan;
 }
 
-function summary({ executable, plan }: LoadedPlan, taken: readonly number[]): Measurement {
-  const sorted = taken.toSorted((a, b) => a - b);
-  const at = (i: number) => sorted[i] as number;
+function medianOf(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
   const last = sorted.length - 1;
-  const milliseconds = (at(Math.floor(last / 2)) + at(Math.ceil(last / 2))) / 2;
+  return ((sorted[Math.floor(last / 2)] as number) + (sorted[Math.ceil(last / 2)] as number)) / 2;
+}
+
+function summary(
+  model: Model,
+  { executable, plan }: LoadedPlan,
+  taken: readonly number[],
+  byOp: readonly Float64Array[],
+): Measurement {
+  const milliseconds = medianOf(taken);
   const flops = planFlops(plan);
   return {
     milliseconds,
-    min: at(0),
-    max: at(last),
+    min: Math.min(...taken),
+    max: Math.max(...taken),
     bytes: executable.bytes,
     flops,
     gflopsPerSecond: flops / (milliseconds * 1e6),
@@ -121,7 +155,43 @@ function summary({ executable, plan }: LoadedPlan, taken: readonly number[]): Me
       const note = executable.notes[i];
       return note ? [{ op: op.kind, layers: layersOf(op), note }] : [];
     }),
+    parts: partTimes(model, plan, byOp),
   };
+}
+
+/** Ops of the optimizer and of what goes with it. */
+const updates = new Set(['update', 'constraint', 'assign']);
+
+/** Times of ops, added up by the layers that they are of. Ops behind the loss are of the way back. */
+function partTimes(model: Model, plan: Plan, byOp: readonly Float64Array[]): PartTime[] {
+  const names = new Set(model.layers.map(({ name }) => name));
+  const turn = plan.ops.findIndex(({ kind }) => kind === 'lossGrad');
+  const parts = new Map<string, { layers: readonly string[]; forward: number; backward: number }>();
+  const partOf = (op: AnyPlanOp): { layers: readonly string[]; name: string } => {
+    if (op.kind === 'rnnStack' || op.kind === 'rnnStackGrad') {
+      const own = layersOf(op);
+      return { layers: own, name: own.join(' + ') };
+    }
+    if (updates.has(op.kind)) return { layers: [], name: 'optimizer' };
+    // What refers to a layer says so in its label, like messages do.
+    const layer = /^layer '([^']+)'/.exec(op.label)?.[1];
+    if (layer !== undefined && names.has(layer)) return { layers: [layer], name: layer };
+    if (op.kind === 'loss' || op.kind === 'lossGrad' || op.kind === 'metric')
+      return { layers: [], name: op.kind === 'metric' ? 'metrics' : 'loss' };
+    return { layers: [], name: 'other' };
+  };
+  plan.ops.forEach((op, i) => {
+    const { layers, name } = partOf(op);
+    const part = parts.get(name) ?? { layers, forward: 0, backward: 0 };
+    parts.set(name, part);
+    const time = medianOf(byOp.map((times) => times[i] as number));
+    if (turn >= 0 && i >= turn) part.backward += time;
+    else part.forward += time;
+  });
+  const order = model.layers.map(({ name }) => name);
+  const place = ({ layers: [first] }: { layers: readonly string[] }) =>
+    first === undefined ? order.length : order.indexOf(first.split('/')[0] as string);
+  return [...parts].map(([name, part]) => ({ ...part, name })).sort((a, b) => place(a) - place(b));
 }
 
 function layersOf(op: AnyPlanOp): string[] {

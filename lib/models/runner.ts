@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly nextGradientNorms?: boolean;
   /** A weight for every scored row of the one output in place of the batch's own, batch-major. */
   readonly weights?: Float32Array;
+  /** Gets the milliseconds of each op of the plan. */
+  readonly times?: (ops: number) => Float64Array;
   /** Sets inputs other than the batch's own (step, optimizer numbers). */
   readonly prepare?: (loaded: LoadedPlan) => void;
 }
@@ -79,7 +81,7 @@ export class Runner {
       // Last, so that nothing can fail between the data and their run.
       const set = loaded.inputs.take(batch, options.mode);
       if (options.weights) loaded.executable.input('weights', set).set(options.weights);
-      const running = loaded.executable.run(set);
+      const running = loaded.executable.run(set, options.times?.(loaded.plan.ops.length));
       this.gatherNext(batch, options);
       try {
         await running;

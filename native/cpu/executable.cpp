@@ -238,17 +238,20 @@ Status Executable::load(Session& session, core::Plan plan, const core::InputSets
   return {};
 }
 
-Status Executable::run(size_t set) {
+Status Executable::run(size_t set, double* times) {
+  using Clock = std::chrono::steady_clock;
   const RunContext context{session_.kernels(), threads(), reinterpret_cast<float*>(scratch_.data())};
   for (size_t i = 0; i < order_[set].size(); ++i) {
+    const Clock::time_point start = times ? Clock::now() : Clock::time_point{};
     Status s = steps_[order_[set][i]].run(context);
+    if (times) times[i] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     for (size_t slot : written_[i]) ++session_.variables()[slot].version;
     if (!s.ok()) {
       s.op = static_cast<int>(i);
       return s;
     }
   }
-  if (stepWork_ > 0) ended_ = std::chrono::steady_clock::now();
+  if (stepWork_ > 0) ended_ = Clock::now();
   return {};
 }
 

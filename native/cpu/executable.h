@@ -87,7 +87,8 @@ class Executable {
   static core::Status load(Session& session, core::Plan plan, const core::InputSets& inputs,
                            const std::vector<void*>& outputs, std::unique_ptr<Executable>* result);
 
-  core::Status run(size_t set);
+  /** `times`: milliseconds of each op, or null. */
+  core::Status run(size_t set, double* times = nullptr);
   /** Ops read the caller's memory: there is nothing to bring nearer ahead of a run. */
   void stage(size_t) {}
   size_t bytes() const { return arena_.bytes() + scratch_.bytes() + keptBytes_; }

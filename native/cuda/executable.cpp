@@ -1,6 +1,7 @@
 #include "cuda/executable.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -284,7 +285,8 @@ Status Executable::uploadTables() {
   return {};
 }
 
-Status Executable::queue() {
+Status Executable::queue(double* times) {
+  using Clock = std::chrono::steady_clock;
   const cudaStream_t stream = session_.stream();
   if (scalarBytes_)
     DEEPRNN_TRY(cudaMemcpyAsync(deviceInputs_.data() + dataBytes_, hostInputs_.data() + 2 * dataBytes_,
@@ -296,7 +298,11 @@ Status Executable::queue() {
                            session_.blas(), session_.precision(),
                            scratch_.data(), reinterpret_cast<unsigned*>(failed_.data())};
   for (size_t i = 0; i < steps_.size(); ++i) {
+    const Clock::time_point start = times ? Clock::now() : Clock::time_point{};
     if (Status s = steps_[i].run(context, opMemory_[i]); !s.ok()) return s;
+    if (!times) continue;
+    DEEPRNN_TRY(cudaStreamSynchronize(stream));
+    times[i] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   }
   DEEPRNN_TRY(cudaMemcpyAsync(hostOutputs_.data(), deviceOutputs_.data(), hostOutputs_.bytes(),
                               cudaMemcpyDeviceToHost, stream));
@@ -360,10 +366,16 @@ Status Executable::takeIn(size_t set) {
   return {};
 }
 
-Status Executable::run(size_t set) {
+Status Executable::run(size_t set, double* times) {
   if (Status s = session_.enter(); !s.ok()) return s;
   if (Status s = takeIn(set); !s.ok()) return s;
-  DEEPRNN_TRY(cudaGraphLaunch(graph_, session_.stream()));
+  if (times) {
+    // Op by op, which a graph does not tell.
+    DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));
+    if (Status s = queue(times); !s.ok()) return s;
+  } else {
+    DEEPRNN_TRY(cudaGraphLaunch(graph_, session_.stream()));
+  }
   DEEPRNN_TRY(cudaStreamSynchronize(session_.stream()));
   const auto* faults = reinterpret_cast<const Fault*>(hostOutputs_.data() + faultOffset_);
   for (size_t i = 0; i < steps_.size(); ++i) {

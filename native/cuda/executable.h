@@ -84,7 +84,8 @@ class Executable {
   ~Executable();
 
   /** Waits for the device: not to be called on a thread that must stay free. */
-  Status run(size_t set);
+  /** `times`: milliseconds of each op, each waited for, or null. */
+  Status run(size_t set, double* times = nullptr);
   /** Copies the data of a set and sends them to the device. Waits for nothing, unless the set is staged again
    * without a run in between. May be called while a run on the other set is in flight. */
   void stage(size_t set);
@@ -104,7 +105,7 @@ class Executable {
   size_t scratchBytes() const;
   Status uploadTables();
   Status capture();
-  Status queue();
+  Status queue(double* times = nullptr);
   Status sendAhead(size_t set);
   Status takeIn(size_t set);
   size_t deviceBytes() const;

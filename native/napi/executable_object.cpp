@@ -15,9 +15,9 @@ size_t setOf(const Napi::CallbackInfo& call) {
   return set == 0 ? 0 : 1;
 }
 
-core::Status runOf(engine::Executable& executable, size_t set) {
+core::Status runOf(engine::Executable& executable, size_t set, double* times = nullptr) {
   try {
-    return executable.run(set);
+    return executable.run(set, times);
   } catch (const std::bad_alloc&) {
     return core::Status::error(core::Code::outOfMemory, "run: out of memory.");
   }
@@ -29,15 +29,21 @@ core::Status runOf(engine::Executable& executable, size_t set) {
  * is settled. */
 class ExecutableObject::Run : public RunThread::Job {
  public:
-  Run(Napi::Env env, ExecutableObject* owner, size_t set)
-      : owner_(owner), set_(set), shared_(owner->shared_), executable_(owner->executable_) {
+  /** `times`: an array for the milliseconds of each op, or undefined. */
+  Run(Napi::Env env, ExecutableObject* owner, size_t set, const Napi::Value& times, double* milliseconds)
+      : owner_(owner),
+        set_(set),
+        milliseconds_(milliseconds),
+        shared_(owner->shared_),
+        executable_(owner->executable_) {
+    if (milliseconds_) times_ = Napi::Persistent(times.As<Napi::Object>());
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
   }
 
   /** Valid in the scope that made this. */
   Napi::Value promise(Napi::Env env) const { return {env, promise_}; }
 
-  void execute() override { status_ = runOf(*executable_, set_); }
+  void execute() override { status_ = runOf(*executable_, set_, milliseconds_); }
 
   /** Raw calls, whose statuses are not looked at: where JavaScript cannot run any more, because the worker
    * thread is being ended, nobody waits. */
@@ -60,6 +66,8 @@ class ExecutableObject::Run : public RunThread::Job {
  private:
   ExecutableObject* owner_;
   size_t set_;
+  double* milliseconds_;
+  Napi::ObjectReference times_;
   // The session outlives what was loaded over it.
   std::shared_ptr<SharedSession> shared_;
   std::shared_ptr<engine::Executable> executable_;
@@ -157,11 +165,19 @@ void ExecutableObject::checkArrays(Napi::Env env, const std::vector<Held>& array
   }
 }
 
-/** run(set?) → Promise */
+/** run(set?, times?) → Promise. `times`: a Float64Array with a place for each op. */
 Napi::Value ExecutableObject::run(const Napi::CallbackInfo& call) {
   const size_t set = setOf(call);
   checkReady(call.Env(), set);
-  auto job = std::make_unique<Run>(call.Env(), this, set);
+  const Napi::Value times = call.Length() > 1 ? call[1] : call.Env().Undefined();
+  double* milliseconds = nullptr;
+  if (!times.IsUndefined()) {
+    const View view = viewOf(times, core::DType::float64, "times");
+    if (view.elements != executable_->notes().size())
+      throw Napi::RangeError::New(call.Env(), "times: another length than the plan has ops.");
+    milliseconds = static_cast<double*>(view.data);
+  }
+  auto job = std::make_unique<Run>(call.Env(), this, set, times, milliseconds);
   const Napi::Value promise = job->promise(call.Env());
   if (!shared_->thread.start(call.Env(), &job))
     throw stateError(call.Env(), "run: no thread can be had for it.");

@@ -139,11 +139,13 @@ class ReferenceExecutable implements Executable {
   /** Ops read the caller's arrays. */
   stage(): void {}
 
-  async run(set: InputSet = 0): Promise<void> {
+  async run(set: InputSet = 0, times?: Float64Array): Promise<void> {
     this.begin('run');
     try {
       for (const [i, op] of this.plan.ops.entries()) {
+        const start = times ? performance.now() : 0;
         this.execute(op, i, set);
+        if (times) times[i] = performance.now() - start;
         await setImmediate();
       }
     } finally {

@@ -55,6 +55,37 @@ describe('the model stays as it was', () => {
 });
 
 describe('measured', () => {
+  test.each([process.env['DEEPRNN_DEVICE'] ?? 'cpu', 'reference'])(
+    'where the time goes, on %s: every layer or stack in its order, then the rest',
+    async (device) => {
+      const model = sequential([
+        layers.conv1D({ filters: 6, kernelSize: 2, name: 'front', inputShape: [7, 4] }),
+        layers.lstm({ units: 5, returnSequences: true, name: 'low' }),
+        layers.dropout({ rate: 0.2 }),
+        layers.gru({ units: 4, returnSequences: true, name: 'high' }),
+        layers.bidirectional({ layer: layers.simpleRNN({ units: 3 }), name: 'both' }),
+        layers.dense({ units: 3, activation: 'softmax', name: 'out' }),
+      ]).compile({
+        loss: 'categoricalCrossentropy',
+        optimizer: 'adam',
+        metrics: ['accuracy'],
+        device,
+      });
+      const { predict, train } = await model.profile({ batchSize: 3, repeats: 2 });
+      const names = (parts: readonly { name: string }[] = []) => parts.map(({ name }) => name);
+      const fused = 'low + high + both/forward';
+      const wanted = ['front', fused, 'both/backward', 'both', 'out'];
+      expect(names(predict.parts).slice(0, 5)).toEqual(wanted);
+      expect(predict.parts.every(({ forward, backward }) => forward > 0 && backward === 0)).toBe(true);
+      expect(names(train?.parts).slice(0, 5)).toEqual(wanted);
+      expect(names(train?.parts).slice(5).sort()).toEqual(['loss', 'metrics', 'optimizer', 'other']);
+      const part = (name: string) => train?.parts.find((own) => own.name === name);
+      expect(part(fused)?.layers).toEqual(['low', 'high', 'both/forward']);
+      for (const name of [fused, 'both/backward', 'out']) expect(part(name)?.backward).toBeGreaterThan(0);
+      expect(part('optimizer')).toMatchObject({ layers: [], forward: 0 });
+    },
+  );
+
   test('times, bytes and exact floating-point operations', async () => {
     const result = await compiled().profile({ device: 'cpu', batchSize: 5, repeats: 4 });
     expect(result).toMatchObject({ device: 'cpu', engine: 'cpu', precision: 'fp32', batchSize: 5, steps: 6 });
