@@ -10,7 +10,7 @@ export type {
 export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
-export { type LoadOptions, loadModel } from './formats';
+export { exportOnnx, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells, type IndRnnConfig } from './layers/cells';
 export {
