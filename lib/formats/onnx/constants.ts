@@ -128,15 +128,39 @@ export function proveTensor(tensor: TensorMessage): void {
       throw new Error(`it has ${rawData.length} bytes for the shape [${dims.join(', ')}] of ${type}`);
     return;
   }
-  // Packed numbers have a byte each at the least.
-  const pieces = [tensor.floatData, tensor.doubleData, tensor.int32Data, tensor.int64Data].flatMap(
-    (p) => p ?? [],
-  );
-  const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  if (size > bytes) throw new Error(`it has ${bytes} bytes for the shape [${dims.join(', ')}] of ${type}`);
+  const count = countTyped(tensor, type);
+  if (count !== size)
+    throw new Error(`it has ${count} numbers for the shape [${dims.join(', ')}] of ${type}`);
 }
 
-/** A proven tensor's numbers. @throws Error that says what is wrong with it */
+/** How many numbers lie in the field that is for their type. @throws Error for numbers that are cut off or too long */
+function countTyped(tensor: TensorMessage, type: ConstantType): number {
+  const width = { float32: 4, float64: 8 }[type as string];
+  const pieces =
+    { float32: tensor.floatData, float64: tensor.doubleData, int64: tensor.int64Data }[type as string] ??
+    (width === undefined && type !== 'int64' ? tensor.int32Data : undefined) ??
+    [];
+  let count = 0;
+  for (const piece of pieces) {
+    if (width !== undefined) {
+      if (piece.length % width !== 0) throw new Error('its last number is cut off');
+      count += piece.length / width;
+      continue;
+    }
+    let bytes = 0;
+    for (const byte of piece) {
+      bytes++;
+      if (bytes > 10) throw new Error('it has a number of more than ten bytes');
+      if (byte >= 0x80) continue;
+      count++;
+      bytes = 0;
+    }
+    if (bytes > 0) throw new Error('its last number is cut off');
+  }
+  return count;
+}
+
+/** A proven tensor's numbers. */
 export function readTensor(tensor: TensorMessage): Constant {
   const type = typeOfTensor(tensor);
   const dims = tensor.dims ?? [];
@@ -146,10 +170,7 @@ export function readTensor(tensor: TensorMessage): Constant {
     readRaw(tensor.rawData, type, data);
     return { type, dims, data };
   }
-  const numbers = readTyped(tensor, type);
-  if (numbers.length !== size)
-    throw new Error(`it has ${numbers.length} numbers for the shape [${dims.join(', ')}]`);
-  return constantOf(type, dims, numbers);
+  return constantOf(type, dims, readTyped(tensor, type));
 }
 
 /**

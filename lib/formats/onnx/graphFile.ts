@@ -125,9 +125,9 @@ export function readGraph(
     if (!spec) return fail(`${subject}: this operator is not known here`);
     if (opset < (spec.since ?? 1))
       return fail(`${subject}: it needs operator set ${spec.since}, the model has ${opset}`);
-    const given = input.filter((name) => name !== '').length;
+    const first = input.slice(0, spec.inputs[0]).filter((name) => name !== '').length;
     const [least, most] = spec.inputs;
-    if (given < least || input.length > most)
+    if (first < least || input.length > most)
       return fail(
         `${subject}: expected ${least === most ? least : `${least} to ${most}`} inputs, got ${input.length}`,
       );

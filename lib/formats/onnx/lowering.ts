@@ -91,6 +91,8 @@ export class ConstantStore {
 }
 
 const MOST_NUMBERS = 2 ** 31 - 1;
+/** A file of a few bytes must not fill the memory: no network makes so many numbers of each that it is given. */
+const MOST_GROWTH = 2 ** 12;
 
 /** Writes a plan for inputs of known shapes. */
 export class GraphLowering {
@@ -98,11 +100,18 @@ export class GraphLowering {
   /** Of the node at work, for messages. */
   subject = '';
 
+  /** Numbers of all values so far. */
+  private made = 0;
+  private readonly most: number;
+
+  /** @param given numbers of inputs and weights: what is made of them may be larger, but not by any factor */
   constructor(
     name: string,
     private readonly store: ConstantStore,
+    given: number,
   ) {
     this.builder = new PlanBuilder(name);
+    this.most = MOST_MADE * 4 + MOST_GROWTH * given;
   }
 
   fail(wanted: string, got: string): never {
@@ -110,8 +119,11 @@ export class GraphLowering {
   }
 
   live(id: ValueId, dims: readonly number[], type: ConstantType = 'float32'): Live {
-    if (sizeOf(dims) > MOST_NUMBERS) this.fail(`at most ${MOST_NUMBERS} numbers`, shown(dims));
-    if (sizeOf(dims) === 0) this.fail('a shape without a 0', shown(dims));
+    const size = sizeOf(dims);
+    if (size === 0) this.fail('a shape without a 0', shown(dims));
+    this.made += size;
+    if (size > MOST_NUMBERS || this.made > this.most)
+      this.fail('fewer numbers for inputs and weights of this size', `${shown(dims)}, ${this.made} in all`);
     return { id, dims, type };
   }
 
@@ -239,6 +251,8 @@ export class GraphLowering {
 
   expand(value: Value, dims: readonly number[]): Value {
     if (sameShape(value.dims, dims)) return value;
+    if (!sameShape(this.broadcast(value.dims, dims), dims))
+      this.fail(`what goes into ${shown(dims)}`, shown(value.dims));
     if (sizeOf(dims) > MOST_MADE) this.fail(`at most ${MOST_MADE} numbers`, shown(dims));
     const own = [...new Array<number>(dims.length - value.dims.length).fill(1), ...value.dims];
     let tail = dims.length;

@@ -61,7 +61,7 @@ export class OnnxModel extends Model<Tensor | OnnxOutputs> {
 
   /** What follows from constants alone is worked out once. */
   private foldConstants(): void {
-    const lowering = new GraphLowering('constants', this.store);
+    const lowering = new GraphLowering('constants', this.store, 0);
     const open = new Set(this.onnx.inputs.map(({ name }) => name));
     for (const node of this.onnx.nodes) {
       if (node.inputs.some((name) => name !== '' && (open.has(name) || !this.constants.has(name)))) continue;
@@ -198,7 +198,9 @@ export class OnnxModel extends Model<Tensor | OnnxOutputs> {
   /** The plan for inputs of these shapes. @internal */
   lower(inputs: ReadonlyMap<string, Tensor>): { plan: Plan; outputs: Loaded['outputs'] } {
     if (this.store.bytes > MOST_MADE_BYTES + 8 * this.countParams()) this.beginAnew();
-    const lowering = new GraphLowering(`run ${[...inputs.values()].map(String).join(' ')}`, this.store);
+    const given = [...inputs.values()].reduce((sum, { size }) => sum + size, this.countParams());
+    const shapes = [...inputs.values()].map(String).join(' ');
+    const lowering = new GraphLowering(`run ${shapes}`, this.store, given);
     const values = new Map<string, Value>(this.constants);
     for (const { name, type } of this.onnx.inputs) {
       const tensor = inputs.get(name);

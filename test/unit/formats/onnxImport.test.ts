@@ -236,6 +236,11 @@ describe('refusals name node, operator and reason', () => {
       /attribute 'axis' is not written as int/,
     ],
     ['too few inputs', node({ input: ['x'] }), /node 'n' \(MatMul\): expected 2 inputs, got 1/],
+    [
+      'an input that is left out, but needed (found by test/fuzz/onnx.mjs)',
+      node({ opType: 'Gemm', input: ['', 'x', 'W'] }),
+      /node 'n' \(Gemm\): expected 2 to 3 inputs/,
+    ],
     ['an input that nothing makes', node({ input: ['x', 'V'] }), /nothing makes its input 'V'/],
     [
       'a cycle',
@@ -269,7 +274,7 @@ describe('refusals name node, operator and reason', () => {
       /initializer 'W': it is of complex64/,
     ],
     ['a gigantic shape', bad({ dims: [2 ** 40, 2 ** 40] }), /initializer 'W': its shape is/],
-    ['more than the bytes', bad({ dims: [2 ** 30, 2] }), /initializer 'W': it has 16 bytes/],
+    ['more than the bytes', bad({ dims: [2 ** 30, 2] }), /initializer .W.: it has 16 bytes/],
     ['a negative length', bad({ dims: [-1, -4] }), /initializer 'W': its shape is \[-1, -4\]/],
     ['an old operator set', small({}, 6), /expected an operator set of version 7 to \d+, got 6/],
     ['no graph', encode({ irVersion: 8, opsetImport: [{ version: 17 }] }, 'Model'), /it has no graph/],
@@ -321,6 +326,59 @@ describe('refusals name node, operator and reason', () => {
     await expect(model.run({ x: new Float32Array(6) as never })).rejects.toThrow(/expected \[N, 2\]/);
     await expect(model.run({ x: new Tensor(new Float32Array(6), [3, 2]) })).rejects.toThrow(
       /node 'sum' \(Add\): expected two shapes of which one goes into the other, got \[3, 2\] and \[2, 2\]/,
+    );
+    model.dispose();
+  });
+
+  it('vectors that do not go into the rows they are for (found by test/fuzz/onnx.mjs)', async () => {
+    const node: NodeMessage = { opType: 'LayerNormalization', name: 'n', input: ['x', 'W'], output: ['y'] };
+    const model = await load(small({ node: [node] }));
+    await expect(model.run({ x: [[1, 2]] })).rejects.toThrow(
+      /node 'n' \(LayerNormalization\): expected what goes into \[2\], got \[2, 2\]/,
+    );
+    model.dispose();
+  });
+
+  it('numbers that are cut off, of a constant that is read when shapes are known (found by test/fuzz/onnx.mjs)', async () => {
+    const value = (piece: number[]): TensorMessage => ({
+      dims: [1],
+      dataType: elementTypes.float32,
+      floatData: [Uint8Array.from(piece)],
+    });
+    const filled = (t: TensorMessage) =>
+      small({
+        node: [
+          { opType: 'Shape', input: ['x'], output: ['s'] },
+          {
+            opType: 'ConstantOfShape',
+            name: 'n',
+            input: ['s'],
+            output: ['y'],
+            attribute: [{ name: 'value', t, type: attributeTypes.tensor }],
+          },
+        ],
+      });
+    const model = await load(filled(value([0, 0, 128, 63])));
+    expect((await model.run({ x: [[5, 6]] }))['y']?.toArray()).toEqual([[1, 1]]);
+    model.dispose();
+    await expect(load(filled(value([0, 0, 128])))).rejects.toThrow(/its last number is cut off/);
+  });
+
+  it('graphs that make far more numbers than they are given', async () => {
+    const node = Array.from(
+      { length: 29 },
+      (_, i): NodeMessage => ({
+        opType: 'Concat',
+        input: [`v${i}`, `v${i}`],
+        output: [`v${i + 1}`],
+        attribute: [{ name: 'axis', i: 0, type: attributeTypes.int }],
+      }),
+    );
+    const model = await load(
+      small({ node, input: [info('v0', ['N', 2])], initializer: [], output: [info('v29', ['M', 2])] }),
+    );
+    await expect(model.run({ v0: [[1, 2]] })).rejects.toThrow(
+      /expected fewer numbers for inputs and weights/,
     );
     model.dispose();
   });
