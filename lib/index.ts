@@ -11,6 +11,7 @@ export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { exportOnnx, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
+export type { OnnxInputs, OnnxModel, OnnxOutputs } from './formats/onnx/onnxModel';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells, type IndRnnConfig } from './layers/cells';
 export {

@@ -29,7 +29,7 @@ export interface Constant {
 }
 
 /** The most numbers of an array that shapes make (`ConstantOfShape`, `Expand`, `Range`) rather than the file. */
-export const MOST_MADE = 2 ** 26;
+export const MOST_MADE = 2 ** 24;
 
 export function isFloat(type: ElementType): boolean {
   return type === 'float32' || type === 'float64' || type === 'float16';

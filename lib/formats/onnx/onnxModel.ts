@@ -4,13 +4,15 @@ import { createEngine } from '../../engines/devices';
 import type { EngineSession, Executable, SessionOptions } from '../../engines/engine';
 import { DeepRnnError, quoted, refuse } from '../../errors';
 import type { Layer } from '../../layers/layer';
+import type { BatchGenerator, Inputs } from '../../models/batches';
+import type { Prediction, PredictOptions, StatesOption } from '../../models/evaluate';
 import type { Graph } from '../../models/graph';
 import { Model } from '../../models/model';
 import type { ModelStructure } from '../../models/modelStructure';
 import { Queue } from '../../models/queue';
 import { type Plan, PlanCheckError } from '../../plan/types';
 import { namedTensor, sizeOf, Tensor, type TensorData, type TensorLike } from '../../tensors/tensor';
-import { type Constant, constantOf, readTensor } from './constants';
+import { type Constant, constantOf, isFloat, readTensor } from './constants';
 import type { Operator } from './elementwise';
 import type { GraphNode, GraphValue, OnnxGraph } from './graphFile';
 import { ConstantStore, GraphLowering, isConstant, type Value } from './lowering';
@@ -34,7 +36,7 @@ export type OnnxOutputs = Record<string, Tensor>;
 /**
  * A model of an ONNX graph. It predicts; it cannot be trained or saved. Its plans are made for the shapes of the inputs, and kept.
  */
-export class OnnxModel extends Model<Tensor | OnnxOutputs> {
+export class OnnxModel<Y = Tensor> extends Model<Y> {
   override readonly layers: readonly Layer[] = [];
   override readonly graph: Graph | undefined = undefined;
   private readonly store = new ConstantStore();
@@ -101,27 +103,31 @@ export class OnnxModel extends Model<Tensor | OnnxOutputs> {
     return this.waiting.run(() => this.runNow(given));
   }
 
-  /** `run` of the input that has to be given, or of all by their names; gives the output, or several by their names. */
-  override async predict(x: unknown, options: object = {}): Promise<never> {
+  /**
+   * `run` of the one input that has to be given, or of all by their names: the output, or a record of several by their names (`Y`). Options
+   * of models of layers are refused.
+   */
+  override predict(
+    x: Inputs | BatchGenerator,
+    options: PredictOptions & StatesOption,
+  ): Promise<Prediction<Y>>;
+  override predict(x: Inputs | BatchGenerator | OnnxInputs, options?: PredictOptions): Promise<Y>;
+  override async predict(x: unknown, options: object = {}): Promise<Y & Prediction<Y>> {
     readConfig(options, [], 'predict');
     const needed = this.onnx.inputs.filter(({ name }) => !this.constants.has(name));
     const [only] = needed;
-    const isNamed =
-      typeof x === 'object' &&
-      x !== null &&
-      !Array.isArray(x) &&
-      !(x instanceof Tensor) &&
-      !ArrayBuffer.isView(x);
-    if (!isNamed && (needed.length !== 1 || !only))
+    const isOne = typeof x !== 'object' || Array.isArray(x) || x instanceof Tensor || ArrayBuffer.isView(x);
+    if (isOne && (needed.length !== 1 || !only))
       refuse(
         'ERR_VALUE',
         'predict: x',
         `arrays by name: ${needed.map(({ name }) => name).join(', ')}`,
         'one array',
       );
-    const outputs = await this.run(isNamed ? (x as OnnxInputs) : { [only?.name as string]: x as TensorLike });
+    const outputs = await this.run(isOne ? { [only?.name as string]: x as TensorLike } : (x as OnnxInputs));
     const names = Object.keys(outputs);
-    return (names.length === 1 ? outputs[names[0] as string] : outputs) as never;
+    // What Y is, the file says.
+    return (names.length === 1 ? outputs[names[0] as string] : outputs) as unknown as Y & Prediction<Y>;
   }
 
   private readInputs(given: OnnxInputs): Map<string, Tensor> {
@@ -392,14 +398,13 @@ function checkError(plan: Plan, failure: PlanCheckError): DeepRnnError {
   });
 }
 
-/** A copy of an output as a tensor. */
+/** A copy of an output as a tensor: int32 of whole numbers, else as the engine has it. */
 function outputOf(executable: Executable, name: string, value: Value): Tensor {
-  const isWhole = !/^float|^bool/.test(value.type);
-  const data: TensorData = isConstant(value) ? value.data : executable.output(name);
-  const own = isWhole
-    ? Int32Array.from(data)
-    : executable.plan && data instanceof Float64Array && !isConstant(value)
-      ? data.slice()
-      : Float32Array.from(data);
-  return new Tensor(own, value.dims);
+  if (!isConstant(value) && isReal(value)) return new Tensor(executable.output(name).slice(), value.dims);
+  const data = isConstant(value) ? value.data : executable.output(name);
+  return new Tensor(isReal(value) ? Float32Array.from(data) : Int32Array.from(data), value.dims);
+}
+
+function isReal({ type }: Value): boolean {
+  return isFloat(type) || type === 'bool';
 }

@@ -62,7 +62,7 @@ describe('files that ONNX Runtime has run', () => {
     const ours = await predicted(model, one);
     for (const [name, y] of Object.entries(one.outputs))
       expect(worstOf(unpacked(y), ours[name] as Tensor)).toBeLessThan(2e-6);
-    const again = (await loadModel(file)) as unknown as OnnxModel;
+    const again = (await loadModel(file)) as OnnxModel;
     const given = Object.fromEntries(Object.entries(one.inputs).map(([name, x]) => [name, unpacked(x)]));
     const back = await again.run(given);
     for (const [name, y] of Object.entries(ours)) expect(worstOf(y, back[name] as Tensor)).toBeLessThan(1e-6);
@@ -136,7 +136,7 @@ describe('what ONNX has no operators for is refused before a file is written', (
       layers.lstm({ units: 2, stateful: true, batchInputShape: [2, null, 3], name: 'memory' }),
     ]);
     await exportOnnx(model, file, { states: true });
-    const loaded = (await loadModel(file)) as unknown as OnnxModel;
+    const loaded = (await loadModel(file)) as OnnxModel;
     expect(loaded.outputs).toEqual(['memory', 'memory/h/next', 'memory/c/next']);
     loaded.dispose();
   });
@@ -162,7 +162,7 @@ describe('batch and time', () => {
   it('are open, unless the model says how many', async () => {
     const model = sequential([layers.gru({ units: 2, returnSequences: true, inputShape: [null, 3] })]);
     await model.save(file);
-    const loaded = (await loadModel(file)) as unknown as OnnxModel;
+    const loaded = (await loadModel(file)) as OnnxModel;
     expect(loaded.inputs).toEqual([{ name: 'x', dtype: 'float32', shape: [null, null, 3], optional: false }]);
     for (const [n, t] of [
       [1, 1],
@@ -184,7 +184,7 @@ describe('batch and time', () => {
       layers.lstm({ units: 2 }),
     ]);
     await model.save(file);
-    const loaded = (await loadModel(file)) as unknown as OnnxModel;
+    const loaded = (await loadModel(file)) as OnnxModel;
     const run = (ids: number[]) => loaded.run({ x: tensor(Int32Array.from(ids), [1, 4]) });
     await run([1, 2, 0, 0]);
     await run([0, 0, 0, 0]);

@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 async function load(bytes: Uint8Array, device?: string): Promise<OnnxModel> {
   const file = path.join(folder, 'm.onnx');
   writeFileSync(file, bytes);
-  return (await loadModel(file, device === undefined ? {} : { device })) as unknown as OnnxModel;
+  return (await loadModel(file, device === undefined ? {} : { device })) as OnnxModel;
 }
 
 interface ConformanceCase {
