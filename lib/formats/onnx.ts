@@ -36,7 +36,9 @@ function beginsAsModel(head: Uint8Array): boolean {
   const [tag, version, next] = head as unknown as [number?, number?, number?];
   if (tag !== 0x08 || version === undefined || version === 0 || version > 0x40 || next === undefined)
     return false;
-  return next >> 3 !== 1 && wireOf[next >> 3] === (next & 7);
+  // A long header of safetensors may look so, but goes on with zeros, and then begins.
+  const isLength = head[8] === 0x7b && head.subarray(3, 8).every((byte) => byte === 0);
+  return !isLength && next >> 3 !== 1 && wireOf[next >> 3] === (next & 7);
 }
 
 export const onnx: ModelFormat = {

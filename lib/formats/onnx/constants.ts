@@ -167,7 +167,9 @@ export function readTensor(tensor: TensorMessage): Constant {
   const size = sizeOf(dims);
   if (tensor.rawData) {
     const data = newData(type, size);
-    readRaw(tensor.rawData, type, data);
+    // Node runs on machines alone that have numbers as files have them, the least significant byte first.
+    if (type === 'float32') new Uint8Array(data.buffer).set(tensor.rawData);
+    else readRaw(tensor.rawData, type, data);
     return { type, dims, data };
   }
   return constantOf(type, dims, readTyped(tensor, type));

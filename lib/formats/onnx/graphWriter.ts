@@ -24,7 +24,7 @@ export type Dim = number | string;
 interface Initializer {
   readonly name: string;
   readonly dims: readonly number[];
-  readonly type: 'float32' | 'int32' | 'int64' | 'bool';
+  readonly type: 'float32' | 'int32' | 'int64';
   readonly data: () => ArrayLike<number>;
 }
 
@@ -45,15 +45,14 @@ function valueInfo(name: string, type: 'float32' | 'int32', dims: readonly Dim[]
 
 /** Numbers as bytes, the least significant first. */
 function bytesOf(values: ArrayLike<number>, type: Initializer['type']): Uint8Array {
-  const size = { float32: 4, int32: 4, int64: 8, bool: 1 }[type];
+  if (type === 'float32') return new Uint8Array(Float32Array.from(values).buffer);
+  const size = { int32: 4, int64: 8 }[type];
   const bytes = new Uint8Array(values.length * size);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < values.length; i++) {
     const v = values[i] as number;
-    if (type === 'float32') view.setFloat32(4 * i, v, true);
-    else if (type === 'int32') view.setInt32(4 * i, v, true);
-    else if (type === 'int64') view.setBigInt64(8 * i, BigInt(v), true);
-    else bytes[i] = v;
+    if (type === 'int32') view.setInt32(4 * i, v, true);
+    else view.setBigInt64(8 * i, BigInt(v), true);
   }
   return bytes;
 }

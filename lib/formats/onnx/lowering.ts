@@ -5,7 +5,7 @@ import { fuseStacks } from '../../plan/fuseStacks';
 import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ActivationAttrs, type Plan, type ValueId } from '../../plan/types';
-import { sameShape, sizeOf } from '../../tensors/tensor';
+import { sameShape, sizeOf, type TensorData } from '../../tensors/tensor';
 import { type Constant, type ConstantType, MOST_MADE, newData } from './constants';
 import type { GraphNode } from './graphFile';
 
@@ -34,6 +34,7 @@ export class ConstantStore {
   >();
   /** Of all arrays that have been added. */
   bytes = 0;
+  private large = 0;
 
   shapeOf(name: string): { readonly dims: readonly number[]; readonly int: boolean } {
     return this.arrays.get(name) as { dims: readonly number[]; int: boolean };
@@ -77,17 +78,24 @@ export class ConstantStore {
     return name;
   }
 
-  /** The name of an array; one of the same content is the same. */
+  /** The name of an array; a small one of the same content is the same. Large ones are not hashed: that takes its time. */
   add(dims: readonly number[], int: boolean, data: ArrayLike<number>): string {
     const held = int ? Int32Array.from(data) : Float32Array.from(data);
-    const hash = createHash('sha256').update(`${int} ${dims.join()}`).update(new Uint8Array(held.buffer));
-    const name = hash.digest('hex');
+    const name = held.length > MOST_HASHED ? `large ${this.large++}` : hashOf(held, `${int} ${dims.join()}`);
     if (!this.arrays.has(name)) {
       this.arrays.set(name, { dims, int, data: held });
       this.bytes += held.byteLength;
     }
     return name;
   }
+}
+
+const MOST_HASHED = 2 ** 16;
+
+/** What an array holds, in a few characters. @param about what else tells it from others */
+export function hashOf(data: TensorData, about = ''): string {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return createHash('sha256').update(about).update(bytes).digest('hex');
 }
 
 const MOST_NUMBERS = 2 ** 31 - 1;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readConfig } from '../../config';
 import { createEngine } from '../../engines/devices';
 import type { EngineSession, Executable, SessionOptions } from '../../engines/engine';
@@ -11,11 +10,11 @@ import { Model } from '../../models/model';
 import type { ModelStructure } from '../../models/modelStructure';
 import { Queue } from '../../models/queue';
 import { type Plan, PlanCheckError } from '../../plan/types';
-import { namedTensor, sizeOf, Tensor, type TensorData, type TensorLike } from '../../tensors/tensor';
+import { namedTensor, sizeOf, Tensor, type TensorLike } from '../../tensors/tensor';
 import { type Constant, constantOf, isFloat, readTensor } from './constants';
 import type { Operator } from './elementwise';
 import type { GraphNode, GraphValue, OnnxGraph } from './graphFile';
-import { ConstantStore, GraphLowering, isConstant, type Value } from './lowering';
+import { ConstantStore, GraphLowering, hashOf, isConstant, type Value } from './lowering';
 import { operators } from './operators';
 
 /** Loaded plans kept at once; the least recently used goes first. */
@@ -333,12 +332,6 @@ function knownInputs({ nodes, inputs }: OnnxGraph): Set<string> {
     for (const [i, name] of node.inputs.entries()) if (all || places.includes(i)) wanted.add(name);
   }
   return new Set(inputs.map(({ name }) => name).filter((name) => wanted.has(name)));
-}
-
-function hashOf(data: TensorData): string {
-  return createHash('sha256')
-    .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-    .digest('hex');
 }
 
 function lowerNode(

@@ -191,7 +191,9 @@ function reduction(kind: 'max' | 'min' | 'mean' | 'sum' | 'norm' | 'product'): O
     attributes: { axes: 'ints', keepdims: 'int', noop_with_empty_axes: 'int' },
     lower(lowering, node, [given, list]) {
       const x = given as Value;
-      const named = listOf(lowering, node, 'axes', list) ?? [];
+      const asked = listOf(lowering, node, 'axes', list) ?? [];
+      // Exporters reduce scalars over axis 0, which ONNX Runtime takes.
+      const named = x.dims.length === 0 ? asked.filter((axis) => axis !== 0 && axis !== -1) : asked;
       if (named.length === 0 && int(node, 'noop_with_empty_axes', 0) !== 0) return [x];
       const axes =
         named.length > 0

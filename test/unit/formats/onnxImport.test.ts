@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { loadModel } from '../../../lib/formats';
+import { onnx } from '../../../lib/formats/onnx';
 import {
   attributeTypes,
   elementTypes,
@@ -64,8 +65,10 @@ interface ExportCase {
   readonly outputs: Readonly<Record<string, PackedArray>>;
 }
 
-describe("models that PyTorch's exporters wrote", () => {
-  const { cases } = fixture<{ cases: ExportCase[] }>('pytorch-exports');
+describe('models that PyTorch and Keras exported', () => {
+  const cases = ['pytorch-exports', 'keras-exports'].flatMap(
+    (name) => fixture<{ cases: ExportCase[] }>(name).cases,
+  );
 
   it.each(cases.map((one) => [one.name, one] as const))('%s', async (_, { model, inputs, outputs }) => {
     const loaded = await load(Buffer.from(model, 'base64'));
@@ -210,6 +213,28 @@ describe('run and predict', () => {
       )['y']?.toArray(),
     ).toEqual([[1, 1]]);
     model.dispose();
+  });
+});
+
+describe('a file is known as ONNX', () => {
+  it('by what is in it, whatever its name', async () => {
+    const file = path.join(folder, 'graph.bin');
+    writeFileSync(file, small());
+    const model = (await loadModel(file)) as OnnxModel;
+    expect(model.outputs).toEqual(['y']);
+    model.dispose();
+  });
+
+  it('and not for the length of the header of safetensors', () => {
+    const header = [0x08, 0x09, 0x3a, 0, 0, 0, 0, 0];
+    expect(onnx.recognizes(Uint8Array.from([...header, 0x7b, 0x22]), 'm.safetensors')).toBe(false);
+    expect(onnx.recognizes(Uint8Array.from([0x08, 0x09, 0x3a, 4, 0x0a, 0, 0x12, 0]), 'm.bin')).toBe(true);
+  });
+
+  it('by its name, which then has to be true', async () => {
+    const file = path.join(folder, 'text.onnx');
+    writeFileSync(file, 'no model at all');
+    await expect(loadModel(file)).rejects.toMatchObject({ code: 'ERR_FILE' });
   });
 });
 
