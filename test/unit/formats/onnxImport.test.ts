@@ -40,7 +40,8 @@ describe("the ONNX project's conformance cases of the operators that are known",
     expect(recurrent.map(({ name }) => name)).toHaveLength(18);
   });
 
-  for (const device of ['cpu', 'reference'])
+  const { DEEPRNN_TEST_DEVICE = 'cpu' } = process.env;
+  for (const device of [DEEPRNN_TEST_DEVICE, 'reference'])
     it(`agree on ${device}`, async () => {
       const wrong: string[] = [];
       for (const { name, model, inputs, outputs } of cases) {
@@ -212,6 +213,33 @@ describe('run and predict', () => {
         })
       )['y']?.toArray(),
     ).toEqual([[1, 1]]);
+    model.dispose();
+  });
+});
+
+describe('a vector that is added to a product', () => {
+  const graph = (output: string[]) =>
+    small({
+      node: [
+        { opType: 'MatMul', input: ['x', 'W'], output: ['p'] },
+        { opType: 'Add', input: ['b', 'p'], output: ['y'] },
+      ],
+      initializer: [vector('W', [2, 2], [1, 2, 3, 4]), vector('b', [2], [10, 20])],
+      output: output.map((name) => info(name, ['N', 2])),
+    });
+
+  it('is its bias', async () => {
+    const model = await load(graph(['y']));
+    expect((await model.run({ x: [[1, 1]] }))['y']?.toArray()).toEqual([[14, 26]]);
+    const { plan } = model.lower(new Map([['x', tensor([[1, 1]])]]));
+    expect(plan.ops.map(({ kind }) => kind)).toEqual(['dense', 'scale']);
+    model.dispose();
+  });
+
+  it('but not of the product itself, where that is wanted too', async () => {
+    const model = await load(graph(['y', 'p']));
+    const { y, p } = await model.run({ x: [[1, 1]] });
+    expect([y?.toArray(), p?.toArray()]).toEqual([[[14, 26]], [[4, 6]]]);
     model.dispose();
   });
 });
