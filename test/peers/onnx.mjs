@@ -227,8 +227,36 @@ async function layersOutAndIn() {
         S(embedded(), layers[type]({ units: 3, ...o }), layers.dense({ units: 2 })),
         padded,
       );
+    const mixed = {
+      layer: layers[type]({ units: 5, ...all, activation: 'elu', initialState: 'learned' }),
+      backwardLayer: layers[type]({
+        units: 5,
+        ...all,
+        activation: 'linear',
+        goBackwards: true,
+        initialState: 'learned',
+      }),
+    };
+    const [longer, first] = [
+      layers.gru({ units: 3, ...all, goBackwards: true }),
+      layers[type]({ units: 5, ...all, goBackwards: true }),
+    ];
+    const turned = { layer: first, backwardLayer: layers[type]({ units: 5, ...all }) };
+    for (const o of [mixed, turned, { layer: layers[type]({ units: 5, ...all }), backwardLayer: longer }])
+      await outAndIn(
+        `bidirectional ${type}, of two kinds`,
+        S(layers.bidirectional({ ...o, inputShape: steps })),
+        X(3, 6, 4),
+      );
     const both = layers.bidirectional({ layer: layers[type]({ units: 3, ...all }) });
     await outAndIn(`masked ${type}`, S(embedded(), both, layers.globalAveragePooling1D()), padded);
+    const pairOfBoth = S(
+      layers.bidirectional({ layer: layers[type]({ units: 3, ...all }), inputShape: steps, name: 'both' }),
+    );
+    await outAndIn(`states of bidirectional ${type}`, pairOfBoth, X(3, 5, 4), {
+      options: { states: true },
+      predict: { returnStates: true },
+    });
     const pair = () =>
       S(
         layers[type]({ units: 4, ...all, inputShape: steps, name: 'l' }),

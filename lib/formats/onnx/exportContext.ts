@@ -46,8 +46,6 @@ export class ExportValue {
 /** What a layer sees while it is written. */
 export interface ExportContext {
   readonly graph: GraphWriter;
-  /** A name for a length that is known only when data come. */
-  freshDim(): string;
   /** A weight of a layer as a constant of the graph, as it is or as `make` makes it under a name of its own. */
   weight(layer: Layer, name: string): string;
   derived(

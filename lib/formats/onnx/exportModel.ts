@@ -18,6 +18,8 @@ const IR_VERSION = 8;
 /** A protobuf message has at most 2 GiB. */
 const MOST_BYTES = 2 ** 31 - 2 ** 20;
 const LARGEST_INT32 = 2 ** 31 - 1;
+/** Stands for open lengths; no layer makes it of another by chance, as it would of a small one. */
+const TRIAL_LENGTH = 1_000_003;
 
 /** Writes a model into a graph: which layer writes what, layerNodes.ts says. */
 class ModelExport implements ExportContext {
@@ -45,7 +47,8 @@ class ModelExport implements ExportContext {
     return this.count;
   }
 
-  freshDim(): string {
+  /** A name for a length that is known only when data come. */
+  private freshDim(): string {
     this.open += 1;
     return `T${this.open}`;
   }
@@ -109,20 +112,29 @@ class ModelExport implements ExportContext {
     if (this.wantsStates) this.ends.push({ name: `${layer.name}/${name}`, size, value });
   }
 
-  /** Batch-free shapes with a name for every length that is open: that of an input's axis where the layer keeps it. */
-  private dimsOf(layer: Layer, inputs: readonly ExportValue[], shapes: readonly SymbolicShape[]) {
-    const [first] = inputs;
-    const keeps =
-      layer.rowwise ||
-      layer.masks ||
-      /^(simpleRNN|lstm|gru|bidirectional|batchNorm|add|subtract|multiply|average|maximum|minimum|concatenate|prelu|timeDistributed|dropout|spatial|gaussian|input|softmax)/.test(
-        layer.type,
-      );
-    return shapes.map(({ shape }) =>
+  /**
+   * Batch-free shapes of what a layer gives, with a name for every length that is open: that of an input's if the layer hands the length on.
+   * Whether it does is seen with a number for each name.
+   */
+  private dimsOf(layer: Layer, inputs: readonly SymbolicShape[], values: readonly ExportValue[]): Dim[][] {
+    const names = [...new Set(values.flatMap(({ dims }) => dims.filter((n) => typeof n === 'string')))];
+    const numberOf = (name: string) => TRIAL_LENGTH + 2 * names.indexOf(name);
+    const tried = inputs.map((input, i): SymbolicShape => {
+      const { dims } = values[i] as ExportValue;
+      return { ...input, shape: dims.map((n) => (typeof n === 'number' ? n : numberOf(n))) };
+    });
+    const shapes = layer.outputShapes(inputs);
+    let lengths: readonly SymbolicShape[] = shapes;
+    try {
+      lengths = layer.outputShapes(tried);
+    } catch (error) {
+      // Inputs whose lengths have two names, and lengths that a layer does not take: what comes out is another one.
+      if (!(error instanceof DeepRnnError)) throw error;
+    }
+    return shapes.map(({ shape }, i) =>
       shape.map((n, axis): Dim => {
-        if (n !== null) return n;
-        const own = first?.dims[axis];
-        return keeps && typeof own === 'string' ? own : this.freshDim();
+        const tried = lengths[i]?.shape[axis];
+        return n ?? names.find((name) => numberOf(name) === tried) ?? this.freshDim();
       }),
     );
   }
@@ -187,7 +199,7 @@ class ModelExport implements ExportContext {
           sequence: value.sequence,
         };
       });
-      return writeLayer(this, layer, inputs, this.dimsOf(layer, inputs, layer.outputShapes(symbols)));
+      return writeLayer(this, layer, inputs, this.dimsOf(layer, symbols, inputs));
     });
     graph.scope = 'outputs';
     for (const [i, { name }] of outputKeys(source).entries()) {

@@ -8,8 +8,8 @@ import { resolveActivation } from '../../ops/activations';
 import type { ActivationAttrs } from '../../plan/types';
 import { writeActivation } from './activationNodes';
 import { type ExportContext, ExportValue } from './exportContext';
-import type { Dim } from './graphWriter';
-import { recurrentCell } from './recurrentNodes';
+import type { AttributeValue, Dim } from './graphWriter';
+import { type RecurrentCell, recurrentCell } from './recurrentNodes';
 
 /** A use of a layer. */
 interface Use {
@@ -320,7 +320,6 @@ interface Recurred {
   readonly last: string;
   /** [N, size], in the order of the layer's states. */
   readonly ends: readonly string[];
-  readonly units: number;
 }
 
 /** [N, size] for the operator, which wants [1, N, size]. */
@@ -344,10 +343,43 @@ function startStates(context: ExportContext, { cell, owner, prefix, begins }: Di
   return starts;
 }
 
-function recur(context: ExportContext, direction: Direction): Recurred {
+/** What both directions of a bidirectional layer have to agree in to be one node. */
+function isOneNode(cells: readonly RecurrentCell[], [forward]: readonly Direction[]): boolean {
+  const shared = cells.map(({ operator, units, attributes, shapes: { B, P } }) => {
+    const { activations: _, activation_alpha: __, activation_beta: ___, ...own } = attributes;
+    return JSON.stringify([operator, units, own, B !== undefined, P !== undefined]);
+  });
+  return shared[0] === shared[1] && forward?.cell.goBackwards === false;
+}
+
+/** Lists of both directions one behind the other; all else is alike. */
+function bothAttributes([forward, backward]: readonly RecurrentCell[]): Record<string, AttributeValue> {
+  const made = { ...(forward as RecurrentCell).attributes };
+  const theirs = (backward as RecurrentCell).attributes;
+  made['activations'] = [...(made['activations'] as string[]), ...(theirs['activations'] as string[])];
+  for (const key of ['activation_alpha', 'activation_beta']) {
+    const lists = [made[key], theirs[key]] as ({ readonly fs: readonly number[] } | undefined)[];
+    const fs = lists.flatMap((list) => list?.fs ?? []);
+    if (fs.length > 0) made[key] = { fs };
+  }
+  return made;
+}
+
+/** Both directions of a layer, as one node where they are alike. */
+function recurBoth(context: ExportContext, directions: readonly [Direction, Direction]): readonly Recurred[] {
+  const [{ owner, x }] = directions;
+  const cells = directions.map(({ cell }) => recurrentCell(cell, x.dims[1] as number, owner.subject));
+  return isOneNode(cells, directions)
+    ? recur(context, directions)
+    : directions.flatMap((direction) => recur(context, [direction]));
+}
+
+/** One node for one direction, or for both of a layer. */
+function recur(context: ExportContext, directions: readonly Direction[]): Recurred[] {
   const { graph } = context;
-  const { cell, owner, prefix, x } = direction;
-  const subject = owner.subject;
+  const [{ cell, owner, prefix, x, zerosWhereMasked }] = directions as readonly [Direction];
+  const { subject } = owner;
+  const at = (n: number) => graph.constant([n], 'int64');
   if (cell.carriesState && !context.wantsStates)
     refuse(
       'ERR_VALUE',
@@ -356,35 +388,57 @@ function recur(context: ExportContext, direction: Direction): Recurred {
       true,
       'exportOnnx(model, path, { states: true }) makes states inputs and outputs.',
     );
-  const made = recurrentCell(cell, x.dims[1] as number, subject);
+  const cells = directions.map((direction) => recurrentCell(direction.cell, x.dims[1] as number, subject));
+  const made = cells[0] as RecurrentCell;
+  const isBoth = directions.length > 1;
   const part = (name: 'W' | 'R' | 'B' | 'P') => {
     const shape = made.shapes[name];
     if (!shape) return '';
-    return context.derived(`${owner.name}/${prefix}${name}`, shape, owner, (weight) =>
-      made.make(name, (own) => weight(`${prefix}${own}`)),
-    );
+    const whole = [directions.length, ...shape.slice(1)];
+    return context.derived(`${owner.name}/${isBoth ? '' : prefix}${name}`, whole, owner, (weight) => {
+      const parts = cells.map((own, i) => own.make(name, (of) => weight(`${directions[i]?.prefix}${of}`)));
+      const data = new Float32Array(parts.reduce((size, { length }) => size + length, 0));
+      parts.reduce((first, values) => {
+        data.set(values, first);
+        return first + values.length;
+      }, 0);
+      return data;
+    });
   };
   const [W, R, B, P] = [part('W'), part('R'), part('B'), part('P')] as [string, string, string, string];
   const lengths = x.mask === undefined ? '' : context.lengthsOf(x.mask);
-  const [h = '', c = ''] = startStates(context, direction);
+  const starts = directions.map((direction) => startStates(context, direction));
+  const [h = '', c = ''] = cell.states.map((_, k) => {
+    const own = starts.map((list) => list[k] as string);
+    return isBoth && own[0] !== '' ? graph.node('Concat', own, { axis: 0 }) : (own[0] as string);
+  });
   const isLstm = made.operator === 'LSTM';
   const inputs = [x.timeMajor, W, R, B, lengths, h, ...(isLstm ? [c, P] : [])];
-  const attributes = { ...made.attributes, direction: cell.goBackwards ? 'reverse' : 'forward' };
+  const attributes = isBoth
+    ? { ...bothAttributes(cells), direction: 'bidirectional' }
+    : { ...made.attributes, direction: cell.goBackwards ? 'reverse' : 'forward' };
   const [Y, ...finals] = graph.nodeAll(made.operator, inputs, attributes, isLstm ? 3 : 2) as [
     string,
     ...string[],
   ];
-  const ends = finals.map((end) => graph.node('Squeeze', [end, graph.constant([0], 'int64')]));
-  const last = ends[0] as string;
-  if (!cell.returnSequences) return { sequence: undefined, last, ends, units: made.units };
-  let sequence = graph.node('Squeeze', [Y, graph.constant([1], 'int64')]);
-  if (x.mask !== undefined && !direction.zerosWhereMasked) {
-    // ONNX gives zeros for padding, we the state: at the end of the sequence the last one, in front of it, read from the end, the first.
-    const held = cell.goBackwards ? h : (finals[0] as string);
-    const counts = graph.node('Unsqueeze', [graph.transpose(x.mask, [1, 0]), graph.constant([2], 'int64')]);
-    if (held !== '') sequence = graph.node('Where', [counts, sequence, held]);
-  }
-  return { sequence, last, ends, units: made.units };
+  /** Each direction's part of an output, whose axis of directions goes. */
+  const apart = (value: string, axis: number): string[] => {
+    const parts = isBoth ? graph.nodeAll('Split', [value], { axis }, 2) : [value];
+    return parts.map((own) => graph.node('Squeeze', [own, at(axis)]));
+  };
+  const ends = finals.map((end) => apart(end, 0));
+  const sequences = cell.returnSequences ? apart(Y, 1) : [];
+  return directions.map((_, i): Recurred => {
+    const own = ends.map((list) => list[i] as string);
+    let sequence = sequences[i];
+    if (sequence !== undefined && x.mask !== undefined && !zerosWhereMasked) {
+      // ONNX gives zeros for padding, we the state: behind a sequence the last one, in front of one that is read from its end the first.
+      const held = cell.goBackwards ? h : (finals[0] as string);
+      const counts = graph.node('Unsqueeze', [graph.transpose(x.mask, [1, 0]), at(2)]);
+      if (held !== '') sequence = graph.node('Where', [counts, sequence, held]);
+    }
+    return { sequence, last: own[0] as string, ends: own };
+  });
 }
 
 /** Time-major, the last step first. */
@@ -397,14 +451,9 @@ const recurrent: LayerWriter = (context, { layer, inputs: [x, ...begins], o, dim
   const { graph } = context;
   const cell = layer as RecurrentLayer;
   const zerosWhereMasked = o['zeroOutputForMask'] === true;
-  const { sequence, last, ends } = recur(context, {
-    cell,
-    owner: layer,
-    prefix: '',
-    x,
-    begins,
-    zerosWhereMasked,
-  });
+  const [{ sequence, last, ends }] = recur(context, [
+    { cell, owner: layer, prefix: '', x, begins, zerosWhereMasked },
+  ]) as [Recurred];
   for (const [i, { name, size }] of cell.states.entries())
     context.endState(layer, name, size, ends[i] as string);
   const [own, ...stateDims] = dims as readonly (readonly Dim[])[];
@@ -425,15 +474,14 @@ const bidirectional: LayerWriter = (context, { layer, inputs: [x, ...begins], di
   const { graph } = context;
   const { parts, mergeMode } = layer as Bidirectional;
   const half = begins.length / 2;
-  const both = (['forward', 'backward'] as const).map((d, i) => {
-    const cell = parts[d];
+  const directions = (['forward', 'backward'] as const).map((d, i): Direction => {
     const own = begins.slice(i * half, (i + 1) * half);
-    const direction = { cell, owner: layer, prefix: `${d}/`, x, begins: own, zerosWhereMasked: true };
-    const made = recur(context, direction);
+    return { cell: parts[d], owner: layer, prefix: `${d}/`, x, begins: own, zerosWhereMasked: true };
+  }) as [Direction, Direction];
+  const both = recurBoth(context, directions) as [Recurred, Recurred];
+  for (const [i, { cell, prefix }] of directions.entries())
     for (const [k, { name, size }] of cell.states.entries())
-      context.endState(layer, `${d}/${name}`, size, made.ends[k] as string);
-    return made;
-  }) as [Recurred, Recurred];
+      context.endState(layer, `${prefix}${name}`, size, both[i]?.ends[k] as string);
   const isSequence = both[0].sequence !== undefined;
   const [a, b] = both.map(({ sequence, last }) => sequence ?? last) as [string, string];
   const mask = isSequence ? x.mask : undefined;
