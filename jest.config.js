@@ -8,7 +8,11 @@ module.exports = {
   testMatch: ['**/*.test.ts'],
   // These need the emulated device of scripts/test-emulator.mjs.
   testPathIgnorePatterns: process.env.DEEPRNN_TEST_DEVICE === 'cuda' ? [] : ['<rootDir>/test/unit/cuda/'],
-  moduleNameMapper: { '^deeprnn$': '<rootDir>/lib/index.ts' },
+  moduleNameMapper: {
+    '^deeprnn$': '<rootDir>/lib/index.ts',
+    // What is imported lazily is named as it is when compiled.
+    '^(\\.{1,2}/.+)\\.js$': ['$1.js', '$1.ts'],
+  },
   transform: {
     '\\.m?[jt]s$': [
       '@swc/jest',

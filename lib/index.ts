@@ -10,7 +10,8 @@ export type {
 export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
-export { type LoadOptions, loadModel } from './formats';
+export { exportOnnx, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
+export type { OnnxInputs, OnnxModel, OnnxOutputs } from './formats/onnx/onnxModel';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells } from './layers/cells';
 export {

@@ -27,7 +27,7 @@ const allowed = {
   'engines/reference': ['type:engines', ...plan],
   callbacks: ['type:models', 'type:tensors', ...base],
   models: [...emitters, 'ops', 'engines', 'data', 'callbacks', 'io', ...plan],
-  formats: ['models', 'data', 'io', ...emitters, 'ops', ...plan],
+  formats: ['models', 'engines', 'data', 'io', ...emitters, 'ops', ...plan],
   plots: ['models', 'io', 'layers', ...base],
   tuning: ['models', ...base],
 };

@@ -55,6 +55,7 @@ if (sanitize) {
     jest(['test/parity/rnnStack', '-t', 'mixed cells'], { ...device, DEEPRNN_CUDA_RUNG: rung });
 } else {
   jest(['test/parity'], { ...device, DEEPRNN_CUDA_RUNG: 'd' });
+  jest(['test/unit/formats/onnxImport', '-t', 'conformance'], device);
   // Two hundred steps show the same on every rung; they take most of the time.
   const short = ['test/parity/rnnStack', '-t', '^((?!T = 200).)*$'];
   for (const rung of ['a', 'b', 'c']) jest(short, { ...device, DEEPRNN_CUDA_RUNG: rung });

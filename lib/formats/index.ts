@@ -5,3 +5,4 @@ for (const { endings, save } of formats)
   if (save) for (const ending of endings) writeEndingWith(ending, save);
 
 export { type LoadOptions, loadModel } from './loadModel';
+export { exportOnnx, type OnnxExportOptions } from './onnx';

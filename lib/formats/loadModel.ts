@@ -8,6 +8,7 @@ import type { Model } from '../models/model';
 import { readModel, restoreArrays } from '../models/modelFile';
 import type { Tensor } from '../tensors/tensor';
 import { formats, HEAD_BYTES } from './formats';
+import type { OnnxModel } from './onnx/onnxModel';
 
 export interface LoadOptions {
   /** Compile as the file says. Default true. */
@@ -17,10 +18,13 @@ export interface LoadOptions {
   readonly threads?: number;
 }
 
+/** A model of an ONNX graph, which `run` works out for inputs by name. @throws ERR_FILE, naming the node, for what cannot be run */
+export function loadModel<Y = Tensor>(path: `${string}.onnx`, options?: LoadOptions): Promise<OnnxModel<Y>>;
 /**
  * A model from a file that `save` wrote (`Y`: what it predicts, a record where its outputs have names): built, with its weights and preprocessing, and compiled where the file says how.
  * @throws ERR_FILE for a missing, truncated, altered or foreign file
  */
+export function loadModel<Y = Tensor>(path: string, options?: LoadOptions): Promise<Model<Y>>;
 export async function loadModel<Y = Tensor>(path: string, options: LoadOptions = {}): Promise<Model<Y>> {
   if (typeof path !== 'string' || path === '')
     refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));

@@ -6,6 +6,7 @@ import {
   type Device,
   devices,
   type EstimatedProfile,
+  exportOnnx,
   type History,
   initializers,
   layers,
@@ -26,6 +27,18 @@ import {
 /** Holds when A and B are the same type, not merely assignable. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<_T extends true>(): void {}
+
+export async function acceptedOfOnnx(): Promise<void> {
+  const graph = await loadModel('m.onnx');
+  const { y } = await graph.run({ x: tensor([[1]]), h: [[0]] });
+  holds<Same<typeof y, Tensor | undefined>>();
+  holds<Same<Awaited<ReturnType<typeof graph.predict>>, Tensor>>();
+  await exportOnnx(sequential([]), 'm.onnx', { states: true, lengths: false });
+  // @ts-expect-error other files are models of layers
+  (await loadModel('m.keras')).run({});
+  // @ts-expect-error no such option
+  await exportOnnx(sequential([]), 'm.onnx', { opset: 17 });
+}
 
 export async function accepted(): Promise<void> {
   const model = sequential([

@@ -1,0 +1,192 @@
+import { DeepRnnError, reasonOf } from '../../errors';
+import { proveTensor } from './constants';
+import {
+  type AttributeMessage,
+  attributeTypes,
+  elementName,
+  elementTypes,
+  type ModelMessage,
+  type TensorMessage,
+} from './messages';
+import { decode } from './wire';
+
+/** A node that has been proven: its operator is known, its attributes are of the types that they have there. */
+export interface GraphNode {
+  /** For messages. */
+  readonly subject: string;
+  readonly op: string;
+  readonly opset: number;
+  /** Empty: left out. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: ReadonlyMap<string, AttributeMessage>;
+}
+
+/** An input or output of the graph; undefined lengths are open, named ones equal wherever the name is. */
+export interface GraphValue {
+  readonly name: string;
+  readonly type: 'float32' | 'int32' | 'int64' | 'bool';
+  readonly dims: readonly (number | string | undefined)[] | undefined;
+}
+
+export interface OnnxGraph {
+  readonly name: string;
+  readonly inputs: readonly GraphValue[];
+  readonly outputs: readonly GraphValue[];
+  /** In an order in which they can run. */
+  readonly nodes: readonly GraphNode[];
+  readonly initializers: ReadonlyMap<string, TensorMessage>;
+}
+
+export type AttributeType = keyof typeof attributeTypes;
+
+/** What is known of an operator before anything is worked out. */
+export interface OperatorSpec {
+  readonly inputs: readonly [least: number, most: number];
+  readonly outputs: number;
+  readonly attributes?: Readonly<Record<string, AttributeType>>;
+  /** Places of inputs that have to be known when a plan is made: shapes, and weights that plans hold in forms of their own. */
+  readonly known?: readonly number[];
+  /** First version of the operator set in which the operator means what it does here. Default 1. */
+  readonly since?: number;
+  /** Why a node cannot be run, where that shows in its attributes: what is expected, and what came. */
+  readonly obstacle?: (node: GraphNode) => readonly [wanted: string, got: string] | undefined;
+}
+
+/** The newest operator set whose operators are known here. */
+const NEWEST_OPSET = 28;
+const valueTypes = ['float32', 'int32', 'int64', 'bool'] as const;
+
+/** Reads a model's structure. No weight is read. @throws ERR_FILE, naming node, operator and reason */
+export function readGraph(
+  bytes: Uint8Array,
+  path: string,
+  specOf: (op: string) => OperatorSpec | undefined,
+): OnnxGraph {
+  const fail = (reason: string, cause?: unknown): never => {
+    throw new DeepRnnError('ERR_FILE', `'${path}': ${reason}.`, { cause });
+  };
+  let model: ModelMessage;
+  try {
+    model = decode<ModelMessage>(bytes, 'Model');
+  } catch (error) {
+    return fail(`it is no readable ONNX model: ${reasonOf(error)}`, error);
+  }
+  const { graph } = model;
+  if (!graph) return fail('it is no ONNX model: it has no graph');
+  const opset = (model.opsetImport ?? []).find(
+    ({ domain = '' }) => domain === '' || domain === 'ai.onnx',
+  )?.version;
+  if (opset === undefined || opset < 7 || opset > NEWEST_OPSET)
+    return fail(`expected an operator set of version 7 to ${NEWEST_OPSET}, got ${opset ?? 'none'}`);
+  if ((graph.sparseInitializer ?? []).length > 0)
+    return fail('it has sparse initializers, which are not read');
+
+  const initializers = new Map<string, TensorMessage>();
+  for (const tensor of graph.initializer ?? []) {
+    const name = tensor.name ?? '';
+    if (name === '' || initializers.has(name)) return fail(`two initializers are called '${name}'`);
+    try {
+      proveTensor(tensor);
+    } catch (error) {
+      return fail(`initializer '${name}': ${reasonOf(error)}`, error);
+    }
+    initializers.set(name, tensor);
+  }
+
+  const valuesOf = (list: typeof graph.input, what: string): GraphValue[] =>
+    (list ?? []).map(({ name = '', type }) => {
+      const tensor = type?.tensorType;
+      const found = valueTypes.find((known) => elementTypes[known] === tensor?.elemType);
+      if (name === '') return fail(`an ${what} has no name`);
+      if (!tensor || !found)
+        return fail(
+          `${what} '${name}': expected a tensor of ${valueTypes.join(', ')}, got ${tensor ? elementName(tensor.elemType) : 'no tensor'}`,
+        );
+      const dims = tensor.shape ? (tensor.shape.dim ?? []) : undefined;
+      if (dims && dims.length > 16) return fail(`${what} '${name}': it has ${dims.length} axes`);
+      return {
+        name,
+        type: found,
+        dims: dims?.map(({ dimValue, dimParam }) => (dimParam ? dimParam : dimValue)),
+      };
+    });
+  const inputs = valuesOf(graph.input, 'input');
+  const outputs = valuesOf(graph.output, 'output');
+  if (outputs.length === 0) return fail('it has no outputs');
+
+  const made = new Set(initializers.keys());
+  for (const { name } of inputs) made.add(name);
+  if (new Set(inputs.map(({ name }) => name)).size < inputs.length) return fail('two inputs have one name');
+  const nodes = (graph.node ?? []).map((node, i): GraphNode => {
+    const { opType = '', domain = '', input = [], output = [] } = node;
+    const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})`;
+    const spec = domain === '' || domain === 'ai.onnx' ? specOf(opType) : undefined;
+    if (!spec) return fail(`${subject}: this operator is not known here`);
+    if (opset < (spec.since ?? 1))
+      return fail(`${subject}: it needs operator set ${spec.since}, the model has ${opset}`);
+    const first = input.slice(0, spec.inputs[0]).filter((name) => name !== '').length;
+    const [least, most] = spec.inputs;
+    if (first < least || input.length > most)
+      return fail(
+        `${subject}: expected ${least === most ? least : `${least} to ${most}`} inputs, got ${input.length}`,
+      );
+    if (output.length > spec.outputs)
+      return fail(`${subject}: expected at most ${spec.outputs} outputs, got ${output.length}`);
+    const attributes = new Map<string, AttributeMessage>();
+    for (const attribute of node.attribute ?? []) {
+      const { name = '', type, refAttrName } = attribute;
+      const wanted =
+        spec.attributes && Object.hasOwn(spec.attributes, name) ? spec.attributes[name] : undefined;
+      if (wanted === undefined) return fail(`${subject}: attribute '${name}' is not known here`);
+      if (attributeTypes[wanted] !== type || refAttrName)
+        return fail(`${subject}: attribute '${name}' is not written as ${wanted}`);
+      attributes.set(name, attribute);
+    }
+    for (const [, { t }] of attributes)
+      if (t) {
+        try {
+          proveTensor(t);
+        } catch (error) {
+          return fail(`${subject}: its tensor: ${reasonOf(error)}`, error);
+        }
+      }
+    const read: GraphNode = { subject, op: opType, opset, inputs: input, outputs: output, attributes };
+    const obstacle = spec.obstacle?.(read);
+    if (obstacle) return fail(`${subject}: expected ${obstacle[0]}, got ${obstacle[1]}`);
+    return read;
+  });
+  return {
+    name: graph.name || 'onnx',
+    inputs,
+    outputs,
+    nodes: inOrder(nodes, made, outputs, fail),
+    initializers,
+  };
+}
+
+/** Nodes as ONNX wants them to stand: each behind those that make its inputs, each value made once. */
+function inOrder(
+  nodes: readonly GraphNode[],
+  made: Set<string>,
+  outputs: readonly GraphValue[],
+  fail: (reason: string) => never,
+): readonly GraphNode[] {
+  const makers = new Set(nodes.flatMap(({ outputs: own }) => own));
+  for (const { subject, inputs, outputs: own } of nodes) {
+    for (const name of inputs)
+      if (name !== '' && !made.has(name))
+        fail(
+          makers.has(name)
+            ? `${subject}: its input '${name}' is made behind it, in a cycle or out of order`
+            : `${subject}: nothing makes its input '${name}'`,
+        );
+    for (const name of own) {
+      if (name === '') continue;
+      if (made.has(name)) fail(`${subject}: its output '${name}' is made twice`);
+      made.add(name);
+    }
+  }
+  for (const { name } of outputs) if (!made.has(name)) fail(`nothing makes the output '${name}'`);
+  return nodes;
+}

@@ -1,0 +1,546 @@
+// Compares models that go out to ONNX and come in from it with ONNX Runtime: random models of every kind of layer out, and back in;
+// random recurrent operators of the standard in; the conformance cases of the ONNX project. Fails where something differs.
+// Usage: node test/peers/onnx.mjs [--python PATH] [--rounds N] [--fixtures FOLDER]   (after npm run build:ts)
+// --fixtures writes what Jest's tests read: the conformance cases that apply, with the number of the others by reason, and a model of each
+// kind with what ONNX Runtime made of its file.
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import readline from 'node:readline';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { operators } from '../../dist/formats/onnx/operators.js';
+import deeprnn from '../../dist/index.js';
+
+const { exportOnnx, input, layers, loadModel, model, sequential, tensor } = deeprnn;
+const { values: args } = parseArgs({
+  options: {
+    python: { type: 'string', default: 'python3' },
+    rounds: { type: 'string', default: '30' },
+    fixtures: { type: 'string' },
+  },
+});
+/** Of float32 sums in another order, over a few steps. */
+const LIMIT = 2e-5;
+const folder = mkdtempSync(path.join(os.tmpdir(), 'onnx-peer-'));
+const peer = spawn(args.python, [new URL('onnx_peer.py', import.meta.url).pathname], {
+  stdio: ['pipe', 'pipe', 'inherit'],
+});
+const lines = readline.createInterface({ input: peer.stdout })[Symbol.asyncIterator]();
+
+async function ask(question) {
+  peer.stdin.write(`${JSON.stringify(question)}\n`);
+  const { value, done } = await lines.next();
+  if (done) throw new Error('the peer has ended');
+  return JSON.parse(value);
+}
+
+const arrays = { float32: Float32Array, int32: Int32Array, int64: BigInt64Array, bool: Uint8Array };
+
+function pack({ data, shape }) {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return { type: data instanceof Int32Array ? 'int32' : 'float32', shape, data: bytes.toString('base64') };
+}
+
+function unpack({ type, shape, data }) {
+  const Kind = arrays[type];
+  if (!Kind) throw new Error(`arrays of ${type} are not read`);
+  const numbers = new Kind(new Uint8Array(Buffer.from(data, 'base64')).buffer);
+  if (type === 'int64') return { shape, data: Int32Array.from(numbers, Number) };
+  return { shape, data: type === 'bool' ? Float32Array.from(numbers) : numbers };
+}
+
+/** The largest difference of two arrays, above 1 in parts of what it should be. */
+function difference(want, got) {
+  if (want.shape.join() !== got.shape.join()) throw new Error(`shape [${got.shape}] for [${want.shape}]`);
+  let worst = 0;
+  for (let i = 0; i < want.data.length; i++) {
+    const [a, b] = [want.data[i], got.data[i]];
+    if (Object.is(a, b) || a === b) continue;
+    const error = Math.abs(a - b) / Math.max(1, Math.abs(a));
+    worst = Math.max(worst, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error);
+  }
+  return worst;
+}
+
+let seed = 1;
+function random() {
+  seed = (seed * 1103515245 + 12345) % 2 ** 31;
+  return (seed / 2 ** 31) * 2 - 1;
+}
+const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
+const X = (...shape) => tensor(Float32Array.from({ length: sizeOf(shape) }, random), shape);
+const ids = (below, ...shape) =>
+  tensor(
+    Int32Array.from({ length: sizeOf(shape) }, () => Math.floor(((random() + 1) / 2) * below)),
+    shape,
+  );
+
+/** Largest differences by what was compared and which way. */
+const table = new Map();
+/** A model of each kind, for the fixture. */
+const exported = new Map();
+const failures = [];
+function note(kind, way, worst, limit = LIMIT) {
+  const row = table.get(kind) ?? new Map();
+  table.set(kind, row);
+  row.set(way, Math.max(row.get(way) ?? 0, worst));
+  if (!(worst <= limit)) failures.push(`${kind}, ${way}: ${worst}`);
+}
+
+/** A model out, run by ONNX Runtime, in again and run here. */
+async function outAndIn(kind, built, xs, { options, feeds = {}, predict = {} } = {}) {
+  try {
+    const weights = [...(await built.getWeights())].map(([name, { shape, data }]) => {
+      const spread = name.endsWith('movingVariance') ? 0.1 : 0.2;
+      return [name, { shape, data: Float32Array.from(data, (v) => v + spread * random()) }];
+    });
+    await built.setWeights(new Map(weights));
+    const file = path.join(folder, 'out.onnx');
+    await (options ? exportOnnx(built, file, options) : built.save(file));
+    const checked = await ask({ check: file });
+    if (checked.error) throw new Error(`onnx.checker: ${checked.error}`);
+    const inputs = Array.isArray(xs) ? xs : [xs];
+    const names = built.graph.inputs.map(({ name }) => name);
+    const given = { ...Object.fromEntries(names.map((name, i) => [name, inputs[i]])), ...feeds };
+    const packed = Object.fromEntries(Object.entries(given).map(([name, x]) => [name, pack(x)]));
+    const theirs = await ask({ run: file, inputs: packed });
+    if (theirs.error) throw new Error(`onnxruntime: ${theirs.error}`);
+    let ours = await built.predict(xs, predict);
+    const wanted = {};
+    if (predict.returnStates) {
+      for (const [layer, states] of Object.entries(ours.states))
+        for (const [name, state] of Object.entries(states)) wanted[`${layer}/${name}/next`] = state;
+      ours = ours.output;
+    }
+    if (built.namesOutputs) Object.assign(wanted, ours);
+    else wanted[Object.keys(theirs.outputs)[0]] = ours;
+    for (const [name, y] of Object.entries(wanted))
+      note(kind, 'out', difference(unpack(theirs.outputs[name]), y));
+    if (!exported.has(kind))
+      exported.set(kind, {
+        kind,
+        config: built.getConfig(),
+        weights: Object.fromEntries(weights.map(([name, array]) => [name, pack(array)])),
+        options,
+        inputs: packed,
+        outputs: theirs.outputs,
+        sha256: createHash('sha256').update(readFileSync(file)).digest('hex'),
+      });
+    const again = await loadModel(file);
+    const back = await again.run(given);
+    for (const [name, y] of Object.entries(wanted)) note(kind, 'in again', difference(y, back[name]));
+    again.dispose();
+  } catch (error) {
+    failures.push(`${kind}: ${error.message}`);
+  }
+  built.dispose();
+}
+
+const S = (...list) => sequential(list);
+const all = { returnSequences: true };
+const steps = [null, 4];
+
+async function layersOutAndIn() {
+  const activations = [
+    'tanh',
+    'sigmoid',
+    'relu',
+    'hardSigmoid',
+    'softplus',
+    'softsign',
+    'elu',
+    'selu',
+    'exponential',
+    'relu6',
+    'leakyRelu',
+    'gelu',
+    'silu',
+    'mish',
+    'hardSilu',
+    'softmax',
+    'logSoftmax',
+    'geluTanh',
+    'celu',
+    'squareplus',
+    'softShrink',
+    'hardShrink',
+    { type: 'threshold', threshold: 0.3 },
+    'tanhShrink',
+    'hardTanh',
+    'logSigmoid',
+    'sparsePlus',
+    'sparseSigmoid',
+    'glu',
+  ];
+  for (const activation of activations) {
+    const name = activation.type ?? activation;
+    await outAndIn(`activation ${name}`, S(layers.dense({ units: 6, activation, inputShape: [4] })), X(3, 4));
+    await outAndIn(
+      'activation layer',
+      S(layers.activation({ activation, inputShape: [null, 4] })),
+      X(3, 5, 4),
+    );
+  }
+  await outAndIn('dense', S(layers.dense({ units: 6, inputShape: steps })), X(3, 5, 4));
+  for (const type of ['simpleRNN', 'lstm', 'gru']) {
+    for (const o of [
+      {},
+      all,
+      { goBackwards: true },
+      { ...all, goBackwards: true },
+      { useBias: false },
+      { activation: 'relu' },
+      { activation: 'softsign', initialState: 'learned' },
+      { activation: { type: 'leakyRelu', alpha: 0.1 } },
+      { activation: 'elu' },
+      { activation: 'linear' },
+      { activation: { type: 'threshold', threshold: 0.2 } },
+      { activation: 'softplus' },
+      { activation: 'sparseSigmoid' },
+    ])
+      await outAndIn(type, S(layers[type]({ units: 5, inputShape: steps, ...o })), X(3, 6, 4));
+    for (const mergeMode of ['concat', 'sum', 'mul', 'ave'])
+      for (const returnSequences of [true, false]) {
+        const layer = layers[type]({ units: 5, returnSequences });
+        await outAndIn(
+          `bidirectional ${type}`,
+          S(layers.bidirectional({ layer, mergeMode, inputShape: steps })),
+          X(3, 6, 4),
+        );
+      }
+    const embedded = () => layers.embedding({ inputDim: 10, outputDim: 4, maskZero: true });
+    const padded = tensor(Int32Array.from([1, 2, 3, 0, 0, 4, 5, 0, 0, 0, 1, 2, 3, 4, 5]), [3, 5]);
+    for (const o of [
+      {},
+      all,
+      { ...all, zeroOutputForMask: true },
+      { goBackwards: true },
+      { ...all, goBackwards: true },
+      { ...all, goBackwards: true, initialState: 'learned' },
+    ])
+      await outAndIn(
+        `masked ${type}`,
+        S(embedded(), layers[type]({ units: 3, ...o }), layers.dense({ units: 2 })),
+        padded,
+      );
+    const mixed = {
+      layer: layers[type]({ units: 5, ...all, activation: 'elu', initialState: 'learned' }),
+      backwardLayer: layers[type]({
+        units: 5,
+        ...all,
+        activation: 'linear',
+        goBackwards: true,
+        initialState: 'learned',
+      }),
+    };
+    const [longer, first] = [
+      layers.gru({ units: 3, ...all, goBackwards: true }),
+      layers[type]({ units: 5, ...all, goBackwards: true }),
+    ];
+    const turned = { layer: first, backwardLayer: layers[type]({ units: 5, ...all }) };
+    for (const o of [mixed, turned, { layer: layers[type]({ units: 5, ...all }), backwardLayer: longer }])
+      await outAndIn(
+        `bidirectional ${type}, of two kinds`,
+        S(layers.bidirectional({ ...o, inputShape: steps })),
+        X(3, 6, 4),
+      );
+    const both = layers.bidirectional({ layer: layers[type]({ units: 3, ...all }) });
+    await outAndIn(`masked ${type}`, S(embedded(), both, layers.globalAveragePooling1D()), padded);
+    const pairOfBoth = S(
+      layers.bidirectional({ layer: layers[type]({ units: 3, ...all }), inputShape: steps, name: 'both' }),
+    );
+    await outAndIn(`states of bidirectional ${type}`, pairOfBoth, X(3, 5, 4), {
+      options: { states: true },
+      predict: { returnStates: true },
+    });
+    const pair = () =>
+      S(
+        layers[type]({ units: 4, ...all, inputShape: steps, name: 'l' }),
+        layers.gru({ units: 3, name: 'g', initialState: 'learned' }),
+      );
+    await outAndIn(`states of ${type}`, pair(), X(3, 5, 4), {
+      options: { states: true },
+      predict: { returnStates: true },
+    });
+    const initialStates = {
+      l: { h: X(3, 4), ...(type === 'lstm' ? { c: X(3, 4) } : {}) },
+      g: { h: X(3, 3) },
+    };
+    const feeds = {
+      'l/h': initialStates.l.h,
+      'g/h': initialStates.g.h,
+      ...(type === 'lstm' ? { 'l/c': initialStates.l.c } : {}),
+    };
+    await outAndIn(`states of ${type}`, pair(), X(3, 5, 4), {
+      options: { states: true },
+      predict: { returnStates: true, initialStates },
+      feeds,
+    });
+    const lengths = [2, 5, 3];
+    const given = { lengths: tensor(Int32Array.from(lengths), [3]) };
+    await outAndIn(`lengths of ${type}`, pair(), X(3, 5, 4), { options: { lengths: true } });
+    await outAndIn(`lengths of ${type}`, pair(), X(3, 5, 4), {
+      options: { lengths: true, states: true },
+      predict: { lengths, returnStates: true },
+      feeds: given,
+    });
+  }
+  await outAndIn(
+    'gru, reset before',
+    S(layers.gru({ units: 5, inputShape: steps, resetAfter: false })),
+    X(3, 6, 4),
+  );
+  for (const o of [{}, { activation: 'relu' }, { recurrentActivation: 'hardSigmoid' }])
+    for (const variant of [
+      { peepholes: true },
+      { coupledGates: true },
+      { peepholes: true, coupledGates: true },
+    ])
+      await outAndIn(
+        `lstm, ${Object.keys(variant).join(', ')}`,
+        S(layers.lstm({ units: 5, inputShape: steps, ...variant, ...o })),
+        X(3, 6, 4),
+      );
+  const stack = [
+    layers.lstm({ units: 5, ...all, inputShape: steps }),
+    layers.gru({ units: 4, ...all }),
+    layers.simpleRNN({ units: 3 }),
+  ];
+  await outAndIn('stack', S(...stack, layers.dense({ units: 2, activation: 'softmax' })), X(3, 6, 4));
+  await outAndIn(
+    'embedding',
+    S(layers.embedding({ inputDim: 10, outputDim: 4 }), layers.lstm({ units: 3 })),
+    ids(10, 3, 6),
+  );
+  const x = X(3, 5, 4);
+  for (const row of [0, 2]) x.data.fill(0, (row * 5 + 3) * 4, (row * 5 + 5) * 4);
+  for (const maskValue of [0, 7]) {
+    const own = tensor(
+      Float32Array.from(x.data, (v) => (v === 0 ? maskValue : v)),
+      [3, 5, 4],
+    );
+    await outAndIn(
+      'masking',
+      S(
+        layers.masking({ maskValue, inputShape: steps }),
+        layers.gru({ units: 3, ...all }),
+        layers.lstm({ units: 3 }),
+      ),
+      own,
+    );
+  }
+  for (const o of [{}, { scale: false, center: false }])
+    for (const type of ['layerNormalization', 'batchNormalization'])
+      for (const shape of [[4], steps])
+        await outAndIn(
+          type,
+          S(layers[type]({ inputShape: shape, ...o })),
+          shape === steps ? X(3, 5, 4) : X(3, 4),
+        );
+  for (const padding of ['valid', 'same', 'causal'])
+    for (const o of [{}, { strides: 2 }, { dilationRate: 2 }])
+      for (const kernelSize of [2, 3])
+        await outAndIn(
+          'conv1D',
+          S(layers.conv1D({ filters: 5, kernelSize, padding, ...o, activation: 'relu', inputShape: steps })),
+          X(3, 9, 4),
+        );
+  for (const type of ['maxPooling1D', 'averagePooling1D'])
+    for (const padding of ['valid', 'same'])
+      for (const strides of [1, 2, 3])
+        await outAndIn(
+          type,
+          S(layers[type]({ poolSize: 3, strides, padding, inputShape: steps })),
+          X(3, 10, 4),
+        );
+  for (const type of ['globalMaxPooling1D', 'globalAveragePooling1D'])
+    await outAndIn(type, S(layers[type]({ inputShape: steps })), X(3, 10, 4));
+  await outAndIn(
+    'flatten',
+    S(layers.flatten({ inputShape: [5, 4] }), layers.dense({ units: 2 })),
+    X(3, 5, 4),
+  );
+  await outAndIn('reshape', S(layers.reshape({ targetShape: [-1, 2], inputShape: [5, 4] })), X(3, 5, 4));
+  await outAndIn(
+    'repeatVector',
+    S(layers.repeatVector({ n: 4, inputShape: [3] }), layers.lstm({ units: 2, ...all })),
+    X(3, 3),
+  );
+  await outAndIn('permute', S(layers.permute({ dims: [2, 1], inputShape: [5, 4] })), X(3, 5, 4));
+  for (const layer of [
+    layers.leakyReLU(),
+    layers.elu(),
+    layers.softmax(),
+    layers.relu({ maxValue: 0.5, negativeSlope: 0.2 }),
+    layers.relu({ threshold: 0.2 }),
+    layers.prelu({ sharedAxes: [1] }),
+    layers.highway(),
+    layers.dropout({ rate: 0.5 }),
+    layers.spatialDropout1D({ rate: 0.5 }),
+    layers.gaussianNoise({ stddev: 1 }),
+  ])
+    await outAndIn(layer.type, S(layers.dense({ units: 4, inputShape: steps }), layer), X(3, 5, 4));
+  const distributed = (layer) => layers.timeDistributed({ layer });
+  const frames = [
+    layers.timeDistributed({ layer: layers.dense({ units: 3, activation: 'tanh' }), inputShape: steps }),
+  ];
+  frames.push(distributed(layers.reshape({ targetShape: [3, 1] })), distributed(layers.flatten()));
+  await outAndIn('timeDistributed', S(...frames), X(3, 5, 4));
+  const a = input({ shape: [null, 4], name: 'a' });
+  const b = input({ shape: [null, 4], name: 'b' });
+  for (const type of ['add', 'subtract', 'multiply', 'average', 'maximum', 'minimum', 'concatenate'])
+    await outAndIn(type, model({ inputs: [a, b], outputs: layers[type]().apply([a, b]) }), [
+      X(3, 5, 4),
+      X(3, 5, 4),
+    ]);
+  const c = input({ shape: [4], name: 'c' });
+  const e = input({ shape: [4], name: 'e' });
+  const f = input({ shape: [null, 3], name: 'f' });
+  for (const normalize of [false, true])
+    for (const [pair, axes, xs] of [
+      [[a, b], -1, [X(3, 5, 4), X(3, 6, 4)]],
+      [[c, b], -1, [X(3, 4), X(3, 5, 4)]],
+      [[c, e], 1, [X(3, 4), X(3, 4)]],
+      [
+        [b, f],
+        [1, 1],
+        [X(3, 5, 4), X(3, 5, 3)],
+      ],
+    ])
+      await outAndIn(
+        'dot',
+        model({ inputs: pair, outputs: layers.dot({ axes, normalize }).apply(pair) }),
+        xs,
+      );
+  const [, h, cell] = layers.lstm({ units: 4, returnState: true, name: 'encoder' }).applyAll(a);
+  const decoded = layers.lstm({ units: 4, ...all, name: 'decoder' }).apply([b, h, cell]);
+  const read = layers.dense({ units: 2, name: 'read' }).apply(h);
+  await outAndIn('encoder and decoder', model({ inputs: [a, b], outputs: [decoded, read] }), [
+    X(3, 5, 4),
+    X(3, 7, 4),
+  ]);
+  const two = layers
+    .bidirectional({
+      layer: layers.lstm({ units: 3, ...all, returnState: true }),
+      mergeMode: null,
+      name: 'two',
+    })
+    .applyAll(a);
+  const reads = [0, 1, 5].map((i) => layers.dense({ units: 2, name: `read${i}` }).apply(two[i]));
+  await outAndIn('bidirectional, states', model({ inputs: [a], outputs: reads }), [X(3, 5, 4)]);
+  const tied = [
+    layers.embedding({ inputDim: 10, outputDim: 4, name: 'table' }),
+    layers.lstm({ units: 4, ...all }),
+    layers.dense({ units: 10, tiedTo: 'table' }),
+  ];
+  await outAndIn('tied embedding', S(...tied), ids(10, 3, 5));
+}
+
+async function operatorsIn() {
+  let grown = 0;
+  for (let round = 0; round < Number(args.rounds); round++)
+    for (const kind of ['RNN', 'GRU', 'LSTM']) {
+      const file = path.join(folder, 'in.onnx');
+      const made = await ask({ make: kind, seed: round, path: file });
+      if (made.error) {
+        failures.push(`operator ${kind}, seed ${round}: ${made.error}`);
+        continue;
+      }
+      if (made.grown) {
+        grown += 1;
+        continue;
+      }
+      try {
+        const loaded = await loadModel(file);
+        const named = Object.entries(made.inputs).map(([name, array]) => [name, unpack(array)]);
+        const outputs = await loaded.run(
+          Object.fromEntries(named.map(([name, { data, shape }]) => [name, tensor(data, shape)])),
+        );
+        for (const [name, array] of Object.entries(made.outputs))
+          note(`operator ${kind}`, 'in', difference(unpack(array), outputs[name]));
+        loaded.dispose();
+      } catch (error) {
+        failures.push(`operator ${kind}, seed ${round}: ${error.message} ${JSON.stringify(made.about)}`);
+      }
+    }
+  process.stdout.write(
+    `random operators: ${3 * Number(args.rounds) - grown} compared, ${grown} grew beyond 1000 and were left out\n`,
+  );
+}
+
+/** A refusal without what differs from case to case. */
+const reasonOf = (message) =>
+  message
+    .replace(/^'[^']*': /, '')
+    .replace(/(node|input|output) '[^']*' ?/g, '$1 ')
+    .replace(/\[[^\]]*\]/g, '[…]')
+    .replace(/-?\d+/g, 'n');
+
+async function conformance() {
+  const { cases, error } = await ask({ cases: Object.keys(operators) });
+  if (error) throw new Error(error);
+  const passed = [];
+  const others = new Map();
+  for (const one of cases) {
+    const file = path.join(folder, 'case.onnx');
+    writeFileSync(file, Buffer.from(one.model, 'base64'));
+    let loaded;
+    try {
+      loaded = await loadModel(file);
+      const names = loaded.inputs.map(({ name }) => name);
+      const given = one.inputs.map((array, i) => [names[i], unpack(array)]);
+      const outputs = await loaded.run(
+        Object.fromEntries(given.map(([name, { data, shape }]) => [name, tensor(data, shape)])),
+      );
+      const worst = Math.max(
+        0,
+        ...one.outputs.map((array, i) => difference(unpack(array), outputs[loaded.outputs[i]])),
+      );
+      note('conformance cases', 'in', worst, 1e-5);
+      passed.push(one);
+    } catch (problem) {
+      const refused =
+        ['ERR_FILE', 'ERR_SHAPE', 'ERR_VALUE'].includes(problem.code) ||
+        / are not read$/.test(problem.message);
+      if (!refused) failures.push(`case ${one.name}: ${problem.message}`);
+      const reason = `${one.operator}: ${reasonOf(problem.message)}`;
+      others.set(reason, (others.get(reason) ?? 0) + 1);
+    }
+    loaded?.dispose();
+  }
+  process.stdout.write(`\nconformance: ${passed.length} of ${cases.length} run and agree; not applicable:\n`);
+  for (const [reason, count] of [...others].sort()) process.stdout.write(`  ${count} ${reason}\n`);
+  writeFixture('conformance.json.gz', {
+    cases: passed.map(({ name, operator, model: bytes, inputs, outputs }) => ({
+      name,
+      operator,
+      model: bytes,
+      inputs,
+      outputs,
+    })),
+    notApplicable: Object.fromEntries([...others].sort()),
+  });
+}
+
+function writeFixture(name, content) {
+  if (args.fixtures)
+    writeFileSync(path.join(args.fixtures, name), gzipSync(JSON.stringify(content), { level: 9 }));
+}
+
+await layersOutAndIn();
+writeFixture('exports.json.gz', { cases: [...exported.values()] });
+await operatorsIn();
+await conformance();
+process.stdout.write('\nlargest differences (above 1 in parts of the value)\n');
+for (const [kind, row] of table)
+  process.stdout.write(
+    `  ${kind}: ${[...row].map(([way, worst]) => `${way} ${worst.toExponential(1)}`).join(', ')}\n`,
+  );
+for (const failure of failures) process.stdout.write(`DIFFERS ${failure}\n`);
+peer.stdin.end();
+rmSync(folder, { recursive: true });
+process.exitCode = failures.length > 0 ? 1 : 0;
