@@ -1,13 +1,38 @@
 // The features of docs/features.md: what is measured of each, and where it is tested.
-import { cells, defineCell, defineLoss, layers, ops, type Traced } from 'deeprnn';
+import {
+  cells,
+  defineCell,
+  defineLoss,
+  input,
+  layers,
+  type Model,
+  model,
+  ops,
+  type SymbolicTensor,
+  type Traced,
+} from 'deeprnn';
 
 type Layer = ReturnType<(typeof layers)['dense']>;
 type CompileOptions = Record<string, unknown>;
+
+/** What lies above the engines: any engine serves it. */
+export interface PlainFeature {
+  readonly name: string;
+  readonly test: string;
+}
 
 /** What a feature is measured on: a model of layers over `[N, T, D]`, or over `shape`; what is asked of it beside. */
 export interface Feature {
   readonly name: string;
   readonly layers: () => Layer[];
+  /** In place of the layers: a model with inputs of that shape. */
+  readonly model?: () => Model<unknown>;
+  /** How many inputs that model has. Default: 1. */
+  readonly inputs?: number;
+  /** Trained through `fit` with these options, in place of steps on the whole batch. */
+  readonly fit?: Record<string, unknown>;
+  /** Predicted so many times, where it carries something from one to the next. */
+  readonly runs?: number;
   /** Batch-free shape of the input. Default: `[T, D]`. */
   readonly shape?: readonly number[];
   /** Ids below this number, in place of real inputs. */
@@ -26,7 +51,7 @@ export interface Feature {
 
 export interface Group {
   readonly title: string;
-  readonly features: readonly Feature[];
+  readonly features: readonly (Feature | PlainFeature)[];
 }
 
 export const sizes = { N: 5, T: 7, D: 4, H: 6 } as const;
@@ -78,17 +103,69 @@ const optimizer = (name: string, options: object, otherOracle: string, test = fi
 });
 
 const merges = ['bidirectional, concat', 'sum', 'mul', 'ave'] as const;
+/** All but those of every cell, tanh and sigmoid, and those that read whole rows. */
 const activations = [
+  'linear',
   'relu',
+  'hardSigmoid',
+  'softplus',
+  'softsign',
+  'elu',
+  'selu',
+  'exponential',
+  'relu6',
+  'leakyRelu',
   'gelu',
+  'geluTanh',
   'silu',
   'mish',
+  'hardSilu',
   'celu',
-  'hardTanh',
-  'softShrink',
   'squareplus',
+  'softShrink',
+  'hardShrink',
+  'threshold',
+  'tanhShrink',
+  'hardTanh',
   'logSigmoid',
+  'sparsePlus',
+  'sparseSigmoid',
 ] as const;
+/** What has no usual parameter, and what would grow beyond all numbers. */
+const special: Readonly<Record<string, object>> = {
+  threshold: { activation: { type: 'threshold', threshold: 0.1 } },
+  exponential: { recurrentInitializer: { type: 'orthogonal', gain: 0.1 } },
+};
+const rowActivations = ['softmax', 'logSoftmax', 'sparsemax', 'glu'] as const;
+
+/** A model that one function makes of its inputs. */
+const functional = (
+  name: string,
+  test: string,
+  make: (...inputs: SymbolicTensor[]) => SymbolicTensor | SymbolicTensor[],
+  more: Partial<Feature> = {},
+): Feature => ({
+  name,
+  layers: () => [],
+  model: () => {
+    const inputs = Array.from({ length: more.inputs ?? 1 }, () => input({ shape: [T, D] }));
+    return model({ inputs, outputs: make(...inputs), seed: 11 }) as unknown as Model<unknown>;
+  },
+  test,
+  ...more,
+});
+const plain = (name: string, test: string): PlainFeature => ({ name, test });
+const schedule = (learningRate: Record<string, unknown>): Feature => ({
+  name: `schedule ${String(learningRate['type'])}`,
+  layers: () => [gru()],
+  compile: { optimizer: { type: 'sgd', learningRate } },
+  steps: 5,
+  otherOracle: learningRate['type'] === 'oneCycle' ? 'PyTorch' : 'Keras',
+  test: 'test/unit/schedules.test.ts',
+});
+const functionalTests = 'test/unit/models/functional.test.ts';
+const mergeTests = 'test/parity/merges.test.ts';
+const elementwiseMerges = ['add', 'subtract', 'multiply', 'average', 'maximum', 'minimum'] as const;
 
 export const groups: readonly Group[] = [
   {
@@ -172,7 +249,19 @@ export const groups: readonly Group[] = [
       },
       ...activations.map(
         (activation): Feature =>
-          fused(`activation ${activation} in a cell`, () => gru({ activation }), 'Keras'),
+          fused(
+            `activation ${activation} in a cell`,
+            () => gru({ activation, ...special[activation] }),
+            'Keras',
+          ),
+      ),
+      ...rowActivations.map(
+        (activation): Feature => ({
+          name: `activation ${activation} of a dense layer`,
+          layers: () => [gru(), layers.dense({ units: 4, activation })],
+          otherOracle: 'Keras',
+          test: 'test/unit/layers/activationLayers.test.ts',
+        }),
       ),
     ],
   },
@@ -189,6 +278,62 @@ export const groups: readonly Group[] = [
           test: 'test/unit/layers/bidirectional.test.ts',
         }),
       ),
+      functional('bidirectional, outputs apart', 'test/unit/layers/bidirectional.test.ts', (x) => {
+        const both = layers.bidirectional({ layer: lstm(), mergeMode: null });
+        const [forwards, backwards] = both.applyAll(x) as [SymbolicTensor, SymbolicTensor];
+        return layers.multiply().apply([forwards, backwards]);
+      }),
+      functional('residual connection', functionalTests, (x) => {
+        const first = gru().apply(x);
+        return layers.add().apply([first, gru().apply(first)]);
+      }),
+      functional('dense skip connections', functionalTests, (x) => {
+        const first = gru().apply(x);
+        const second = lstm().apply(layers.concatenate().apply([x, first]));
+        return rnn().apply(layers.concatenate().apply([x, first, second]));
+      }),
+      functional('a layer used twice', functionalTests, (x) => {
+        const shared = gru();
+        const up = layers.dense({ units: D }).apply(shared.apply(x));
+        return shared.apply(up);
+      }),
+      functional(
+        'several inputs and outputs',
+        functionalTests,
+        (x, z) => {
+          const both = layers.concatenate().apply([gru().apply(x), lstm().apply(z)]);
+          return [layers.dense({ units: 2, name: 'first' }).apply(both), gru({ name: 'second' }).apply(both)];
+        },
+        { inputs: 2 },
+      ),
+      functional(
+        'encoder and decoder: returnState, states as inputs',
+        'test/unit/models/returnStates.test.ts',
+        (x, z) => {
+          const [, h, c] = lstm({ returnState: true }).applyAll(x) as SymbolicTensor[];
+          return lstm().apply([z, h, c] as SymbolicTensor[]);
+        },
+        { inputs: 2 },
+      ),
+      ...elementwiseMerges.map(
+        (kind): Feature =>
+          functional(`merge: ${kind}`, mergeTests, (x) =>
+            layers[kind]().apply([gru().apply(x), lstm().apply(x)]),
+          ),
+      ),
+      functional('merge: concatenate', mergeTests, (x) =>
+        layers.concatenate().apply([gru().apply(x), lstm().apply(x)]),
+      ),
+      functional('merge: dot', mergeTests, (x) =>
+        layers.dot({ axes: -1, normalize: true }).apply([gru().apply(x), lstm().apply(x)]),
+      ),
+      {
+        name: 'stateful batches',
+        layers: () => [lstm({ stateful: true, batchInputShape: [sizes.N, T, D] }), gru({ stateful: true })],
+        runs: 2,
+        otherOracle: 'Keras',
+        test: 'test/unit/models/states.test.ts',
+      },
       {
         name: 'a stack of mixed cells and widths',
         layers: () => [lstm(), layers.dropout({ rate: 0.2 }), gru({ units: 3 }), rnn({ units: 5 })],
@@ -404,6 +549,42 @@ export const groups: readonly Group[] = [
         'Keras',
         'test/unit/models/averaging.test.ts',
       ),
+      optimizer('adagrad', {}, 'Keras'),
+      optimizer('adamw', { weightDecay: 0.1 }, 'Keras'),
+      schedule({ type: 'exponentialDecay', initialLearningRate: 0.1, decaySteps: 2, decayRate: 0.5 }),
+      schedule({ type: 'inverseTimeDecay', initialLearningRate: 0.1, decaySteps: 2, decayRate: 0.5 }),
+      schedule({ type: 'polynomialDecay', initialLearningRate: 0.1, decaySteps: 4 }),
+      schedule({ type: 'piecewiseConstant', boundaries: [2, 3], values: [0.1, 0.05, 0.01] }),
+      schedule({
+        type: 'cosineDecay',
+        initialLearningRate: 0.01,
+        decaySteps: 4,
+        warmupTarget: 0.1,
+        warmupSteps: 2,
+      }),
+      schedule({ type: 'cosineDecayRestarts', initialLearningRate: 0.1, firstDecaySteps: 2 }),
+      schedule({ type: 'oneCycle', maxLearningRate: 0.1, totalSteps: 5 }),
+      {
+        name: 'truncated backpropagation through time, with overlap',
+        layers: () => [lstm(), gru({ layerNormalization: true })],
+        compile: { optimizer: { type: 'sgd', learningRate: 0.1 } },
+        fit: { epochs: 2, batchSize: sizes.N, shuffle: false, truncatedBPTT: { steps: 3, overlap: 2 } },
+        test: 'test/unit/models/truncatedBPTT.test.ts',
+      },
+      {
+        name: 'freezing',
+        layers: () => [gru({ trainable: false }), lstm()],
+        compile: { optimizer: { type: 'adam', learningRate: 0.01 } },
+        steps: 5,
+        test: 'test/unit/models/options.test.ts',
+      },
+      {
+        name: 'label smoothing',
+        layers: () => [gru(), layers.dense({ units: 3, activation: 'softmax' })],
+        compile: { loss: { type: 'categoricalCrossentropy', labelSmoothing: 0.1 } },
+        otherOracle: 'Keras',
+        test: fixtureTests,
+      },
       {
         name: 'gradient checkpointing',
         layers: () => [lstm(), gru()],
@@ -423,6 +604,25 @@ export const groups: readonly Group[] = [
         otherOracle: 'Keras',
         test: fixtureTests,
       },
+    ],
+  },
+  {
+    title: 'Above the engines',
+    features: [
+      plain('several losses with weights', functionalTests),
+      plain('metrics of one’s own', 'test/unit/ownScores.test.ts'),
+      plain('learning-rate finder', 'test/unit/callbacks/lrFinder.test.ts'),
+      plain('bucketing by length, padded batches, curriculum', 'test/unit/data/paddedBatches.test.ts'),
+      plain('resume from a checkpoint, bit for bit', 'test/unit/models/resume.test.ts'),
+      plain('bf16 and int8, no loss scaling needed', 'test/unit/models/precision.test.ts'),
+      plain('gradient norms and what is wrong with them', 'test/unit/callbacks/gradientHealth.test.ts'),
+      plain(
+        'every cell in streams, stateful, padded, in other precisions',
+        'test/unit/models/everyCell.test.ts',
+      ),
+      plain('summary', 'test/unit/models/summary.test.ts'),
+      plain('profile by layer', 'test/unit/models/profile.test.ts'),
+      plain('plots of models and training', 'test/unit/plots.test.ts'),
     ],
   },
 ];

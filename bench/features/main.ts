@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { devices } from 'deeprnn';
-import { type Feature, groups } from './list';
+import { type Feature, groups, type PlainFeature } from './list';
 import { type Difference, differenceOf, oracleOf } from './measure';
 
 const root = path.resolve(__dirname, '../../..');
@@ -23,8 +23,11 @@ async function oracleCell(feature: Feature): Promise<string> {
   return feature.otherOracle ? `${feature.otherOracle} (in the test of its ops)` : '–';
 }
 
-async function row(feature: Feature, engines: readonly string[]): Promise<string> {
+async function row(feature: Feature | PlainFeature, engines: readonly string[]): Promise<string> {
   if (!existsSync(path.join(root, feature.test))) throw new Error(`${feature.name}: no ${feature.test}`);
+  const test = feature.test.replace(/^test\//, '');
+  if (!('layers' in feature))
+    return `| ${feature.name} | ${engines.map(() => 'yes').join(' | ')} | – | ${test} |`;
   const cells: string[] = [];
   for (const device of engines) {
     const difference = await differenceOf(feature, device);
@@ -32,7 +35,7 @@ async function row(feature: Feature, engines: readonly string[]): Promise<string
       throw new Error(`${feature.name}: ${device} is ${both(difference)} from the reference`);
     cells.push(both(difference));
   }
-  return `| ${feature.name} | ${cells.join(' | ')} | ${await oracleCell(feature)} | ${feature.test.replace(/^test\//, '')} |`;
+  return `| ${feature.name} | ${cells.join(' | ')} | ${await oracleCell(feature)} | ${test} |`;
 }
 
 async function main(): Promise<void> {

@@ -1,7 +1,7 @@
 // Values and gradients of one model on one engine, and how far two of them lie apart.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type layers, sequential, sequentialFromConfig, type Tensor, tensor } from 'deeprnn';
+import { type layers, type Model, sequential, sequentialFromConfig, type Tensor, tensor } from 'deeprnn';
 import { type Feature, sizes } from './list';
 
 type Layer = ReturnType<(typeof layers)['dense']>;
@@ -41,6 +41,26 @@ interface Found {
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
+function modelOf(feature: Feature, shape: readonly number[]): Model<unknown> {
+  if (feature.model) return feature.model();
+  const model = sequential(feature.layers() as Layer[], { seed: 11 });
+  // A batch size that a layer fixes is part of its shape.
+  if (!model.built) model.build([...shape]);
+  return model as unknown as Model<unknown>;
+}
+
+function inputOf({ ids }: Feature, shape: readonly number[], seed: number): Tensor {
+  const drawn = numbers(sizeOf(shape), seed);
+  if (ids === undefined) return tensor(drawn, shape);
+  return tensor(
+    Int32Array.from(drawn, (v) => Math.floor(Math.abs(v) * 100) % ids),
+    shape,
+  );
+}
+
+const isTensor = (value: unknown): value is Tensor =>
+  typeof value === 'object' && value !== null && 'data' in value;
+
 async function run(
   feature: Feature,
   device: string,
@@ -48,32 +68,36 @@ async function run(
 ): Promise<Found> {
   const { N, T, D } = sizes;
   const shape = feature.shape ?? [T, D];
-  const model = sequential(feature.layers() as Layer[], { seed: 11 });
-  model.build([...shape]);
+  const model = modelOf(feature, shape);
   const compile = { loss: 'meanSquaredError', optimizer: 'sgd', ...feature.compile, device };
   model.compile(compile as Parameters<typeof model.compile>[0]);
   const weights = given ?? (await model.getWeights());
   await model.setWeights(new Map(weights));
-  const drawn = numbers(N * sizeOf(shape), 1);
-  const x = feature.ids
-    ? tensor(
-        Int32Array.from(drawn, (v) => Math.floor(Math.abs(v) * 100) % (feature.ids as number)),
-        [N, ...shape],
-      )
-    : tensor(drawn, [N, ...shape]);
+  const inputs = Array.from({ length: feature.inputs ?? 1 }, (_, i) =>
+    inputOf(feature, [N, ...shape], 1 + 10 * i),
+  );
+  const x = inputs.length > 1 ? inputs : (inputs[0] as Tensor);
   const options = feature.padded ? { lengths: [T, 2, 4, T, 1] } : {};
-  const y = await model.predict(x, options);
-  const softmax = feature.compile?.['loss'] === 'categoricalFocalCrossentropy';
-  const targets = numbers(y.size, 2).map(Math.abs);
-  const classes = y.shape[y.shape.length - 1] as number;
-  const target = softmax ? targets.map((_, i) => Number(i % classes === 0)) : targets;
-  const wanted = tensor(target, y.shape);
-  if (feature.steps === undefined) {
+  for (let run = 1; run < (feature.runs ?? 1); run++) await model.predict(x, options);
+  const predicted = await model.predict(x, options);
+  const outputs = isTensor(predicted) ? [predicted] : Object.values(predicted as Record<string, Tensor>);
+  const loss: unknown = feature.compile?.['loss'];
+  const softmax = /^categorical/.test(typeof loss === 'string' ? loss : String(Object(loss).type));
+  const targetsOf = (y: Tensor): Tensor => {
+    const targets = numbers(y.size, 2).map(Math.abs);
+    const classes = y.shape[y.shape.length - 1] as number;
+    return tensor(softmax ? targets.map((_, i) => Number(i % classes === 0)) : targets, y.shape);
+  };
+  const wanted = outputs.length > 1 ? outputs.map(targetsOf) : targetsOf(outputs[0] as Tensor);
+  const y = { data: outputs.flatMap(({ data }) => [...data]) };
+  if (feature.fit) {
+    await model.fit(x, wanted, { verbose: 0, ...feature.fit });
+  } else if (feature.steps === undefined) {
     const { gradients } = await model.computeGradients(x, wanted, options);
     model.dispose();
     return { weights, values: y.data, gradients };
   }
-  for (let step = 0; step < feature.steps; step++) await model.trainOnBatch(x, wanted, options);
+  for (let step = 0; step < (feature.steps ?? 0); step++) await model.trainOnBatch(x, wanted, options);
   const after = await model.getWeights();
   model.dispose();
   return { weights, values: y.data, gradients: after };
