@@ -1,5 +1,6 @@
 import type { Model } from '../models/model';
-import type { ModelWriter } from '../models/modelWriters';
+import type { ModelWriter, WeightsReader, WeightsWriter } from '../models/modelWriters';
+import { hdf5Format, kerasFormat } from './keras';
 import type { LoadOptions } from './loadModel';
 
 /** A format of models other than this library's own. Its code is loaded when a file needs it. */
@@ -16,8 +17,11 @@ export interface ModelFormat {
   /** @throws ERR_FILE */
   readonly load: (path: string, options: LoadOptions) => Promise<Model>;
   readonly save?: ModelWriter;
+  /** Weights alone, into a model that there is. */
+  readonly loadWeights?: WeightsReader['read'];
+  /** Endings of names to which `saveWeights` writes in it. */
+  readonly weightsEndings?: readonly string[];
+  readonly saveWeights?: WeightsWriter;
 }
 
-export const HEAD_BYTES = 4096;
-
-export const formats: readonly ModelFormat[] = [];
+export const formats: readonly ModelFormat[] = [kerasFormat, hdf5Format];

@@ -28,8 +28,41 @@ const harmless: Harmless = {
   quantizationConfig: [null],
 };
 
+/** Cells of Keras, by its names, in lower case. */
+const cellTypes: Readonly<Record<string, string>> = {
+  simplernncell: 'simpleRNN',
+  lstmcell: 'lstm',
+  grucell: 'gru',
+  stackedrnncells: 'stacked',
+};
+
+/** A cell as Keras writes it, in the terms of this library; anything else as it is. */
+function cellOf(given: unknown, subject: string): unknown {
+  const { class_name, config } = Object(given) as { class_name?: unknown; config?: unknown };
+  if (typeof class_name !== 'string' || typeof config !== 'object' || config === null) return given;
+  const type = cellTypes[toCamelCase(class_name).toLowerCase()] ?? class_name;
+  if (type === 'stacked') {
+    const { cells } = config as { cells?: unknown };
+    return {
+      type,
+      config: { cells: Array.isArray(cells) ? cells.map((cell) => cellOf(cell, subject)) : cells },
+    };
+  }
+  const {
+    name: _,
+    trainable: __,
+    ...rest
+  } = withoutHarmless(config as Record<string, unknown>, harmlessForCell, subject);
+  const options = Object.entries(rest).filter(
+    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
+  );
+  return { type, config: Object.fromEntries(options) };
+}
+
 /** What an input layer reads is more than a precision. */
 const { dtype: _, ...harmlessForInput } = harmless;
+/** Options of cells that are of layers here. */
+const harmlessForCell: Harmless = { ...harmless, dropout: [0], trainable: [true], seed: ANY };
 /** Recurrent layers can give their states. */
 const { returnState: __, ...harmlessForRecurrent } = harmless;
 
@@ -50,7 +83,8 @@ export function fromKeras<C extends object>(type: string, config: C): C {
   for (const [key, value] of Object.entries(left)) {
     const camel = toCamelCase(key);
     if (value === null && !nullSaysNone(camel)) continue;
-    options[camel === 'batchShape' ? 'batchInputShape' : key] = value;
+    options[camel === 'batchShape' ? 'batchInputShape' : key] =
+      camel === 'cell' ? cellOf(value, subject) : value;
   }
   // A fixed length, in Keras 2 an option of the embedding.
   const { input_length, inputLength = input_length, ...rest } = options;
