@@ -10,9 +10,16 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 
 const here = import.meta.dirname;
-const { cells, input, layers: l, loadModel, loadWeights, model, sequential, tensor } = createRequire(import.meta.url)(
-  '../../dist/index.js',
-);
+const {
+  cells,
+  input,
+  layers: l,
+  loadModel,
+  loadWeights,
+  model,
+  sequential,
+  tensor,
+} = createRequire(import.meta.url)('../../dist/index.js');
 const { values: options, positionals } = parseArgs({
   options: {
     python: { type: 'string', default: process.env.KERAS_PYTHON ?? 'python3' },
@@ -36,19 +43,23 @@ const merged = (layer) => () => {
   ];
   return model({ inputs: x, outputs: layer().apply(parts) });
 };
-const chain = (...parts) => () => sequential(parts.map((make) => make()));
-const first = (make, shape = real) => () => make({ inputShape: shape });
+const chain =
+  (...parts) =>
+  () =>
+    sequential(parts.map((make) => make()));
+const first =
+  (make, shape = real) =>
+  () =>
+    make({ inputShape: shape });
 const more = (maker, own) => (shape) => maker({ ...own, ...shape });
 
 /** The models of keras_peer.py, made here. */
 const kinds = {
-  simpleRNN: chain(
-    first(more(l.simpleRNN, { units: 4, returnSequences: true })),
-    () => l.simpleRNN({ units: 3, useBias: false }),
+  simpleRNN: chain(first(more(l.simpleRNN, { units: 4, returnSequences: true })), () =>
+    l.simpleRNN({ units: 3, useBias: false }),
   ),
-  lstm: chain(
-    first(more(l.lstm, { units: 4, returnSequences: true })),
-    () => l.lstm({ units: 3, recurrentActivation: 'hardSigmoid' }),
+  lstm: chain(first(more(l.lstm, { units: 4, returnSequences: true })), () =>
+    l.lstm({ units: 3, recurrentActivation: 'hardSigmoid' }),
   ),
   'lstm backwards': chain(first(more(l.lstm, { units: 4, goBackwards: true, activation: 'relu' }))),
   gru: chain(first(more(l.gru, { units: 4, returnSequences: true })), () => l.gru({ units: 3 })),
@@ -87,7 +98,9 @@ const kinds = {
     ];
     return sequential([l.rnn({ cell: cells.stacked(stack), returnSequences: true, inputShape: real })]);
   },
-  convLSTM1D: chain(first(more(l.convLSTM1D, { filters: 3, kernelSize: 3, returnSequences: true }), [3, 6, 2])),
+  convLSTM1D: chain(
+    first(more(l.convLSTM1D, { filters: 3, kernelSize: 3, returnSequences: true }), [3, 6, 2]),
+  ),
   convLSTM2D: chain(
     first(more(l.convLSTM2D, { filters: 2, kernelSize: 3, padding: 'same' }), [3, 5, 4, 2]),
     () => l.flatten(),
@@ -97,13 +110,15 @@ const kinds = {
       l.timeDistributed({ layer: l.dense({ units: 4, activation: 'gelu' }), inputShape: real }),
       l.gru({ units: 2 }),
     ]),
-  dense: chain(
-    first(more(l.dense, { units: 4, activation: 'softplus' }), [D]),
-    () => l.dense({ units: 2, activation: 'softmax' }),
+  dense: chain(first(more(l.dense, { units: 4, activation: 'softplus' }), [D]), () =>
+    l.dense({ units: 2, activation: 'softmax' }),
   ),
   embedding: () => sequential([l.embedding({ inputDim: 9, outputDim: 4 }), l.gru({ units: 3 })]),
   'embedding masked': () =>
-    sequential([l.embedding({ inputDim: 9, outputDim: 4, maskZero: true, inputShape: [T] }), l.lstm({ units: 3 })]),
+    sequential([
+      l.embedding({ inputDim: 9, outputDim: 4, maskZero: true, inputShape: [T] }),
+      l.lstm({ units: 3 }),
+    ]),
   masking: chain(first(l.masking), () => l.lstm({ units: 3 })),
   'masked branches': () => {
     const x = input({ shape: [T], dtype: 'int32' });
@@ -178,7 +193,10 @@ const kinds = {
     const [a, b] = [sequence('a'), sequence('b')];
     const [, h, c] = l.lstm({ units: 4, returnState: true }).applyAll(a);
     const y = l.lstm({ units: 4, returnSequences: true }).apply([b, h, c]);
-    return model({ inputs: [a, b], outputs: [l.dense({ units: 2 }).apply(y), l.gru({ units: 4 }).apply([y, h])] });
+    return model({
+      inputs: [a, b],
+      outputs: [l.dense({ units: 2 }).apply(y), l.gru({ units: 4 }).apply([y, h])],
+    });
   },
   attention: () => {
     const x = sequence('x');
@@ -214,8 +232,16 @@ const optimizers = {
   adadelta: ['Adadelta', { learning_rate: 1.0 }, { learningRate: 1 }],
   adafactor: ['Adafactor', {}, {}],
   ftrl: ['Ftrl', { learning_rate: 0.1 }, { learningRate: 0.1 }],
-  'adam ema': ['Adam', { use_ema: true, ema_momentum: 0.5, ema_overwrite_frequency: 2 }, { useEma: true, emaMomentum: 0.5, emaOverwriteFrequency: 2 }],
-  'sgd accumulated': ['SGD', { momentum: 0.5, gradient_accumulation_steps: 2 }, { momentum: 0.5, gradientAccumulationSteps: 2 }],
+  'adam ema': [
+    'Adam',
+    { use_ema: true, ema_momentum: 0.5, ema_overwrite_frequency: 2 },
+    { useEma: true, emaMomentum: 0.5, emaOverwriteFrequency: 2 },
+  ],
+  'sgd accumulated': [
+    'SGD',
+    { momentum: 0.5, gradient_accumulation_steps: 2 },
+    { momentum: 0.5, gradientAccumulationSteps: 2 },
+  ],
   'adam clipvalue': ['Adam', { clipvalue: 0.01 }, { clipValue: 0.01 }],
   'sgd clipnorm': ['SGD', { clipnorm: 0.1 }, { clipNorm: 0.1 }],
   'sgd global clipnorm': ['SGD', { global_clipnorm: 0.1 }, { globalClipNorm: 0.1 }],
@@ -239,7 +265,9 @@ const STEPS = 4;
 
 /** The answers of the Python process, one for each line. */
 function peer() {
-  const child = spawn(options.python, [path.join(here, 'keras_peer.py')], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn(options.python, [path.join(here, 'keras_peer.py')], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   const waiting = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (line.startsWith('ANSWER ')) waiting.shift()?.resolve(JSON.parse(line.slice(7)));
@@ -392,7 +420,9 @@ for (const [i, kind] of Object.keys(kinds).entries()) {
   }
 }
 
-console.log(`\nTraining for ${STEPS} steps, saved, and for ${STEPS} steps on either side: losses and predictions after it`);
+console.log(
+  `\nTraining for ${STEPS} steps, saved, and for ${STEPS} steps on either side: losses and predictions after it`,
+);
 for (const [i, name] of Object.keys(optimizers).entries()) {
   if (!wanted(name)) continue;
   const [className, theirOptions, ourOptions] = optimizers[name];
@@ -415,7 +445,8 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
     };
     await row(`${name}: ${kind}`, TRAINED, {
       'from .keras': () => fromKeras('.keras'),
-      'from .h5': () => fromKeras('.h5'),
+      // Keras cannot write its state of this one to such a file: names are there twice.
+      ...(name === 'adafactor' ? {} : { 'from .h5': () => fromKeras('.h5') }),
       'to .keras': async () => {
         const net = kinds[kind]();
         await randomize(net, i + 7);
@@ -436,5 +467,9 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
 }
 keras.end();
 rmSync(folder, { recursive: true });
-console.log(failures > 0 ? `\n${failures} FAILED` : `\n${rows.length} rows, all within ${TOLERANCE}, trained ${TRAINED}`);
+console.log(
+  failures > 0
+    ? `\n${failures} FAILED`
+    : `\n${rows.length} rows, all within ${TOLERANCE}, trained ${TRAINED}`,
+);
 process.exitCode = failures > 0 ? 1 : 0;

@@ -203,6 +203,8 @@ def optimizer_of(spec):
     schedule = options.get("learning_rate")
     if isinstance(schedule, dict):
         options["learning_rate"] = getattr(keras.optimizers.schedules, schedule.pop("name"))(**schedule)
+    else:
+        options["learning_rate"] = float(schedule)
     return getattr(keras.optimizers, spec["name"])(**options)
 
 
@@ -219,7 +221,9 @@ def make(kind, seed, path, compile=None, steps=0):
     answer = {"x": arrays(x)}
     if compile:
         y = [rng.normal(size=(N, *out.shape[1:])).astype("float32") for out in model.outputs]
-        model.compile(optimizer_of(compile), compile.get("loss", "mse"), jit_compile=False)
+        model.compile(optimizer_of(compile), compile.get("loss", "mse"))
+        # Faster than to trace a few steps.
+        model.run_eagerly = True
         train(model, one_or_list(x), one_or_list(y), steps)
         answer["y"] = arrays(y)
     answer["predicted"] = arrays(model.predict_on_batch(one_or_list(x)))
@@ -236,6 +240,7 @@ def make(kind, seed, path, compile=None, steps=0):
 def open_model(path, x, y=None, steps=0):
     keras.backend.clear_session()
     model = keras.saving.load_model(path)
+    model.run_eagerly = True
     x = given(x, [i.dtype for i in model.inputs])
     answer = {"predicted": arrays(model.predict_on_batch(x))}
     if y:
@@ -258,4 +263,5 @@ def main():
         print("ANSWER " + json.dumps(answer), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

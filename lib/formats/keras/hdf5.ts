@@ -44,8 +44,14 @@ export class Hdf5 {
   });
   private bytes = 0;
 
-  /** @param subject names the file in messages */
-  constructor(private readonly subject: string) {}
+  /**
+   * @param subject names the file in messages
+   * @param leastTime milliseconds that even a small file may take
+   */
+  constructor(
+    private readonly subject: string,
+    private readonly leastTime = LEAST_TIME,
+  ) {}
 
   /** @throws ERR_FILE for what is no HDF5 file, or one that is broken */
   open(bytes: Uint8Array): Promise<Hdf5Contents> {
@@ -75,23 +81,26 @@ export class Hdf5 {
 
   private ask<R>(task: string, input: object, transfer: ArrayBuffer[] = []): Promise<R> {
     const { worker } = this;
-    const limit = LEAST_TIME + (TIME_PER_MIB * this.bytes) / 2 ** 20;
+    const limit = this.leastTime + (TIME_PER_MIB * this.bytes) / 2 ** 20;
     return new Promise<R>((resolve, reject) => {
       const end = (reason?: string, result?: R) => {
         clearTimeout(timer);
         for (const [event, listener] of listeners) worker.off(event, listener);
         if (reason === undefined) return resolve(result as R);
-        // What a thread says of its own end comes later, and is known.
-        worker.on('error', () => {});
-        void worker.terminate();
         const text = `${this.subject} could not be ${task === 'write' ? 'written' : 'read'} as HDF5: ${reason}.`;
         reject(new DeepRnnError('ERR_FILE', text));
       };
-      const timer = setTimeout(() => end(`it took longer than ${Math.round(limit / 1000)} s`), limit);
+      const stop = (reason: string) => {
+        end(reason);
+        // What a thread says of its own end comes later, and is known.
+        worker.on('error', () => {});
+        void worker.terminate();
+      };
+      const timer = setTimeout(() => stop(`it took longer than ${limit / 1000} s`), limit);
       const listeners = [
         ['message', (answer: { result?: R; reason?: string }) => end(answer.reason, answer.result)],
-        ['error', (error: Error) => end(error.message)],
-        ['exit', () => end('the library stopped')],
+        ['error', (error: Error) => stop(error.message)],
+        ['exit', () => stop('the library stopped')],
       ] as const;
       for (const [event, listener] of listeners) worker.on(event, listener);
       worker.postMessage({ task, ...input }, transfer);

@@ -54,6 +54,8 @@ const kinds = { 0: 'integer', 1: 'real' };
 async function open({ bytes, limit }) {
   memoryLimit = limit;
   const { File, Dataset, Group, FS } = await loaded();
+  file?.close();
+  file = undefined;
   FS.writeFile(FILE, bytes, { canOwn: true });
   file = new File(FILE, 'r');
   if (file.file_id < 0n) throw new Error('it is no HDF5 file');

@@ -164,7 +164,9 @@ function layerObject(type: string, config: Config, subject: string, name: string
     options['layer'] = part('layer', 'forward');
     if ('backward_layer' in options) options['backward_layer'] = part('backwardLayer', 'backward');
   }
-  return kerasObject('keras.layers', className, { name, trainable, dtype: 'float32', ...options });
+  // Its class has no such option, nor weights.
+  const trains = type === 'spatialDropout1D' ? {} : { trainable };
+  return kerasObject('keras.layers', className, { name, ...trains, dtype: 'float32', ...options });
 }
 
 /** A layer in a layer. */
