@@ -192,8 +192,8 @@ function endsOf(given: unknown, subject: string): { list: History[]; isList: boo
     (end) => historyOf(end) ?? refuse('ERR_VALUE', subject, '[layer, use, output]', quoted(end)),
   );
   if (list.length === 0) refuse('ERR_VALUE', subject, 'at least one', 'none');
-  // Keras 2 and the first releases of Keras 3 write a list around one, whatever it was.
-  return { list, isList: list.length > 1 };
+  // Keras 2 and the first releases of Keras 3 write a list around one, whatever it was. An object has names.
+  return { list, isList: list.length > 1 || !Array.isArray(given) };
 }
 
 /** What a use of a layer reads: `{ args, kwargs }` of Keras 3, or a list of `[name, node, output, options]` of Keras 2. */

@@ -36,9 +36,10 @@ export async function loadKeras(path: string, given: LoadOptions): Promise<Model
     members.config,
   );
   const weights = required(found.get(members.weights), subject, members.weights);
-  const model = structured(config, subject);
-  const own = found.get(members.own);
-  if (own) adopt(model, parsed(own, subject, members.own), subject);
+  const ownBytes = found.get(members.own);
+  const own = ownBytes ? readOwn(parsed(ownBytes, subject, members.own), subject) : undefined;
+  const model = structured(own?.namesOutputs ? withNames(config) : config, subject);
+  if (own) adopt(model, own, subject);
   if (compiles) compileAs(model, config['compile_config'], more, subject);
   await reading(model, async () => {
     const file = new Hdf5(subject);
@@ -211,21 +212,36 @@ function layerNames(config: Config): string[] {
   return (layers ?? []).map((layer) => layer.config?.name ?? '');
 }
 
+/** A configuration whose one output has a name. */
+function withNames(config: Config): Config {
+  const inner = Object(config['config']) as Config;
+  const { output_layers } = inner;
+  if (!Array.isArray(output_layers) || output_layers.length !== 1) return config;
+  return { ...config, config: { ...inner, output_layers: { only: output_layers[0] as unknown } } };
+}
+
 /** What this library has written beside what Keras reads. */
-function adopt(model: Model, own: Config, subject: string): void {
-  inFile(subject, () => {
-    const { version, seed, preprocessing } = own as unknown as Own;
+function readOwn(own: Config, subject: string): Own {
+  return inFile(subject, () => {
+    const { version, seed, namesOutputs, preprocessing } = own;
+    const at = (what: string) => `${members.own}: ${what}`;
     if (version !== 1)
-      refuse(
-        'ERR_VALUE',
-        `${members.own}: version`,
-        '1; a newer version of deeprnn may read others',
-        quoted(version),
-      );
-    if (!Number.isSafeInteger(seed) || seed < 0)
-      refuse('ERR_VALUE', `${members.own}: seed`, 'a whole number, 0 or more', quoted(seed));
+      refuse('ERR_VALUE', at('version'), '1; a newer version of deeprnn may read others', quoted(version));
+    if (!Number.isSafeInteger(seed) || (seed as number) < 0)
+      refuse('ERR_VALUE', at('seed'), 'a whole number, 0 or more', quoted(seed));
+    return {
+      version: 1,
+      seed: seed as number,
+      namesOutputs: flagOption(namesOutputs, false, at('namesOutputs')),
+      preprocessing: Object(preprocessing) as Own['preprocessing'],
+    };
+  });
+}
+
+function adopt(model: Model, { seed, preprocessing }: Own, subject: string): void {
+  inFile(subject, () => {
     model.adoptSeed(seed);
-    for (const [name, json] of Object.entries(Object(preprocessing) as object))
+    for (const [name, json] of Object.entries(preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
   });
 }

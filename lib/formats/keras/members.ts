@@ -11,5 +11,7 @@ export interface Own {
   /** Raised when older versions of this library could no longer read it. */
   readonly version: 1;
   readonly seed: number;
+  /** Whether predictions are an object by the names of the outputs, also of one. */
+  readonly namesOutputs: boolean;
   readonly preprocessing: Readonly<Record<string, unknown>>;
 }

@@ -45,6 +45,7 @@ export async function saveKeras(model: Model, path: string, given: SaveOptions):
   const own: Own = {
     version: 1,
     seed: model.seed,
+    namesOutputs: model.namesOutputs,
     preprocessing: Object.fromEntries(
       Object.entries(model.preprocessing).map(([name, p]) => [name, preprocessorConfig(name, p)]),
     ),
