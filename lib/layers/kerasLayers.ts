@@ -1,4 +1,5 @@
 import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
+import { refuse } from '../errors';
 import { toCamelCase } from '../names';
 import { subjectOf } from './options';
 
@@ -36,27 +37,39 @@ const cellTypes: Readonly<Record<string, string>> = {
   stackedrnncells: 'stacked',
 };
 
-/** A cell as Keras writes it, in the terms of this library; anything else as it is. */
-function cellOf(given: unknown, subject: string): unknown {
+/** A cell as Keras writes it, in the terms of this library; anything else as it is. @param frozen whether its layer is, and it with that */
+function cellOf(given: unknown, subject: string, frozen: boolean): unknown {
   const { class_name, config } = Object(given) as { class_name?: unknown; config?: unknown };
   if (typeof class_name !== 'string' || typeof config !== 'object' || config === null) return given;
   const type = cellTypes[toCamelCase(class_name).toLowerCase()] ?? class_name;
   if (type === 'stacked') {
     const { cells } = config as { cells?: unknown };
-    return {
-      type,
-      config: { cells: Array.isArray(cells) ? cells.map((cell) => cellOf(cell, subject)) : cells },
-    };
+    const parts = Array.isArray(cells) ? cells.map((cell) => cellOf(cell, subject, frozen)) : cells;
+    return { type, config: { cells: parts } };
   }
-  const {
-    name: _,
-    trainable: __,
-    ...rest
-  } = withoutHarmless(config as Record<string, unknown>, harmlessForCell, subject);
+  const known: Harmless = frozen ? { ...harmlessForCell, trainable: ANY } : harmlessForCell;
+  const { name: _, ...rest } = withoutHarmless(config as Record<string, unknown>, known, `${subject}: cell`);
   const options = Object.entries(rest).filter(
     ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
   );
   return { type, config: Object.fromEntries(options) };
+}
+
+/**
+ * Whether a wrapper is frozen because what is inside is, which Keras says of each apart.
+ * @throws ERR_VALUE where one direction is and the other is not
+ */
+function frozenInside(config: object, subject: string): boolean {
+  const parts = ['layer', 'backward_layer'].flatMap((key) => {
+    const { class_name, config: own } = Object((config as Record<string, unknown>)[key]) as Record<
+      string,
+      unknown
+    >;
+    return class_name === undefined ? [] : [(Object(own) as { trainable?: unknown }).trainable === false];
+  });
+  if (parts.some((frozen) => frozen !== parts[0]))
+    refuse('ERR_VALUE', `${subject}: trainable`, 'the same for both directions', 'true and false');
+  return parts[0] === true;
 }
 
 /** What an input layer reads is more than a precision. */
@@ -84,8 +97,12 @@ export function fromKeras<C extends object>(type: string, config: C): C {
     const camel = toCamelCase(key);
     if (value === null && !nullSaysNone(camel)) continue;
     options[camel === 'batchShape' ? 'batchInputShape' : key] =
-      camel === 'cell' ? cellOf(value, subject) : value;
+      camel === 'cell'
+        ? cellOf(value, subject, (config as { trainable?: unknown }).trainable === false)
+        : value;
   }
+  if (/^(bidirectional|time_?distributed)$/i.test(type) && frozenInside(config, subject))
+    options['trainable'] = false;
   // A fixed length, in Keras 2 an option of the embedding.
   const { input_length, inputLength = input_length, ...rest } = options;
   if (inputLength === undefined) return rest as C;

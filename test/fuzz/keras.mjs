@@ -163,7 +163,8 @@ for (let i = 0; i < executions; i++) {
   const kind = share < 0.6 ? 'hdf5' : share < 0.9 ? 'zip' : 'config';
   const [make, run] = kinds[kind];
   const bytes = await make();
-  const own = (counts[kind] ??= { cases: 0, read: 0, refused: 0, ended: 0 });
+  counts[kind] ??= { cases: 0, read: 0, refused: 0, ended: 0 };
+  const own = counts[kind];
   own.cases++;
   const begin = performance.now();
   let found;

@@ -304,7 +304,7 @@ function difference(a, b) {
 
 function tensors(net, arrays) {
   return arrays.map(({ shape, data }, i) => {
-    const ids = (net.graph.inputs[i] ?? {}).symbol?.dtype === 'int32';
+    const ids = net.graph.inputs[i]?.symbol.dtype === 'int32';
     return tensor(ids ? Int32Array.from(data) : Float32Array.from(data), shape);
   });
 }

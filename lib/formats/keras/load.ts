@@ -248,10 +248,19 @@ function adopt(model: Model, { seed, preprocessing }: Own, subject: string): voi
 
 function compileAs(model: Model, given: unknown, more: Partial<CompileOptions>, subject: string): void {
   if (typeof given !== 'object' || given === null) return;
-  inFile(subject, () => {
+  try {
     const options = fromKerasCompile(given as Config, model);
     if (options) model.compile({ ...options, ...more });
-  });
+  } catch (error) {
+    const wayOut = 'loadModel(path, { compile: false }) leaves it out.';
+    throw new DeepRnnError(
+      'ERR_FILE',
+      `${subject} cannot be compiled as it says: ${reasonOf(error)} ${wayOut}`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 /** A model whose file turns out to be broken is nobody's. */

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import crc32 from 'buffer-crc32';
 import { type Entry, fromBuffer, type ZipFile as Reader } from 'yauzl';
 import { ZipFile as Writer } from 'yazl';
@@ -9,7 +11,10 @@ const MOST_MEMBERS = 10_000;
 const MOST_GROWTH = 100;
 const SMALL_BYTES = 2 ** 26;
 
-/** Where every entry of an archive ends up in one known time. */
+/** Bytes that are worked on before the event loop runs: a few milliseconds. */
+const AT_ONCE = 2 ** 21;
+
+/** The time that members say: the same bytes for the same model. */
 const TIME = new Date(Date.UTC(1980, 0, 1));
 
 /**
@@ -65,20 +70,34 @@ async function unpackMember(archive: Reader, entry: Entry): Promise<Buffer> {
   });
   // The reader ends a stream that gives more or less than what the member says.
   const pieces: Buffer[] = [];
-  for await (const piece of stream) pieces.push(piece as Buffer);
-  const member = Buffer.concat(pieces);
-  if (crc32.unsigned(member) !== wanted) throw new Error(`the checksum of its member ${name} does not fit`);
-  return member;
+  let checksum = crc32(Buffer.alloc(0));
+  let since = 0;
+  for await (const part of stream) {
+    const piece = part as Buffer;
+    pieces.push(piece);
+    checksum = crc32(piece, checksum);
+    since += piece.length;
+    if (since < AT_ONCE) continue;
+    since = 0;
+    await setImmediate();
+  }
+  if (checksum.readUInt32BE() !== wanted) throw new Error(`the checksum of its member ${name} does not fit`);
+  return Buffer.concat(pieces);
+}
+
+/** Pieces of an array, between which the event loop runs. */
+async function* inPieces(bytes: Uint8Array): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += AT_ONCE) {
+    yield Buffer.from(bytes.buffer, bytes.byteOffset + at, Math.min(AT_ONCE, bytes.length - at));
+    await setImmediate();
+  }
 }
 
 /** An archive of members in their order, as they are: weights hardly get smaller. */
 export async function writeZip(members: ReadonlyMap<string, Uint8Array>): Promise<Uint8Array[]> {
   const archive = new Writer();
-  for (const [name, { buffer, byteOffset, byteLength }] of members)
-    archive.addBuffer(Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength), name, {
-      compress: false,
-      mtime: TIME,
-    });
+  for (const [name, bytes] of members)
+    archive.addReadStream(Readable.from(inPieces(bytes)), name, { compress: false, mtime: TIME });
   archive.end();
   const pieces: Uint8Array[] = [];
   for await (const piece of archive.outputStream) pieces.push(piece as unknown as Uint8Array);

@@ -321,6 +321,54 @@ describe('what Keras has no word for is refused before anything is written', () 
   });
 });
 
+describe('what Keras says of frozen parts', () => {
+  const layer = (class_name: string, config: object) => ({ class_name, config });
+  const inside = (trainable: boolean) => layer('GRU', { units: 2, trainable });
+  const built = (class_name: string, config: object) =>
+    modelFromConfig({
+      class_name: 'Sequential',
+      config: { layers: [layer(class_name, { name: 'own', batch_input_shape: [null, T, D], ...config })] },
+    }).layers[0] as Layer;
+
+  test('a wrapper is frozen with what is inside', async () => {
+    expect(built('Bidirectional', { trainable: true, layer: inside(false) }).trainable).toBe(false);
+    expect(built('Bidirectional', { trainable: true, layer: inside(true) }).trainable).toBe(true);
+    const dense = layer('Dense', { units: 2, trainable: false });
+    expect(built('TimeDistributed', { trainable: true, layer: dense }).trainable).toBe(false);
+    expect(
+      await refusal(() =>
+        built('Bidirectional', {
+          layer: inside(false),
+          backward_layer: layer('GRU', { units: 2, go_backwards: true }),
+        }),
+      ),
+    ).toBe("ERR_VALUE layer 'own': trainable: expected the same for both directions, got true and false.");
+  });
+
+  test('a cell is frozen with its layer, and not by itself', async () => {
+    const cell = layer('GRUCell', { units: 2, trainable: false });
+    expect(built('RNN', { trainable: false, cell }).trainable).toBe(false);
+    expect(await refusal(() => built('RNN', { trainable: true, cell }))).toBe(
+      "ERR_VALUE layer 'own': cell: trainable: expected true, got false.",
+    );
+    expect(await refusal(() => built('RNN', { cell: layer('GRUCell', { units: 2, dropout: 0.1 }) }))).toBe(
+      "ERR_VALUE layer 'own': cell: dropout: expected 0, got 0.1.",
+    );
+  });
+});
+
+test('a metric that is not known here is refused, with the way out', async () => {
+  await stacked().save(file);
+  const names = ['metadata.json', 'config.json', 'model.weights.h5'];
+  const members = new Map(await readZip(readFileSync(file), 'test', names));
+  const config = (members.get('config.json') as Buffer).toString().replace('MeanAbsoluteError', 'MeanIoU');
+  writeFileSync(file, Buffer.concat(await writeZip(members.set('config.json', Buffer.from(config)))));
+  const said = await refusal(() => loadModel(file));
+  expect(said).toContain('cannot be compiled as it says: compile: metrics: expected one of');
+  expect(said).toMatch(/loadModel\(path, \{ compile: false \}\) leaves it out\.$/);
+  expect((await loadModel(file, { compile: false })).compiled).toBeUndefined();
+});
+
 describe('configurations of functional models', () => {
   const entry = (class_name: string, name: string, config: object, ...inbound_nodes: unknown[]) => ({
     class_name,
