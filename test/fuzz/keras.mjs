@@ -114,12 +114,12 @@ function mutateJson(given) {
     const [holder, key] = pick(places);
     const [other, otherKey] = pick(places);
     const how = below(4);
-    if (how === 0) holder[key] = pick(odd);
+    if (how === 0) holder[key] = structuredClone(pick(odd));
     else if (how === 1) delete holder[key];
     else if (how === 2) holder[key] = structuredClone(other[otherKey]);
     else if (typeof holder[key] === 'number')
       holder[key] = pick([holder[key] * 1000, -holder[key], holder[key] + 1]);
-    else holder[key] = pick(odd);
+    else holder[key] = structuredClone(pick(odd));
   }
   return copy;
 }
