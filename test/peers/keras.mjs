@@ -261,6 +261,61 @@ const optimizers = {
   ),
 };
 
+/** Losses by what their outputs are, with the metrics that fit them. */
+const scored = {
+  softmax: [
+    [
+      'categoricalCrossentropy',
+      { type: 'categoricalCrossentropy', labelSmoothing: 0.1 },
+      'categoricalHinge',
+      'klDivergence',
+      { type: 'categoricalFocalCrossentropy', gamma: 1.5, alpha: 0.4 },
+    ],
+    [
+      'accuracy',
+      'categoricalAccuracy',
+      { type: 'topKCategoricalAccuracy', k: 2 },
+      'crossentropy',
+      { type: 'f1', average: 'macro' },
+      { type: 'precision', classId: 1 },
+      { type: 'recall', thresholds: 0.3 },
+    ],
+  ],
+  sparse: [
+    ['sparseCategoricalCrossentropy'],
+    ['accuracy', 'sparseCategoricalAccuracy', { type: 'topK', k: 2 }, 'crossentropy'],
+  ],
+  sigmoid: [
+    [
+      'binaryCrossentropy',
+      { type: 'binaryFocalCrossentropy', applyClassBalancing: true, alpha: 0.3 },
+      'poisson',
+      'hinge',
+      'squaredHinge',
+    ],
+    [
+      'accuracy',
+      { type: 'binaryAccuracy', threshold: 0.4 },
+      { type: 'auc', curve: 'PR' },
+      'auc',
+      'precision',
+      'recall',
+    ],
+  ],
+  linear: [
+    [
+      'meanSquaredError',
+      'meanAbsoluteError',
+      { type: 'huber', delta: 0.5 },
+      'logCosh',
+      'cosineSimilarity',
+      'meanSquaredLogarithmicError',
+      'meanAbsolutePercentageError',
+    ],
+    ['mse', 'mae', 'rmse', 'r2'],
+  ],
+};
+
 const STEPS = 4;
 
 /** The answers of the Python process, one for each line. */
@@ -461,6 +516,43 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
         await net.save(file('.ours.keras'));
         const opened = await keras.ask('open', { path: file('.ours.keras'), x, y, steps: STEPS });
         return compared(await trainFurther(net, x, y), opened);
+      },
+    });
+  }
+}
+console.log('\nScores of models that were saved here, as Keras evaluates them, relative where above 1');
+for (const [output, [losses, metrics]] of Object.entries(scored)) {
+  for (const [i, loss] of losses.entries()) {
+    const name = `${output}: ${loss.type ?? loss}`;
+    if (!wanted(name)) continue;
+    await row(name, TOLERANCE, {
+      'to .keras': async () => {
+        const activation = output === 'sparse' ? 'softmax' : output;
+        const net = sequential([l.dense({ units: 3, activation, inputShape: [D] })]);
+        await randomize(net, i + 31);
+        net.compile({ loss, metrics, optimizer: 'sgd' });
+        const x = inputsOf(net, i);
+        const next = numbers(i + 5);
+        const classes = Array.from({ length: N }, () => Math.floor((next() + 0.5) * 3));
+        const targets = {
+          softmax: { shape: [N, 3], data: classes.flatMap((c) => [0, 1, 2].map((k) => Number(k === c))) },
+          sparse: { shape: [N], data: classes },
+          sigmoid: { shape: [N, 3], data: Array.from({ length: 3 * N }, () => Number(next() > 0)) },
+          linear: { shape: [N, 3], data: Array.from({ length: 3 * N }, () => 4 * next()) },
+        };
+        const y = targets[output];
+        const path_ = path.join(folder, `${output}-${i}.keras`);
+        await net.save(path_);
+        const { scores } = await keras.ask('evaluate', { path: path_, x, y: [y] });
+        const values = output === 'sparse' ? Int32Array.from(y.data) : Float32Array.from(y.data);
+        const ours = await net.evaluate(given(tensors(net, x)), tensor(values, y.shape), { batchSize: N });
+        const differences = Object.entries(ours).map(([key, own]) => {
+          const theirs = scores[key] ?? [];
+          const d = difference([own].flat(), theirs) / Math.max(1, ...theirs.map(Math.abs));
+          if (!(d <= TOLERANCE)) console.log(`  ${key}: ${own} here, ${scores[key]} in Keras`);
+          return d;
+        });
+        return differences.some(Number.isNaN) ? Number.NaN : Math.max(...differences);
       },
     });
   }

@@ -3,6 +3,7 @@
     make   { kind, seed, path, compile?, steps? }  builds a model with random weights, trains it for some steps, saves it; answers with data
                                                   and what it then predicts, and with the losses of the steps after the save
     open   { path, x, y?, steps? }                 opens a model, predicts, and trains it further
+    evaluate { path, x, y }                        opens a model and answers with its scores
 
 Arrays are { shape, data }. Needs Keras 3 with any backend.
 """
@@ -250,7 +251,16 @@ def open_model(path, x, y=None, steps=0):
     return answer
 
 
-COMMANDS = {"make": make, "open": open_model, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
+def evaluate(path, x, y):
+    keras.backend.clear_session()
+    model = keras.saving.load_model(path)
+    model.run_eagerly = True
+    dtype = "int32" if len(y[0]["shape"]) == 1 else "float32"
+    scores = model.evaluate(given(x, ["float32"]), given(y, [dtype]), batch_size=N, return_dict=True, verbose=0)
+    return {"scores": {name: np.asarray(score).reshape(-1).tolist() for name, score in scores.items()}}
+
+
+COMMANDS = {"make": make, "open": open_model, "evaluate": evaluate, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
 
 
 def main():

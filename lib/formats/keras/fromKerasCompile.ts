@@ -1,4 +1,6 @@
+import { isBinary, type Loss, resolveLoss } from '../../losses/loss';
 import type { CompileOptions } from '../../models/compiled';
+import { outputKeys, outputsOf } from '../../models/graph';
 import type { Model } from '../../models/model';
 
 type Config = Readonly<Record<string, unknown>>;
@@ -11,7 +13,8 @@ const parts = ['loss', 'loss_weights', 'metrics', 'weighted_metrics'] as const;
  * @param given `compile_config` of Keras 3, or the `training_config` of an HDF5 file, whose optimizer has another name
  */
 export function fromKerasCompile(given: Config, model: Model): CompileOptions | undefined {
-  const outputs = model.requireBuilt('loadModel').outputs.length;
+  const graph = model.requireBuilt('loadModel');
+  const outputs = graph.outputs.length;
   if (given['loss'] === null || given['loss'] === undefined) return undefined;
   const options: Record<string, unknown> = {};
   for (const part of parts) {
@@ -20,9 +23,34 @@ export function fromKerasCompile(given: Config, model: Model): CompileOptions | 
     options[part] =
       outputs === 1 ? ofOne(value, part) : part.endsWith('metrics') ? withoutNulls(value) : value;
   }
+  const names = outputKeys(graph).map(({ name }) => name);
+  const widths = outputsOf(graph).map(({ shape }) => shape.at(-1) ?? 1);
+  for (const part of ['metrics', 'weighted_metrics']) {
+    if (options[part] === undefined) continue;
+    const lists = names.map((name, i) => {
+      const own = outputs === 1 ? options[part] : ofOutput(options[part], name, i);
+      const loss = resolveLoss(ofOutput(options['loss'], name, i), 'loss');
+      return [own ?? []].flat().map((metric: unknown) => accuracyOf(metric, loss, widths[i] as number));
+    });
+    options[part] = outputs === 1 ? lists[0] : lists;
+  }
   const optimizer = given['optimizer'] ?? given['optimizer_config'];
   if (optimizer !== null && optimizer !== undefined) options['optimizer'] = optimizerOf(optimizer);
   return options as unknown as CompileOptions;
+}
+
+/** What is given for one of several outputs: in order, by name, or for all. */
+function ofOutput(value: unknown, name: string, place: number): unknown {
+  if (Array.isArray(value)) return value[place] as unknown;
+  if (typeof value !== 'object' || value === null || 'class_name' in value) return value;
+  return (value as Config)[name];
+}
+
+/** Keras tells which accuracy is meant by the width of the output alone, this library by the loss too. */
+function accuracyOf(metric: unknown, loss: Loss, width: number): unknown {
+  const isAccuracy = metric === 'accuracy' || metric === 'acc';
+  if (!isAccuracy || !isBinary(loss) || width === 1) return metric;
+  return { class_name: 'CategoricalAccuracy', config: { name: metric } };
 }
 
 /** Of a model with one output Keras may have a list or an object of one. */

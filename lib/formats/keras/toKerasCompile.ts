@@ -1,5 +1,7 @@
 import { refuse } from '../../errors';
+import { isBinary, type Loss } from '../../losses/loss';
 import type { Compiled } from '../../models/compiled';
+import { outputsOf } from '../../models/graph';
 import type { Model } from '../../models/model';
 import { kerasObject, toSnakeCase } from './toKerasLayers';
 
@@ -28,12 +30,13 @@ function float(value: unknown): unknown {
 export function toKerasCompile(model: Model, compiled: Compiled): Config {
   const { losses, lossWeights, optimizer } = compiled;
   const several = losses.length > 1;
+  const widths = outputsOf(model.requireBuilt('save')).map(({ shape }) => shape.at(-1) ?? 1);
   const lossConfigs = losses.map((loss) => lossObject(loss.getConfig()));
   const metrics = (weighted: boolean) => {
     const of = (output: number) =>
       model.metrics
         .filter((metric) => metric.weighted === weighted && metric.output === output)
-        .map((metric) => metricObject(metric.getConfig(), losses[output]?.sparse ?? false));
+        .map((metric) => metricObject(metric.getConfig(), losses[output] as Loss, widths[output] as number));
     const all = losses.map((_, output) => of(output));
     if (all.every((list) => list.length === 0)) return null;
     return several ? all : all[0];
@@ -190,10 +193,14 @@ const metricClasses: Readonly<Record<string, string | readonly [dense: string, s
 /** Options that are names, in Keras's spelling. */
 const spelt = ['average', 'classAggregation', 'summationMethod'];
 
-function metricObject({ type, name, ...options }: Config, sparse: boolean): unknown {
+/** @param width of the output: how many numbers it has in a row */
+function metricObject({ type, name, ...options }: Config, loss: Loss, width: number): unknown {
   const subject = `save: metrics.${type as string}`;
+  const { sparse } = loss;
+  // Keras tells which accuracy is meant by the width alone, this library by the loss too.
+  if (type === 'accuracy' && isBinary(loss) && width > 1)
+    return kerasObject('keras.metrics', 'BinaryAccuracy', { name, dtype: 'float32' });
   if (type === 'accuracy') {
-    // Which accuracy it is, both work out alike, from the loss and the output.
     if (name === 'accuracy' || name === 'acc') return name;
     refuse('ERR_VALUE', `${subject}: name`, "'accuracy' or 'acc' for Keras", `'${name}'`, WAY_OUT);
   }

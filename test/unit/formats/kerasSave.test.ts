@@ -357,6 +357,23 @@ describe('what Keras says of frozen parts', () => {
   });
 });
 
+test('an accuracy stays the one that it was, which Keras tells by the width alone', async () => {
+  const net = sequential([layers.dense({ units: 3, activation: 'sigmoid', inputShape: [D] })]);
+  net.compile({ loss: 'binaryCrossentropy', optimizer: 'sgd', metrics: ['accuracy'] });
+  await net.save(file);
+  const names = ['metadata.json', 'config.json', 'model.weights.h5'];
+  const members = new Map(await readZip(readFileSync(file), 'test', names));
+  const config = JSON.parse((members.get('config.json') as Buffer).toString());
+  const [metric] = config.compile_config.metrics;
+  expect(metric).toMatchObject({ class_name: 'BinaryAccuracy', config: { name: 'accuracy' } });
+  const kindOf = async () => (await loadModel(file)).metrics.map(({ name, attrs }) => [name, attrs.kind]);
+  expect(await kindOf()).toEqual([['accuracy', 'binaryAccuracy']]);
+  config.compile_config.metrics = ['accuracy'];
+  members.set('config.json', Buffer.from(JSON.stringify(config)));
+  writeFileSync(file, Buffer.concat(await writeZip(members)));
+  expect(await kindOf()).toEqual([['accuracy', 'categoricalAccuracy']]);
+});
+
 test('a metric that is not known here is refused, with the way out', async () => {
   await stacked().save(file);
   const names = ['metadata.json', 'config.json', 'model.weights.h5'];
