@@ -156,6 +156,8 @@ const kinds = {
 };
 
 const counts = {};
+/** Why the thread of HDF5 ended or ran out of what it may have, and how often. */
+const ends = {};
 let findings = 0;
 let [slowest, largest] = [0, 0];
 for (let i = 0; i < executions; i++) {
@@ -174,8 +176,10 @@ for (let i = 0; i < executions; i++) {
   } catch (error) {
     if (!(error instanceof DeepRnnError)) found = `${error?.name}: ${error?.message}`;
     else own.refused++;
-    if (/took longer|the library stopped|memory/.test(error?.message) && kind === 'hdf5') own.ended++;
-    if (/took longer|the library stopped|heap out of memory|limit/.test(error?.message)) {
+    const [end] = /took longer|the library stopped|memory.*|limit.*/i.exec(error?.message) ?? [];
+    if (end !== undefined && kind === 'hdf5') {
+      own.ended++;
+      ends[end] = (ends[end] ?? 0) + 1;
       await thread.close();
       thread = new Hdf5("'fuzz'");
     }
@@ -192,10 +196,11 @@ for (let i = 0; i < executions; i++) {
     writeFileSync(file, bytes);
     console.log(`${kind} ${i}: ${found} (${file})`);
   }
-  if ((i + 1) % 2000 === 0) console.log(`${i + 1} of ${executions}`);
+  if ((i + 1) % 1000 === 0) console.log(`${i + 1} of ${executions}`, JSON.stringify(counts));
 }
 await thread.close();
 console.table(counts);
+console.table(ends);
 console.log(
   `slowest case ${Math.round(slowest)} ms, most memory ${Math.round(largest / 2 ** 20)} MiB, findings ${findings}`,
 );

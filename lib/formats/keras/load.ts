@@ -376,7 +376,8 @@ function optimizerIn(
   let count = typeof where === 'string' ? 0 : where.length;
   if (typeof where === 'string') while (contents.arrays[pathOf(count)]) count++;
   if (count === 0) return undefined;
-  const variables = inFile(subject, () => optimizerVariables(model.optimizer, trained));
+  const grouped = typeof where !== 'string' && /\/iter:0$/.test(where[0] ?? '');
+  const variables = inFile(subject, () => optimizerVariables(model.optimizer, trained, grouped));
   const first = variables.findIndex(({ is }) => is !== 'iteration' && is !== 'learningRate');
   // An optimizer that has not taken a step has no more than these.
   const built = first >= 0 && count > first;

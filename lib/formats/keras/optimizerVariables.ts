@@ -42,11 +42,13 @@ const lists: Readonly<Record<string, readonly (readonly string[])[]>> = {
  * The variables of an optimizer of Keras, in its order: the step count, the learning rate where it is a number, averages of the weights, sums of
  * gradients, and what the rule keeps.
  * @param trained the weights that it trains, in Keras's order
+ * @param grouped in the order of TensorFlow before 2.11: no learning rate, and every list by itself
  * @throws ERR_VALUE where Keras's rule is another for a weight
  */
 export function optimizerVariables(
   optimizer: Optimizer,
   trained: readonly KerasVariable[],
+  grouped = false,
 ): readonly OptimizerVariable[] {
   const { type, slots, ema, gradientAccumulationSteps, learningRate } = optimizer;
   const deep =
@@ -74,7 +76,8 @@ export function optimizerVariables(
     swapped: ownShape.at(-1) === shape.at(-1) && own !== 'rows' ? swapped : undefined,
     initial,
   });
-  const ofRule = (lists[type] ?? []).flatMap((list) =>
+  const together = lists[type] ?? [];
+  const ofRule = (grouped ? together.flat().map((own) => [own]) : together).flatMap((list) =>
     trained.flatMap((variable) =>
       list.flatMap((own): OptimizerVariable[] => {
         const place = slots.findIndex((known) => known?.name === own);
@@ -91,7 +94,7 @@ export function optimizerVariables(
   );
   return [
     { is: 'iteration' },
-    ...(typeof learningRate === 'number' ? [{ is: 'learningRate' } as const] : []),
+    ...(typeof learningRate === 'number' && !grouped ? [{ is: 'learningRate' } as const] : []),
     ...(ema ? trained.map((variable) => slot(variable, AVERAGE, 'weight')) : []),
     ...(gradientAccumulationSteps > 1 ? trained.map((variable) => slot(variable, GRADIENT_SUM, 0)) : []),
     ...ofRule,

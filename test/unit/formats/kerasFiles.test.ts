@@ -28,6 +28,7 @@ interface Case {
 const { cases } = JSON.parse(readFileSync(join(folder, 'keras.json'), 'utf8')) as {
   cases: Record<string, Case>;
 };
+cases['keras2.h5'] = JSON.parse(readFileSync(join(folder, 'keras2.json'), 'utf8')) as Case;
 
 function inputsFor(model: Model, { x }: Case): Tensor | Tensor[] {
   const symbols = model.requireBuilt('test').inputs.map(({ symbol }) => symbol);
