@@ -12,7 +12,7 @@ import { HEAD_BYTES, weightsReaderOf } from './modelWriters';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
-  /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
+  /** Also keep the optimizer's state and the step count, so that training can go on. Default false; of a compiled model that goes to a `.keras` file true, as in Keras. */
   readonly includeOptimizer?: boolean;
   /** Keep all that a running `fit` needs to be resumed bit for bit; only during one. Implies `includeOptimizer`. Default false. */
   readonly checkpoint?: boolean;

@@ -124,7 +124,9 @@ function mutateJson(given) {
   return copy;
 }
 
-let thread = new Hdf5("'fuzz'");
+/** Milliseconds after which a thread is ended here: files of this size take a few. */
+const THREAD_TIME = 2000;
+let thread = new Hdf5("'fuzz'", THREAD_TIME);
 async function hdf5Case(bytes) {
   const { arrays } = await thread.open(bytes);
   const wanted = Object.entries(arrays).filter(
@@ -180,8 +182,9 @@ for (let i = 0; i < executions; i++) {
     if (end !== undefined && kind === 'hdf5') {
       own.ended++;
       ends[end] = (ends[end] ?? 0) + 1;
+      writeFileSync(path.join(folder, `ended-${i}.h5`), bytes);
       await thread.close();
-      thread = new Hdf5("'fuzz'");
+      thread = new Hdf5("'fuzz'", THREAD_TIME);
     }
   }
   const time = performance.now() - begin;
@@ -201,6 +204,7 @@ for (let i = 0; i < executions; i++) {
 await thread.close();
 console.table(counts);
 console.table(ends);
+if (Object.keys(ends).length > 0) console.log(`files that did so: ${folder}/ended-*.h5`);
 console.log(
   `slowest case ${Math.round(slowest)} ms, most memory ${Math.round(largest / 2 ** 20)} MiB, findings ${findings}`,
 );

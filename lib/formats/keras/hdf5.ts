@@ -30,7 +30,7 @@ export interface Hdf5Entry {
 /** Beside what a file and its arrays take. */
 const SPARE_BYTES = 2 ** 27;
 /** Milliseconds that a file may take, and more for each MiB of it. A file of a model takes a small part of that. */
-const [LEAST_TIME, TIME_PER_MIB] = [20_000, 200];
+const [LEAST_TIME, TIME_PER_MIB] = [10_000, 200];
 /** JavaScript's memory of the thread, in MiB: lists of what is in a file. */
 const HEAP_MIB = 512;
 
@@ -96,7 +96,7 @@ export class Hdf5 {
         worker.on('error', () => {});
         void worker.terminate();
       };
-      const timer = setTimeout(() => stop(`it took longer than ${limit / 1000} s`), limit);
+      const timer = setTimeout(() => stop(`it took longer than ${Math.round(limit) / 1000} s`), limit);
       const listeners = [
         ['message', (answer: { result?: R; reason?: string }) => end(answer.reason, answer.result)],
         ['error', (error: Error) => stop(error.message)],

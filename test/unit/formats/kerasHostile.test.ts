@@ -57,6 +57,17 @@ test('a file that takes too long ends with its thread', async () => {
   }
 });
 
+test('a file that the library hangs in, and one that it breaks down on, end with their thread alone', async () => {
+  const hanging = new Hdf5("'hang'", 500);
+  expect(await refusal(() => hanging.open(readFileSync(hostile('hang'))))).toMatch(
+    /it took longer than 0\.50\d s\.$/,
+  );
+  expect(await refusal(() => loadWeights(net(), hostile('trap')))).toMatch(
+    /^ERR_FILE '.*trap.h5' could not be read as HDF5: memory access out of bounds\.$/,
+  );
+  await hanging.close();
+});
+
 test('a file that is cut anywhere is refused', async () => {
   const whole = readFileSync(hostile('plain'));
   const cut = path.join(folder, 'cut.h5');
@@ -182,6 +193,6 @@ describe('models', () => {
   });
 
   test('the fixtures are those that this test knows', () => {
-    expect(readdirSync(path.join(fixtures, 'hostile'))).toHaveLength(9);
+    expect(readdirSync(path.join(fixtures, 'hostile'))).toHaveLength(11);
   });
 });
