@@ -1,5 +1,6 @@
 import type { Model } from '../models/model';
-import type { ModelWriter } from '../models/modelWriters';
+import type { ModelWriter, WeightsReader, WeightsWriter } from '../models/modelWriters';
+import { hdf5Format, kerasFormat } from './keras';
 import type { LoadOptions } from './loadModel';
 import { onnx } from './onnx';
 
@@ -17,8 +18,11 @@ export interface ModelFormat {
   /** @throws ERR_FILE */
   readonly load: (path: string, options: LoadOptions) => Promise<Model>;
   readonly save?: ModelWriter;
+  /** Weights alone, into a model that there is. */
+  readonly loadWeights?: WeightsReader['read'];
+  /** Endings of names to which `saveWeights` writes in it. */
+  readonly weightsEndings?: readonly string[];
+  readonly saveWeights?: WeightsWriter;
 }
 
-export const HEAD_BYTES = 4096;
-
-export const formats: readonly ModelFormat[] = [onnx];
+export const formats: readonly ModelFormat[] = [kerasFormat, hdf5Format, onnx];

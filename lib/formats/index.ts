@@ -1,8 +1,11 @@
-import { writeEndingWith } from '../models/modelWriters';
+import { readWeightsBy, writeEndingWith, writeWeightsEndingWith } from '../models/modelWriters';
 import { formats } from './formats';
 
-for (const { endings, save } of formats)
+for (const { endings, save, recognizes, loadWeights, weightsEndings = [], saveWeights } of formats) {
   if (save) for (const ending of endings) writeEndingWith(ending, save);
+  if (loadWeights) readWeightsBy({ recognizes, read: loadWeights });
+  if (saveWeights) for (const ending of weightsEndings) writeWeightsEndingWith(ending, saveWeights);
+}
 
 export { type LoadOptions, loadModel } from './loadModel';
 export { exportOnnx, type OnnxExportOptions } from './onnx';

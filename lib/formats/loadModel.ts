@@ -6,8 +6,9 @@ import type { CompileOptions } from '../models/compiled';
 import { structureToModel } from '../models/fromConfig';
 import type { Model } from '../models/model';
 import { readModel, restoreArrays } from '../models/modelFile';
+import { HEAD_BYTES } from '../models/modelWriters';
 import type { Tensor } from '../tensors/tensor';
-import { formats, HEAD_BYTES } from './formats';
+import { formats } from './formats';
 import type { OnnxModel } from './onnx/onnxModel';
 
 export interface LoadOptions {

@@ -106,7 +106,9 @@ const aliases: Readonly<Record<string, keyof typeof layers>> = { inputLayer: 'in
 /** A layer from its type and configuration, as `getConfig` gives them or as Keras writes them. */
 export function layerFromConfig(type: string, config: Record<string, unknown>): Layer {
   const names = Object.keys(layers) as (keyof typeof layers)[];
-  const name = resolveName(aliases[toCamelCase(String(type))] ?? type, names, 'layer type');
+  const { name: own } = Object(config) as { name?: unknown };
+  const subject = typeof own === 'string' ? `layer '${own}': type` : 'layer type';
+  const name = resolveName(aliases[toCamelCase(String(type))] ?? type, names, subject);
   return (layers[name] as (config: unknown) => Layer)(config);
 }
 

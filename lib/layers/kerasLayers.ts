@@ -1,4 +1,5 @@
 import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
+import { refuse } from '../errors';
 import { toCamelCase } from '../names';
 import { subjectOf } from './options';
 
@@ -28,8 +29,53 @@ const harmless: Harmless = {
   quantizationConfig: [null],
 };
 
+/** Cells of Keras, by its names, in lower case. */
+const cellTypes: Readonly<Record<string, string>> = {
+  simplernncell: 'simpleRNN',
+  lstmcell: 'lstm',
+  grucell: 'gru',
+  stackedrnncells: 'stacked',
+};
+
+/** A cell as Keras writes it, in the terms of this library; anything else as it is. @param frozen whether its layer is, and it with that */
+function cellOf(given: unknown, subject: string, frozen: boolean): unknown {
+  const { class_name, config } = Object(given) as { class_name?: unknown; config?: unknown };
+  if (typeof class_name !== 'string' || typeof config !== 'object' || config === null) return given;
+  const type = cellTypes[toCamelCase(class_name).toLowerCase()] ?? class_name;
+  if (type === 'stacked') {
+    const { cells } = config as { cells?: unknown };
+    const parts = Array.isArray(cells) ? cells.map((cell) => cellOf(cell, subject, frozen)) : cells;
+    return { type, config: { cells: parts } };
+  }
+  const known: Harmless = frozen ? { ...harmlessForCell, trainable: ANY } : harmlessForCell;
+  const { name: _, ...rest } = withoutHarmless(config as Record<string, unknown>, known, `${subject}: cell`);
+  const options = Object.entries(rest).filter(
+    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
+  );
+  return { type, config: Object.fromEntries(options) };
+}
+
+/**
+ * Whether a wrapper is frozen because what is inside is, which Keras says of each apart.
+ * @throws ERR_VALUE where one direction is and the other is not
+ */
+function frozenInside(config: object, subject: string): boolean {
+  const parts = ['layer', 'backward_layer'].flatMap((key) => {
+    const { class_name, config: own } = Object((config as Record<string, unknown>)[key]) as Record<
+      string,
+      unknown
+    >;
+    return class_name === undefined ? [] : [(Object(own) as { trainable?: unknown }).trainable === false];
+  });
+  if (parts.some((frozen) => frozen !== parts[0]))
+    refuse('ERR_VALUE', `${subject}: trainable`, 'the same for both directions', 'true and false');
+  return parts[0] === true;
+}
+
 /** What an input layer reads is more than a precision. */
 const { dtype: _, ...harmlessForInput } = harmless;
+/** Options of cells that are of layers here. */
+const harmlessForCell: Harmless = { ...harmless, dropout: [0], trainable: [true], seed: ANY };
 /** Recurrent layers can give their states. */
 const { returnState: __, ...harmlessForRecurrent } = harmless;
 
@@ -50,8 +96,13 @@ export function fromKeras<C extends object>(type: string, config: C): C {
   for (const [key, value] of Object.entries(left)) {
     const camel = toCamelCase(key);
     if (value === null && !nullSaysNone(camel)) continue;
-    options[camel === 'batchShape' ? 'batchInputShape' : key] = value;
+    options[camel === 'batchShape' ? 'batchInputShape' : key] =
+      camel === 'cell'
+        ? cellOf(value, subject, (config as { trainable?: unknown }).trainable === false)
+        : value;
   }
+  if (/^(bidirectional|time_?distributed)$/i.test(type) && frozenInside(config, subject))
+    options['trainable'] = false;
   // A fixed length, in Keras 2 an option of the embedding.
   const { input_length, inputLength = input_length, ...rest } = options;
   if (inputLength === undefined) return rest as C;

@@ -3,6 +3,7 @@ import { quoted, refuse } from '../errors';
 import { layerFromConfig } from '../layers';
 import type { Tensor } from '../tensors/tensor';
 import { type FunctionalConfig, functionalFromConfig } from './functional';
+import { isKerasFunctional, type KerasFunctionalConfig, makeLayer, readKerasGraph } from './kerasGraph';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
 import { Sequential, type SequentialConfig } from './sequential';
@@ -12,14 +13,23 @@ export type KerasSequentialConfig =
   | { readonly class_name: string; readonly config: object }
   | { readonly layers: readonly { readonly class_name: string; readonly config: object }[] };
 
-/** A new model, with new weights, from what `getConfig` gives. */
-export function modelFromConfig<Y = Tensor>(config: ModelStructure): Model<Y> {
+/** A new model, with new weights, from what `getConfig` gives, or from what Keras's `to_json()` gives, parsed. */
+export function modelFromConfig<Y = Tensor>(
+  config: ModelStructure | KerasSequentialConfig | KerasFunctionalConfig,
+): Model<Y> {
   // What Y is, the configuration says.
   return structureToModel(config, true) as Model<Y>;
 }
 
 /** @param draw false where weights from a file come next, which makes drawing new ones a waste of time */
-export function structureToModel(config: ModelStructure, draw: boolean): Model {
+export function structureToModel(
+  config: ModelStructure | KerasSequentialConfig | KerasFunctionalConfig,
+  draw: boolean,
+): Model {
+  if (isKerasFunctional(config)) {
+    const { config: graph, made } = readKerasGraph(config, 'modelFromConfig');
+    return functionalFromConfig(graph, made, draw);
+  }
   if (!('calls' in Object(config))) return sequentialOf(config as SequentialConfig, draw);
   const { layers } = config as FunctionalConfig;
   const subject = 'modelFromConfig: layers';
@@ -55,7 +65,7 @@ function sequentialOf(given: SequentialConfig | KerasSequentialConfig, draw: boo
   const made = entries.map(({ type: own, config: layer }, i) => {
     // Keras's input says float32 also where an embedding then reads ids from it.
     const readsIds = /^input/i.test(own) && /^embedding$/i.test(entries[i + 1]?.type ?? '');
-    return layerFromConfig(own, readsIds ? { ...layer, dtype: 'int32' } : layer);
+    return makeLayer(own, readsIds ? { ...layer, dtype: 'int32' } : layer);
   });
   const named = { ...(name ? { name } : {}), ...(seed === undefined ? {} : { seed }) };
   const model = new Sequential(made, named, draw);

@@ -43,7 +43,7 @@ import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
 import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
 import type { ModelStructure } from './modelStructure';
-import { writerOf } from './modelWriters';
+import { weightsWriterOf, writerOf } from './modelWriters';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Queue } from './queue';
@@ -355,6 +355,17 @@ export abstract class Model<Y = unknown> implements CallbackModel {
       refuse('ERR_VALUE', 'save: path', 'a file name', quoted(path));
     const write = writerOf(path) ?? saveModel;
     return write(this, path, options);
+  }
+
+  /**
+   * Writes the weights alone to one file, atomically: a name that ends in `.weights.h5` in Keras's format, any other in this library's own. `loadWeights` reads
+   * both.
+   */
+  async saveWeights(path: string): Promise<void> {
+    if (typeof path !== 'string' || path === '')
+      refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
+    const write = weightsWriterOf(path);
+    return write ? write(this, path) : saveModel(this, path, {});
   }
 
   /**

@@ -2,16 +2,17 @@ import type { Callback, WeightValues } from '../callbacks/callback';
 import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
-import { readModelFile, writeModelFile } from '../io/modelFile';
+import { readHead, readModelFile, writeModelFile } from '../io/modelFile';
 import { sameShape, Tensor } from '../tensors/tensor';
 import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
+import { HEAD_BYTES, weightsReaderOf } from './modelWriters';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
-  /** Also keep the optimizer's state and the step count, so that training can go on. Default false. */
+  /** Also keep the optimizer's state and the step count, so that training can go on. Default false; of a compiled model that goes to a `.keras` file true, as in Keras. */
   readonly includeOptimizer?: boolean;
   /** Keep all that a running `fit` needs to be resumed bit for bit; only during one. Implies `includeOptimizer`. Default false. */
   readonly checkpoint?: boolean;
@@ -140,8 +141,8 @@ function metricConfigs(model: Model, weighted: boolean): NonNullable<CompileOpti
   return configs as NonNullable<CompileOptions['metrics']>;
 }
 
-/** What a file keeps of a scaler or vectorizer. @throws ERR_VALUE for anything that could not be loaded again */
-function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<string, unknown> {
+/** What files keep of a scaler or vectorizer. @throws ERR_VALUE for anything that could not be loaded again */
+export function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<string, unknown> {
   const json: unknown = preprocessor?.toJSON?.();
   try {
     preprocessorFromJSON(json);
@@ -156,8 +157,10 @@ function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<st
   return json as Record<string, unknown>;
 }
 
-/** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
+/** Weights from a file into a model of the same structure, in any format that is known. @throws ERR_FILE when a name or a shape differs */
 export async function loadWeights(model: Model, path: string): Promise<void> {
+  const read = weightsReaderOf(await readHead(path, HEAD_BYTES), path);
+  if (read) return read(model, path);
   const { tensors } = await readModel(path);
   const specs = model.weightSpecs('loadWeights');
   matchWeights(

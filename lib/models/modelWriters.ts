@@ -16,3 +16,40 @@ export function writerOf(path: string): ModelWriter | undefined {
   const name = path.toLowerCase();
   return writers.find(({ ending }) => name.endsWith(ending))?.write;
 }
+
+/** Reads weights into a model, from a file in a format of its own. */
+export interface WeightsReader {
+  /** @param head the first bytes of a file */
+  readonly recognizes: (head: Uint8Array, path: string) => boolean;
+  readonly read: (model: Model, path: string) => Promise<void>;
+}
+
+/** Writes the weights of a model alone, atomically. */
+export type WeightsWriter = (model: Model, path: string) => Promise<void>;
+
+const weightsReaders: WeightsReader[] = [];
+const weightsWriters: { readonly ending: string; readonly write: WeightsWriter }[] = [];
+
+/** From now on `loadWeights` reads files that are recognized so. */
+export function readWeightsBy(reader: WeightsReader): void {
+  weightsReaders.push(reader);
+}
+
+/** From now on `saveWeights` writes files of this ending so. */
+export function writeWeightsEndingWith(ending: string, write: WeightsWriter): void {
+  weightsWriters.push({ ending, write });
+}
+
+/** What reads weights from such a file; undefined: this library's own format. */
+export function weightsReaderOf(head: Uint8Array, path: string): WeightsReader['read'] | undefined {
+  return weightsReaders.find(({ recognizes }) => recognizes(head, path))?.read;
+}
+
+/** What writes weights to a file of such a name; undefined: this library's own format. */
+export function weightsWriterOf(path: string): WeightsWriter | undefined {
+  const name = path.toLowerCase();
+  return weightsWriters.find(({ ending }) => name.endsWith(ending))?.write;
+}
+
+/** First bytes of a file, by which formats are told. */
+export const HEAD_BYTES = 4096;

@@ -50,6 +50,8 @@ export interface Optimizer {
   hyper(step: number): Float64Array;
   /** Weights with a learning rate or a weight decay of their own. */
   readonly paramGroups: readonly Group[];
+  /** Whether weights decay that a weight decay leaves alone otherwise: biases and the like. */
+  readonly decayBiases: boolean;
   /** What is added to gradients; undefined where nothing is. */
   readonly gradientNoise: GradientNoise | undefined;
   /** @param decay whether each parameter decays  @param names their names, by which groups know them */
@@ -84,6 +86,7 @@ function optimizer(
   const gradientAccumulationSteps = readAccumulation(o, type);
   const paramGroups = readParamGroups(o['paramGroups'], type);
   const gradientNoise = readGradientNoise(o, type);
+  const decayBiases = flag(o, 'decayBiases', type);
   const weightDecay = config['weightDecay'] as number;
   return {
     type,
@@ -93,6 +96,7 @@ function optimizer(
     gradientAccumulationSteps,
     ema,
     paramGroups,
+    decayBiases,
     gradientNoise,
     rate(step) {
       return typeof this.learningRate === 'number' ? this.learningRate : this.learningRate.at(step);
@@ -121,7 +125,9 @@ function optimizer(
         clip,
         flag: rule.flag,
         constants: rule.constants,
-        decay: decay.map((decays, p) => (decays ? (groups[p]?.weightDecay ?? weightDecay) : 0)),
+        decay: decay.map((decays, p) =>
+          decays || decayBiases ? (groups[p]?.weightDecay ?? weightDecay) : 0,
+        ),
         rateFactors:
           paramGroups.length > 0 ? groups.map((group) => group?.learningRateFactor ?? 1) : undefined,
       };
@@ -141,6 +147,7 @@ function optimizer(
         ...config,
         ...clips[clip.mode],
         // Only where they are used, so that checkpoints from before them can be resumed.
+        ...(decayBiases ? { decayBiases } : {}),
         ...(gradientAccumulationSteps > 1 ? { gradientAccumulationSteps } : {}),
         ...(paramGroups.length > 0 ? { paramGroups: groupConfigs(paramGroups) } : {}),
         ...(gradientNoise ? { gradientNoise: { ...gradientNoise } } : {}),

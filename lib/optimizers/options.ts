@@ -21,6 +21,8 @@ export interface OptimizerOptions {
   paramGroups?: readonly ParamGroup[];
   /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
   weightDecay?: number;
+  /** Weight decay of all weights, biases and the like too, as Keras has it. Default false. */
+  decayBiases?: boolean;
   /**
    * Steps whose gradients are averaged for one update of the weights, 2 or more; default: each step updates. A schedule counts steps,
    * everything else counts updates, as in Keras.
@@ -134,6 +136,7 @@ const commonOptions = [
   'clipNorm',
   'globalClipNorm',
   'weightDecay',
+  'decayBiases',
   'gradientAccumulationSteps',
   'useEma',
   'emaMomentum',

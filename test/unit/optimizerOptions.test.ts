@@ -120,7 +120,7 @@ describe('configurations', () => {
       ],
     }),
     optimizers.adagrad({ gradientNoise: { eta: 0.3, gamma: 0.25 } }),
-    optimizers.lion({ beta1: 1, beta2: 0.75, weightDecay: 0.5 }),
+    optimizers.lion({ beta1: 1, beta2: 0.75, weightDecay: 0.5, decayBiases: true }),
     optimizers.adadelta({ rho: 0.5, epsilon: 0.2 }),
     optimizers.adafactor({
       beta2Decay: -0.5,
@@ -250,7 +250,7 @@ describe('options that are refused', () => {
     ],
     [
       loose(optimizers.nadam, { amsgrad: true }),
-      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, gradientAccumulationSteps, useEma, emaMomentum, emaOverwriteFrequency, paramGroups, gradientNoise, beta1, beta2, epsilon.",
+      "optimizers.nadam: unknown option 'amsgrad'. It takes learningRate, clipValue, clipNorm, globalClipNorm, weightDecay, decayBiases, gradientAccumulationSteps, useEma, emaMomentum, emaOverwriteFrequency, paramGroups, gradientNoise, beta1, beta2, epsilon.",
     ],
     [
       loose(optimizers.adam, { beta3: 0.5 }),

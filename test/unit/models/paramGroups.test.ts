@@ -58,6 +58,20 @@ describe.each(['reference', 'cpu'])('groups on %s', (device) => {
     }
   });
 
+  test('a weight decay is one of biases too where the optimizer says so', async () => {
+    const [none, decayed] = [
+      await moved({}, device),
+      await moved({ weightDecay: 0.2, decayBiases: true }, device),
+    ];
+    const weights = await compiled({}, device).getWeights();
+    for (const [name, steps] of decayed)
+      for (const [i, step] of steps.entries()) {
+        const before = (weights.get(name) as Tensor).data[i] as number;
+        expect(step - (none.get(name)?.[i] as number)).toBeCloseTo(-0.1 * 0.2 * before, 6);
+      }
+    expect([...weights.keys()].some((name) => name.endsWith('bias'))).toBe(true);
+  });
+
   test('have a weight decay of their own, of which biases have none', async () => {
     const rate = 0.1;
     const paramGroups = [

@@ -1,0 +1,312 @@
+import { quoted, refuse } from '../errors';
+import { layerFromConfig } from '../layers';
+import type { InputConfig } from '../layers/input';
+import type { Layer } from '../layers/layer';
+import type { FunctionalConfig } from './functional';
+
+/** A functional model as Keras writes it: `model.to_json()`, parsed, of Keras 3 or 2. */
+export interface KerasFunctionalConfig {
+  readonly class_name: string;
+  readonly config: object;
+}
+
+/** One layer with its uses. */
+interface Entry {
+  readonly name: string;
+  readonly type: string;
+  readonly module: unknown;
+  readonly config: Record<string, unknown>;
+  readonly nodes: readonly unknown[];
+}
+
+/** Output `output` of use `node` of a layer. */
+interface History {
+  readonly layer: string;
+  readonly node: number;
+  readonly output: number;
+}
+
+interface Use {
+  readonly inputs: readonly History[];
+  /** Masks that Keras hands on by itself, which this library does too. */
+  readonly masks: readonly History[];
+}
+
+/** More than any model has; what is deeper is made to be. */
+const DEEPEST = 8;
+
+/** Whether a configuration is that of a functional model of Keras. */
+export function isKerasFunctional(config: unknown): config is KerasFunctionalConfig {
+  const { class_name } = Object(config) as { class_name?: unknown };
+  return class_name === 'Functional' || class_name === 'Model';
+}
+
+/**
+ * What Keras says of a functional model, in the terms of this library, with the layers made.
+ * @param subject how messages call the configuration
+ * @throws ERR_VALUE, naming the layer, for what is not known here and for connections that are no graph
+ */
+export function readKerasGraph(
+  given: KerasFunctionalConfig,
+  subject: string,
+): { config: FunctionalConfig; made: Layer[] } {
+  const { config } = given as { config: Record<string, unknown> };
+  const list = (value: unknown, what: string): readonly unknown[] =>
+    Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
+  const entries = new Map<string, Entry>();
+  for (const [i, one] of list(config?.['layers'], 'layers').entries()) {
+    const entry = entryOf(one, `${subject}: layers[${i}]`);
+    if (entries.has(entry.name))
+      refuse('ERR_VALUE', `${subject}: layers[${i}]`, 'a name of its own', quoted(entry.name));
+    entries.set(entry.name, entry);
+  }
+  const inputs = endsOf(config['input_layers'], `${subject}: input_layers`);
+  const outputs = endsOf(config['output_layers'], `${subject}: output_layers`);
+  const uses = new Map<string, Use>();
+  const key = ({ layer, node }: History) => `${layer}/${node}`;
+  const places = new Map<string, number>();
+  const inputConfigs = inputs.list.map((history, i) => {
+    const entry = entries.get(history.layer);
+    if (!entry || !/^input(layer)?$/i.test(entry.type))
+      refuse('ERR_VALUE', `${subject}: input_layers[${i}]`, 'an input layer', quoted(history.layer));
+    places.set(key(history), i);
+    return inputConfig(entry as Entry, readsIds(entries, (entry as Entry).name));
+  });
+  const layers: Entry[] = [];
+  const layerPlaces = new Map<string, number>();
+  const calls: { layer: number; inputs: (readonly [number, number])[] }[] = [];
+  const useOf = (history: History): Use => {
+    const known = uses.get(key(history));
+    if (known) return known;
+    const entry = entries.get(history.layer) as Entry;
+    const use = readUse(entry.nodes[history.node], `layer '${entry.name}'`);
+    uses.set(key(history), use);
+    return use;
+  };
+  const prove = (history: History, by: string): History => {
+    const entry = entries.get(history.layer);
+    if (!entry || (history.node >= entry.nodes.length && !places.has(key(history))))
+      refuse('ERR_VALUE', `${subject}: ${by}`, 'outputs of layers that are there', quoted(history.layer));
+    return history;
+  };
+  // Without recursion: a graph may be as deep as a file makes it.
+  const open = new Set<string>();
+  for (const end of outputs.list) {
+    const stack = [prove(end, 'output_layers')];
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      const id = key(top);
+      if (places.has(id)) {
+        stack.pop();
+        continue;
+      }
+      const entry = entries.get(top.layer) as Entry;
+      const subjectHere = `layer '${entry.name}'`;
+      const { inputs: read, masks } = useOf(top);
+      const missing = read.filter((from) => !places.has(key(prove(from, subjectHere))));
+      if (missing.length > 0) {
+        if (open.has(id)) refuse('ERR_VALUE', subjectHere, 'connections without a loop', 'one');
+        open.add(id);
+        stack.push(...missing.reverse());
+        continue;
+      }
+      for (const mask of masks) proveMask(entries, mask, subjectHere);
+      let place = layerPlaces.get(entry.name);
+      if (place === undefined) {
+        place = layers.length;
+        layerPlaces.set(entry.name, place);
+        layers.push(entry);
+      }
+      places.set(id, inputs.list.length + calls.length);
+      calls.push({
+        layer: place,
+        inputs: read.map((from) => [places.get(key(from)) as number, from.output]),
+      });
+      stack.pop();
+    }
+  }
+  const made = layers.map(({ name, type, config: own }) => makeLayer(type, { ...own, name }));
+  return {
+    made,
+    config: {
+      type: 'functional',
+      name: (config['name'] as string | undefined) ?? 'model',
+      // Not given: the model draws one.
+      seed: undefined as unknown as number,
+      inputs: inputConfigs,
+      layers: [],
+      calls,
+      outputs: outputs.list.map((end) => [places.get(key(end)) as number, end.output]),
+      namesOutputs: outputs.list.length > 1 || outputs.isList,
+    },
+  };
+}
+
+/** A layer of Keras. @throws ERR_VALUE, naming it, for one that is not known here */
+export function makeLayer(type: string, config: Record<string, unknown>): Layer {
+  const { name } = config;
+  const subject = `layer ${typeof name === 'string' ? `'${name}'` : 'without a name'}`;
+  if (type === 'Sequential' || isKerasFunctional({ class_name: type }))
+    refuse(
+      'ERR_VALUE',
+      subject,
+      'a layer',
+      `a ${type} model inside the model`,
+      'Models in models are not known here.',
+    );
+  if (type === 'Lambda')
+    refuse('ERR_VALUE', subject, 'a layer that a file can say all of', 'a Lambda, which is a program');
+  return layerFromConfig(type, config);
+}
+
+function entryOf(given: unknown, subject: string): Entry {
+  const { class_name, config, name, module, inbound_nodes } = Object(given) as Record<string, unknown>;
+  if (typeof class_name !== 'string' || typeof config !== 'object' || config === null)
+    refuse('ERR_VALUE', subject, '{ class_name, config }', quoted(given));
+  const own = name ?? (config as { name?: unknown }).name;
+  if (typeof own !== 'string' || own === '') refuse('ERR_VALUE', `${subject}: name`, 'a name', quoted(own));
+  const nodes = inbound_nodes ?? [];
+  if (!Array.isArray(nodes)) refuse('ERR_VALUE', `${subject}: inbound_nodes`, 'an array', quoted(nodes));
+  return {
+    name: own as string,
+    type: class_name as string,
+    module,
+    config: config as Record<string, unknown>,
+    nodes: nodes as unknown[],
+  };
+}
+
+/** `[name, node, output]`, of Keras 2 with options behind it. */
+function historyOf(given: unknown): History | undefined {
+  if (!Array.isArray(given) || given.length < 3) return undefined;
+  const [layer, node, output] = given as unknown[];
+  const isPlace = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
+  return typeof layer === 'string' && isPlace(node) && isPlace(output) ? { layer, node, output } : undefined;
+}
+
+/** Inputs or outputs of a model: one alone, a list, or an object by name. */
+function endsOf(given: unknown, subject: string): { list: History[]; isList: boolean } {
+  const one = historyOf(given);
+  if (one) return { list: [one], isList: false };
+  const many = Array.isArray(given) ? given : Object.values(Object(given));
+  const list = many.map(
+    (end) => historyOf(end) ?? refuse('ERR_VALUE', subject, '[layer, use, output]', quoted(end)),
+  );
+  if (list.length === 0) refuse('ERR_VALUE', subject, 'at least one', 'none');
+  // Keras 2 and the first releases of Keras 3 write a list around one, whatever it was. An object has names.
+  return { list, isList: list.length > 1 || !Array.isArray(given) };
+}
+
+/** What a use of a layer reads: `{ args, kwargs }` of Keras 3, or a list of `[name, node, output, options]` of Keras 2. */
+function readUse(given: unknown, subject: string): Use {
+  if (Array.isArray(given)) {
+    const parts = historyOf(given) ? [given] : (given as unknown[]);
+    const inputs: History[] = [];
+    for (const part of parts) {
+      inputs.push(historyOf(part) ?? refuse('ERR_VALUE', subject, '[layer, use, output]', quoted(part)));
+      const options = (part as unknown[])[3];
+      for (const [option, value] of Object.entries(Object(options) as object))
+        if (option === 'initial_state') inputs.push(...listedHistories(value));
+        else proveOption(option, value, subject);
+    }
+    return { inputs, masks: [] };
+  }
+  const { args, kwargs } = Object(given) as { args?: unknown; kwargs?: unknown };
+  if (!Array.isArray(args))
+    refuse('ERR_VALUE', `${subject}: inbound_nodes`, '{ args, kwargs }', quoted(given));
+  const inputs = tensorsIn(args, subject, 0);
+  const masks: History[] = [];
+  for (const [option, value] of Object.entries(Object(kwargs) as object)) {
+    if (option === 'mask') masks.push(...tensorsIn(value, subject, 0));
+    else if (option === 'initial_state' || option === 'sequences' || option === 'inputs')
+      inputs.push(...tensorsIn(value, subject, 0));
+    else proveOption(option, value, subject);
+  }
+  return { inputs, masks };
+}
+
+/** @throws ERR_VALUE for an option of a call that would change it */
+function proveOption(option: string, value: unknown, subject: string): void {
+  if (value !== null && value !== undefined && value !== false)
+    refuse('ERR_VALUE', `${subject}: ${option}`, 'nothing given to a use of the layer', quoted(value));
+}
+
+/** States in Keras 2's form: `[[name, node, output], …]`, or one. */
+function listedHistories(given: unknown): History[] {
+  const one = historyOf(given);
+  if (one) return [one];
+  return (Array.isArray(given) ? given : []).flatMap((part) => historyOf(part) ?? []);
+}
+
+/** Tensors in the arguments of a call, in their order; constants are not inputs of layers. */
+function tensorsIn(given: unknown, subject: string, depth: number): History[] {
+  if (depth > DEEPEST) refuse('ERR_VALUE', subject, 'arguments that are tensors', 'lists in lists');
+  if (given === null || given === undefined) return [];
+  if (Array.isArray(given)) return given.flatMap((part) => tensorsIn(part, subject, depth + 1));
+  const { class_name, config } = Object(given) as { class_name?: unknown; config?: unknown };
+  if (class_name === '__keras_tensor__') {
+    const history = historyOf((Object(config) as { keras_history?: unknown }).keras_history);
+    return [history ?? refuse('ERR_VALUE', subject, 'keras_history: [layer, use, output]', 'none')];
+  }
+  return refuse('ERR_VALUE', subject, 'arguments that are tensors', quoted(given));
+}
+
+/** Operations that Keras makes masks of, from embeddings, `masking` and merges. */
+const maskOperations =
+  /^(NotEqual|Any|LogicalOr|All|Concatenate|BroadcastTo|Reshape|ExpandDims|OnesLike|Squeeze)$/;
+
+/** @throws ERR_VALUE for a mask that is another value than those that layers hand on by themselves */
+function proveMask(entries: ReadonlyMap<string, Entry>, mask: History, subject: string): void {
+  const stack = [mask];
+  const seen = new Set<string>();
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    const entry = entries.get(at.layer);
+    if (seen.has(at.layer)) continue;
+    seen.add(at.layer);
+    if (!entry || !isOperation(entry) || !maskOperations.test(entry.type))
+      refuse('ERR_VALUE', `${subject}: mask`, 'the mask of the layers below', `one of '${at.layer}'`);
+    // A comparison reads what is masked.
+    else if (entry.type !== 'NotEqual') stack.push(...readOperation(entry, at.node));
+  }
+}
+
+/** Whether an entry is no layer, but an operation on tensors. */
+function isOperation({ module, type }: Entry): boolean {
+  // HDF5 files do not say where a class is from.
+  if (module === undefined || module === null) return /^(NotEqual|Any|LogicalOr)$/.test(type);
+  return typeof module === 'string' && module.startsWith('keras.src.ops');
+}
+
+/** Tensors that an operation reads, constants beside them left out. */
+function readOperation({ nodes, name }: Entry, node: number): History[] {
+  const { args } = Object(nodes[node]) as { args?: unknown };
+  const tensors = (Array.isArray(args) ? args.flat() : []).filter(
+    (part) => (Object(part) as { class_name?: unknown }).class_name === '__keras_tensor__',
+  );
+  return tensorsIn(tensors, `layer '${name}'`, 0);
+}
+
+/** Whether embeddings alone read an input: Keras's says float32 there too. Masks are made by embeddings. */
+function readsIds(entries: ReadonlyMap<string, Entry>, input: string): boolean {
+  const readers = [...entries.values()].filter(
+    (entry) =>
+      !isOperation(entry) &&
+      entry.nodes.some((node) =>
+        readUse(node, `layer '${entry.name}'`).inputs.some(({ layer }) => layer === input),
+      ),
+  );
+  return readers.length > 0 && readers.every(({ type }) => /^embedding$/i.test(type));
+}
+
+function inputConfig({ config, name }: Entry, ids: boolean): InputConfig {
+  const { batch_shape, batch_input_shape = batch_shape, dtype } = config as Record<string, unknown>;
+  const subject = `input '${name}'`;
+  if (!Array.isArray(batch_input_shape))
+    refuse('ERR_VALUE', `${subject}: batch_shape`, 'an array', quoted(batch_input_shape));
+  const [batch, ...shape] = batch_input_shape as (number | null)[];
+  if (config['sparse'] === true || config['ragged'] === true)
+    refuse('ERR_VALUE', subject, 'a dense input', 'a sparse or ragged one');
+  const kind = ids || dtype === 'int32' || dtype === 'int64' ? 'int32' : 'float32';
+  if (kind === 'float32' && dtype !== undefined && dtype !== null && dtype !== 'float32')
+    refuse('ERR_VALUE', `${subject}: dtype`, "'float32' or 'int32'", quoted(dtype));
+  return { name, shape, dtype: kind, ...(batch == null ? {} : { batchSize: batch }) };
+}
