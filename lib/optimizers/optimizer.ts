@@ -125,9 +125,7 @@ function optimizer(
         clip,
         flag: rule.flag,
         constants: rule.constants,
-        decay: decay.map((decays, p) =>
-          decays || decayBiases ? (groups[p]?.weightDecay ?? weightDecay) : 0,
-        ),
+        decay: decay.map((decays, p) => groups[p]?.weightDecay ?? (decays || decayBiases ? weightDecay : 0)),
         rateFactors:
           paramGroups.length > 0 ? groups.map((group) => group?.learningRateFactor ?? 1) : undefined,
       };

@@ -19,7 +19,7 @@ export interface OptimizerOptions {
   gradientNoise?: GradientNoiseOptions;
   /** Weights with a learning rate or a weight decay of their own. */
   paramGroups?: readonly ParamGroup[];
-  /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases are left alone. */
+  /** Decoupled weight decay (Loshchilov & Hutter, 2019): p ← p − learningRate·weightDecay·p; biases and the like are left alone. */
   weightDecay?: number;
   /** Weight decay of all weights, biases and the like too, as Keras has it. Default false. */
   decayBiases?: boolean;

@@ -12,7 +12,7 @@ export interface ParamGroup {
   match: string | RegExp | readonly (string | RegExp)[];
   /** What the learning rate is multiplied by: 0 leaves the weights as they are. Default 1. */
   learningRateFactor?: number;
-  /** In place of the optimizer's. Biases and the like are left alone here too, unless the optimizer has decayBiases. */
+  /** In place of the optimizer's, of all weights of the group: what names a bias means it. */
   weightDecay?: number;
 }
 
