@@ -11,6 +11,14 @@ export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { type LoadOptions, loadModel } from './formats';
+export {
+  type FromTorchOptions,
+  fromTorch,
+  type TorchDescription,
+  type TorchModule,
+  type ToTorchOptions,
+  toTorch,
+} from './formats/torch';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells, type IndRnnConfig } from './layers/cells';
 export {
