@@ -19,6 +19,8 @@ export {
   type ToTorchOptions,
   toTorch,
 } from './formats/torch';
+export { type NpyDType, type NpyOptions, readNpy, writeNpy } from './io/npy';
+export { type ReadNpzOptions, readNpz, type WriteNpzOptions, writeNpz } from './io/npz';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells, type IndRnnConfig } from './layers/cells';
 export {
