@@ -1,6 +1,7 @@
 import type { Model } from '../models/model';
 import type { ModelWriter } from '../models/modelWriters';
 import type { LoadOptions } from './loadModel';
+import { tfjs } from './tfjs';
 
 /** A format of models other than this library's own. Its code is loaded when a file needs it. */
 export interface ModelFormat {
@@ -20,4 +21,4 @@ export interface ModelFormat {
 
 export const HEAD_BYTES = 4096;
 
-export const formats: readonly ModelFormat[] = [];
+export const formats: readonly ModelFormat[] = [tfjs];

@@ -143,7 +143,7 @@ const readers: Readonly<Partial<Record<string, Reader>>> = {
 
 /** A copy in the byte order of this machine, which is little-endian. */
 function inOwnOrder(bytes: Uint8Array, width: number, turned: boolean): ArrayBuffer {
-  const copy = Buffer.from(bytes.slice().buffer);
+  const copy = Buffer.from(new Uint8Array(bytes).buffer);
   if (turned && width === 2) copy.swap16();
   if (turned && width === 4) copy.swap32();
   if (turned && width === 8) copy.swap64();
