@@ -25,7 +25,7 @@ const allowed = {
   metrics: ['ops', ...plan],
   engines: ['engines/reference', ...plan],
   'engines/reference': ['type:engines', ...plan],
-  callbacks: ['type:models', 'type:tensors', ...base],
+  callbacks: ['type:models', 'type:tensors', 'io', ...base],
   models: [...emitters, 'ops', 'engines', 'data', 'callbacks', 'io', ...plan],
   formats: ['models', 'data', 'io', ...emitters, 'ops', ...plan],
   plots: ['models', 'io', 'layers', ...base],
