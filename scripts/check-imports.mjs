@@ -15,7 +15,7 @@ const allowed = {
   names: ['errors'],
   config: ['errors', 'names'],
   tensors: base,
-  data: ['tensors', ...base],
+  data: ['io', 'tensors', ...base],
   io: ['tensors', ...base],
   plan: ['tensors', ...base],
   ops: plan,
