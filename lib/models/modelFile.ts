@@ -2,7 +2,7 @@ import type { Callback, WeightValues } from '../callbacks/callback';
 import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
-import { readModelFile, writeModelFile } from '../io/modelFile';
+import { readArrays, readModelFile, writeModelFile, writeSafetensors } from '../io/modelFile';
 import { sameShape, Tensor } from '../tensors/tensor';
 import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
@@ -156,9 +156,19 @@ function preprocessorConfig(name: string, preprocessor: Preprocessor): Record<st
   return json as Record<string, unknown>;
 }
 
-/** Weights from a file into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
+/**
+ * Writes the weights alone, by `layer/weight`, to a plain safetensors file, atomically, with nothing of the model's structure: for other programs, and for
+ * `loadWeights`. Gates are in this library's order (i, f, g, o; r, z, n).
+ */
+export async function saveWeights(model: Model, path: string): Promise<void> {
+  if (typeof path !== 'string' || path === '')
+    refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
+  await writeSafetensors(path, { tensors: await model.getWeights(), metadata: {} });
+}
+
+/** Weights from a file that `save` or `saveWeights` wrote, or any safetensors file with their names, into a model of the same structure. @throws ERR_FILE when a name or a shape differs */
 export async function loadWeights(model: Model, path: string): Promise<void> {
-  const { tensors } = await readModel(path);
+  const tensors = await readArrays(path);
   const specs = model.weightSpecs('loadWeights');
   matchWeights(
     specs.map(([name, { shape }]) => [name, shape]),
