@@ -1,10 +1,13 @@
 import path from 'node:path';
 import { flagOption, readConfig } from '../config';
 import { oneOf, quoted, refuse } from '../errors';
-import { EventFile, type EventValue, type HparamValue, histogramOf } from '../io/eventFile';
+import type { EventFile, EventValue, HparamValue } from '../io/eventFile';
 import type { Inputs } from '../models/batches';
 import type { Tensor } from '../tensors/tensor';
 import type { Callback, CallbackModel, Logs } from './callback';
+
+// Loaded when one is written.
+const events = () => require('../io/eventFile') as typeof import('../io/eventFile');
 
 export interface TensorBoardOptions {
   /** Where `train` and `validation` with event files are made: `tensorboard --logdir` on it or above. */
@@ -70,7 +73,7 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
 
   const histogramsOf = (kind: string, arrays: ReadonlyMap<string, Tensor>): EventValue[] =>
     [...arrays].flatMap(([name, { data }]): EventValue[] => {
-      const value = histogramOf(data);
+      const value = events().histogramOf(data);
       return value ? [{ kind: 'histogram', tag: `${kind}/${name}`, value }] : [];
     });
   const every = updateFreq === 'epoch' ? 0 : updateFreq === 'batch' ? 1 : updateFreq;
@@ -78,6 +81,7 @@ export function tensorBoard(options: TensorBoardOptions): Callback {
     ...(gradientNorms > 0 ? { gradientsEvery: gradientNorms } : {}),
     async onTrainBegin(trained) {
       model = trained;
+      const { EventFile } = events();
       train = new EventFile(path.join(logDir, 'train'));
       validation = new EventFile(path.join(logDir, 'validation'));
       const shown = summary && model.summary ? { summary: fenced(model.summary()), ...text } : text;

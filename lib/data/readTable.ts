@@ -1,9 +1,11 @@
 import { readConfig } from '../config';
 import { DeepRnnError, oneOf, quoted, reasonOf, refuse } from '../errors';
 import { readHead } from '../io/modelFile';
-import { openParquet } from '../io/parquet';
 import { readCsv } from './csv';
 import { makeTable, type Table } from './table';
+
+// Loaded when there is such a file.
+const parquet = () => require('../io/parquet') as typeof import('../io/parquet');
 
 /** Of a table of Apache Arrow (`tableFromIPC`, `tableFromArrays`) what is read here. */
 export interface ArrowTable {
@@ -57,7 +59,7 @@ export async function openRows(source: unknown, caller: string): Promise<RowSour
       'ERR_FILE',
       `${caller}: '${source}' is an Arrow file. Read it by tableFromIPC of apache-arrow, and give the table.`,
     );
-  return head.startsWith('PAR1') ? openParquet(source, caller) : undefined;
+  return head.startsWith('PAR1') ? parquet().openParquet(source, caller) : undefined;
 }
 
 function arrowRows(source: unknown, caller: string): RowSource {

@@ -1,5 +1,7 @@
 import type { ModelFormat } from '../formats';
-import { readTfjs } from './read';
+
+// Loaded when there is such a file.
+const reader = () => require('./read') as typeof import('./read');
 
 /** Layers models of TensorFlow.js: a `model.json` with shards of weights beside it. */
 export const tfjs: ModelFormat = {
@@ -10,5 +12,5 @@ export const tfjs: ModelFormat = {
     const isJson = /^\s*\{/.test(text);
     return isJson && (path.toLowerCase().endsWith('.json') || /"(modelTopology|weightsManifest)"/.test(text));
   },
-  load: readTfjs,
+  load: async (path, options) => reader().readTfjs(path, options),
 };

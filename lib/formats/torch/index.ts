@@ -2,12 +2,16 @@ import { quoted, refuse } from '../../errors';
 import type { Model } from '../../models/model';
 import type { Sequential } from '../../models/sequential';
 import type { TorchDescription } from './description';
-import { type FromTorchOptions, readTorch } from './read';
-import { type ToTorchOptions, writeTorch } from './write';
+import type { FromTorchOptions } from './read';
+import type { ToTorchOptions } from './write';
 
 export type { TorchDescription, TorchModule } from './description';
 export type { FromTorchOptions } from './read';
 export type { ToTorchOptions } from './write';
+
+// Loaded when a state dict is read or written.
+const reader = () => require('./read') as typeof import('./read');
+const writer = () => require('./write') as typeof import('./write');
 
 /**
  * A model from the state dict of PyTorch modules in a safetensors file (float32, float64, float16, bfloat16), predicting what those modules
@@ -22,7 +26,7 @@ export async function fromTorch(
   options: FromTorchOptions = {},
 ): Promise<Sequential> {
   requirePath('fromTorch', path);
-  return readTorch(path, description, options);
+  return reader().readTorch(path, description, options);
 }
 
 /**
@@ -38,7 +42,7 @@ export async function toTorch(
   requirePath('toTorch', path);
   if (typeof model?.requireBuilt !== 'function')
     refuse('ERR_VALUE', 'toTorch: model', 'a model', quoted(model));
-  return writeTorch(model, path, options);
+  return writer().writeTorch(model, path, options);
 }
 
 function requirePath(caller: string, path: unknown): void {
