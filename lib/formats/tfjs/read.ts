@@ -79,6 +79,7 @@ function match(model: Model, entries: readonly WeightEntry[], fail: Fail): Match
   const key = (layer: string, direction: string, weight: string) =>
     JSON.stringify([layer, direction, weight]);
   const byKey = new Map<string, WeightEntry>();
+  const names = new Set(model.layers.map(({ name }) => name));
   for (const entry of entries) {
     const parts = entry.name.replace(/:\d+$/, '').split('/');
     const weight = parts.at(-1) as string;
@@ -87,7 +88,9 @@ function match(model: Model, entries: readonly WeightEntry[], fail: Fail): Match
         .slice(1, -1)
         .map((part) => /^(forward|backward)_/.exec(part)?.[1])
         .find(Boolean) ?? '';
-    byKey.set(key(parts[0] as string, direction, toCamelCase(weight)), entry);
+    // The converter may put the name of a model inside the model in front.
+    const layer = parts.find((part) => names.has(part)) ?? '';
+    byKey.set(key(layer, direction, toCamelCase(weight)), entry);
   }
   const left = new Set(entries);
   const matched = model.layers.flatMap((layer) =>

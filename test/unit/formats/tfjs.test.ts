@@ -86,6 +86,20 @@ describe('a copy', () => {
     expect(weights).not.toEqual([...floats]);
   });
 
+  test('with names as the converter writes them', async () => {
+    const file = changed('bidirectional', (json) => {
+      for (const w of manifest(json).weights) {
+        const [layer, direction, weight] = (w['name'] as string).split('/');
+        w['name'] = `outer/${layer}/${direction}/lstm_cell_1/${weight}`;
+      }
+    });
+    const given = cases['bidirectional'] as Case;
+    const y = await (await loadModel(file)).predict(inputOf(given));
+    given.output.data.forEach((w, i) => {
+      expect(Math.abs((y.data[i] as number) - w)).toBeLessThanOrEqual(1e-6);
+    });
+  });
+
   test.each<[string, (json: ModelJson) => void, RegExp]>([
     [
       'a shard above the folder',
