@@ -1,72 +1,54 @@
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { DeepRnnError, reasonOf } from '../errors';
-import { optional } from './optional';
+import type { ParquetRequest, ParquetRows } from './parquetWorker';
 
-/** Parquet files through hyparquet, which reads columns and rows that are asked for only. */
-
-interface ParquetRows {
-  readonly names: readonly string[];
-  readonly rows: number;
-  readonly where: string;
-  readonly read: (names: readonly string[], begin: number, end: number) => Promise<Record<string, unknown[]>>;
-}
-
-/** A page has no more bytes. */
-const MOST_PAGE = 2 ** 30;
-/** So many rows in one file are an absurd claim. */
-const MOST_ROWS = 2 ** 40;
+/** The most a thread's objects may take, MiB. */
+const MOST_HEAP = 4096;
 
 /** @throws ERR_STATE where hyparquet is not installed, ERR_FILE for a file that it cannot read */
 export async function openParquet(file: string, caller: string): Promise<ParquetRows> {
-  const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } = await optional(
-    'hyparquet',
-    () => import('hyparquet'),
-    caller,
-  );
-  const fail = (error: unknown): never => {
-    throw new DeepRnnError('ERR_FILE', `${caller}: '${file}' could not be read: ${reasonOf(error)}.`, {
-      cause: error,
-    });
+  const ask = (request: Pick<ParquetRequest, 'columns' | 'begin' | 'end'>) =>
+    inThread({ file, caller, ...request });
+  const { names, rows } = (await ask({ begin: 0, end: 0 })) as Pick<ParquetRows, 'names' | 'rows'>;
+  return {
+    ...{ names, rows, where: `'${file}'` },
+    read: async (columns, begin, end) => (await ask({ columns, begin, end })) as Record<string, unknown[]>,
   };
-  // Snappy comes with it.
-  const unpack =
-    (work: (bytes: Uint8Array, options: { maxOutputLength: number }) => Uint8Array) =>
-    (bytes: Uint8Array, length: number) => {
-      if (length > MOST_PAGE) throw new Error(`a page says it unpacks to ${length} bytes`);
-      return work(bytes, { maxOutputLength: Math.max(length, 1) });
-    };
-  const compressors = { GZIP: unpack(gunzipSync), BROTLI: unpack(brotliDecompressSync) };
+}
+
+/** Asks a thread that lives for this request, and no longer than a file of such a size may want. */
+async function inThread(request: ParquetRequest): Promise<unknown> {
+  const { file, caller } = request;
+  const refused = (reason: string, code: unknown = 'ERR_FILE') =>
+    code === 'ERR_STATE'
+      ? new DeepRnnError('ERR_STATE', reason)
+      : new DeepRnnError('ERR_FILE', `${caller}: '${file}' could not be read: ${reason}.`);
+  const { size } = await stat(file);
+  const limit = 10_000 + size / 1024;
+  const worker = new Worker(path.join(__dirname, 'parquetWorker.js'), {
+    workerData: request,
+    resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP },
+  });
+  let timer: NodeJS.Timeout | undefined;
   try {
-    const buffer = await asyncBufferFromFile(file);
-    const metadata = await parquetMetadataAsync(buffer);
-    const rows = Number(metadata.num_rows);
-    const inGroups = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
-    if (!(rows >= 0 && rows <= MOST_ROWS) || rows !== inGroups)
-      throw new Error('its row groups have other rows than it says');
-    const names = parquetSchema(metadata).children.map(({ element }) => element.name);
-    return {
-      ...{ names, rows, where: `'${file}'` },
-      read: async (columns, begin, end) => {
-        const found: Record<string, unknown[]> = {};
-        for (const name of columns) {
-          const values: unknown[] = [];
-          let first = 0;
-          // One column of one row group a call: of several that are damaged only the first failure would be waited for.
-          for (const group of metadata.row_groups) {
-            const rowStart = Math.max(begin, first);
-            first += Number(group.num_rows);
-            const rowEnd = Math.min(end, first);
-            if (rowStart >= rowEnd) continue;
-            const options = { file: buffer, metadata, columns: [name], rowStart, rowEnd, compressors };
-            for (const row of await parquetReadObjects(options)) values.push(row[name]);
-          }
-          if (values.length !== end - begin) throw new Error('it ends before its last row');
-          found[name] = values;
-        }
-        return found;
-      },
-    };
-  } catch (error) {
-    return fail(error);
+    return await new Promise((resolve, reject) => {
+      timer = setTimeout(() => reject(refused(`it took more than ${Math.round(limit / 1000)} s`)), limit);
+      worker.on('message', (answer: { found?: unknown; code?: unknown; reason?: string }) => {
+        if (answer.reason === undefined) resolve(answer.found);
+        else
+          reject(
+            answer.code === 'ERR_FILE'
+              ? new DeepRnnError('ERR_FILE', answer.reason)
+              : refused(answer.reason, answer.code),
+          );
+      });
+      worker.on('error', (error) => reject(refused(reasonOf(error))));
+      worker.on('exit', () => reject(refused('its thread ended')));
+    });
+  } finally {
+    clearTimeout(timer);
+    await worker.terminate();
   }
 }

@@ -75,6 +75,21 @@ describe('Parquet', () => {
     expect(run(`return readTable(path, ${options})`, join(fixtures, 'none.parquet'))).toMatch(message);
   });
 
+  test('refuses a file that decodes without end, while the event loop runs', () => {
+    const found = run(
+      `let ticks = 0;
+       const timer = setInterval(() => ticks++, 100);
+       const reason = await readTable(path).catch((error) => error.message);
+       clearInterval(timer);
+       return { reason, ran: ticks > 10 };`,
+      join(fixtures, 'endless.damaged'),
+    );
+    expect(found).toEqual({
+      reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
+      ran: true,
+    });
+  });
+
   test('refuses a file that is cut', () => {
     const cut = join(folder, 'cut.parquet');
     writeFileSync(cut, readFileSync(join(fixtures, 'none.parquet')).subarray(0, 3000));
