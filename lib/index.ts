@@ -12,6 +12,16 @@ export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
 export { exportOnnx, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
 export type { OnnxInputs, OnnxModel, OnnxOutputs } from './formats/onnx/onnxModel';
+export {
+  type FromTorchOptions,
+  fromTorch,
+  type TorchDescription,
+  type TorchModule,
+  type ToTorchOptions,
+  toTorch,
+} from './formats/torch';
+export { type NpyDType, type NpyOptions, readNpy, writeNpy } from './io/npy';
+export { type ReadNpzOptions, readNpz, type WriteNpzOptions, writeNpz } from './io/npz';
 export { constraints, initializers, layers, regularizers } from './layers';
 export { cells } from './layers/cells';
 export {
@@ -47,7 +57,7 @@ export {
 export { History } from './models/history';
 export type { Measurement, OpNote, PartTime } from './models/measure';
 export { Model, type ModelOptions } from './models/model';
-export { loadWeights, type SaveOptions } from './models/modelFile';
+export { loadWeights, type SaveOptions, saveWeights } from './models/modelFile';
 export type { CudaEstimate, EstimatedProfile, MeasuredProfile } from './models/profile';
 export type { EstimateOptions, ProfileOptions } from './models/profileOptions';
 export type { Scores } from './models/scores';

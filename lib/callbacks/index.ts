@@ -5,6 +5,7 @@ import { learningRateScheduler, reduceLROnPlateau } from './learningRate';
 import { lrFinder } from './lrFinder';
 import { modelCheckpoint } from './modelCheckpoint';
 import { progress } from './progress';
+import { tensorBoard } from './tensorBoard';
 import { terminateOnNaN } from './terminateOnNaN';
 
 /** Makers of all callbacks. Any object with the hooks of `Callback` is one too. */
@@ -18,6 +19,7 @@ export const callbacks = {
   lrFinder,
   terminateOnNaN,
   gradientHealth,
+  tensorBoard,
 };
 
 export type { CsvLoggerOptions } from './csvLogger';
@@ -28,3 +30,4 @@ export type { ReduceLROnPlateauOptions } from './learningRate';
 export type { LRFinder, LRFinderOptions, LRFinderResult } from './lrFinder';
 export type { ModelCheckpointOptions } from './modelCheckpoint';
 export type { ProgressOptions } from './progress';
+export type { TensorBoardOptions } from './tensorBoard';

@@ -2,8 +2,8 @@ import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { parse } from 'csv-parse';
 import { readConfig } from '../config';
-import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
-import { Tensor } from '../tensors/tensor';
+import { DeepRnnError, reasonOf, refuse } from '../errors';
+import { makeTable, type Table } from './table';
 
 export interface CsvOptions {
   /** Columns to read, by name (or by position from 0 without a header). Default: all. */
@@ -18,27 +18,24 @@ export interface CsvOptions {
   missing?: 'nan' | 'refuse';
 }
 
-/** Columns by name: numbers as Float64Array, text as strings. */
-export interface Table {
-  readonly columns: Readonly<Record<string, Float64Array | string[]>>;
-  readonly rows: number;
-  /**
-   * Columns of numbers beside each other: `[rows, names.length]`. Default: all columns of numbers, float64, so that times and large
-   * counts are still told apart; a model takes either.
-   */
-  toTensor(names?: readonly string[], options?: { dtype?: 'float32' | 'float64' }): Tensor;
-}
-
 /**
  * Reads a CSV file, or a stream of CSV text, column by column (through csv-parse).
  * @throws ERR_FILE when it cannot be read or is no CSV; ERR_VALUE, with line and column, for what is not a number
  */
 export async function readCsv(source: string | Readable, options: CsvOptions = {}): Promise<Table> {
-  const o = readConfig(
-    options,
-    ['columns', 'header', 'delimiter', 'text', 'missing'],
-    'readCsv',
-  ) as CsvOptions;
+  let whole: Table | undefined;
+  for await (const table of streamCsv(source, options, Number.POSITIVE_INFINITY, 'readCsv')) whole = table;
+  return whole as Table;
+}
+
+/** The same, `rowsEach` rows at a time; of a file without rows one table of none. */
+export async function* streamCsv(
+  source: string | Readable,
+  options: CsvOptions,
+  rowsEach: number,
+  caller: string,
+): AsyncGenerator<Table> {
+  const o = readConfig(options, ['columns', 'header', 'delimiter', 'text', 'missing'], caller) as CsvOptions;
   const where = typeof source === 'string' ? `'${source}'` : 'the stream';
   const parser = parse({
     delimiter: o.delimiter ?? ',',
@@ -51,6 +48,7 @@ export async function readCsv(source: string | Readable, options: CsvOptions = {
   stream.on('error', (error: Error) => parser.destroy(error));
   stream.pipe(parser);
   let reader: ColumnReader | undefined;
+  let isGiven = false;
   try {
     for await (const { record, info } of parser as AsyncIterable<{
       record: string[];
@@ -58,18 +56,24 @@ export async function readCsv(source: string | Readable, options: CsvOptions = {
     }>) {
       if (!reader) {
         const header = o.header ?? true;
-        reader = new ColumnReader(where, header ? record : record.map((_, i) => String(i)), o);
+        reader = new ColumnReader(where, header ? record : record.map((_, i) => String(i)), o, caller);
         if (header) continue;
       }
       reader.add(record, info.lines);
+      if (reader.rows < rowsEach) continue;
+      yield reader.take();
+      isGiven = true;
     }
   } catch (error) {
     if (error instanceof DeepRnnError) throw error;
     const reason = reasonOf(error);
-    throw new DeepRnnError('ERR_FILE', `readCsv: ${where} could not be read: ${reason}.`, { cause: error });
+    throw new DeepRnnError('ERR_FILE', `${caller}: ${where} could not be read: ${reason}.`, { cause: error });
+  } finally {
+    // Whoever reads may have enough before the end.
+    stream.destroy();
   }
-  if (!reader) throw new DeepRnnError('ERR_FILE', `readCsv: ${where} is empty.`);
-  return reader.table();
+  if (!reader) throw new DeepRnnError('ERR_FILE', `${caller}: ${where} is empty.`);
+  if (reader.rows > 0 || !isGiven) yield reader.take();
 }
 
 /** Decimal numbers only: `Number` would also read 0x10, and an empty cell as 0. */
@@ -81,23 +85,24 @@ interface Column {
   readonly name: string;
   readonly place: number;
   isText: boolean | undefined;
-  readonly numbers: number[];
-  readonly text: string[];
+  numbers: number[];
+  text: string[];
   /** The line of the first missing cell. */
   missing: { readonly line: number; readonly cell: string } | undefined;
 }
 
 class ColumnReader {
   private readonly chosen: Column[];
-  private rows = 0;
+  rows = 0;
 
   constructor(
     private readonly where: string,
     names: readonly string[],
     private readonly options: CsvOptions,
+    private readonly caller: string,
   ) {
     const wanted = options.columns?.map(String) ?? [...names];
-    const subject = `readCsv: columns of ${where}`;
+    const subject = `${caller}: columns of ${where}`;
     const text = options.text?.map(String);
     this.chosen = wanted.map((name, i) => {
       const place = names.indexOf(name);
@@ -132,38 +137,22 @@ class ColumnReader {
   }
 
   private refuseCell(column: Column, line: number, cell: string): never {
-    const subject = `readCsv: ${this.where}, line ${line}, column '${column.name}'`;
+    const subject = `${this.caller}: ${this.where}, line ${line}, column '${column.name}'`;
     return refuse('ERR_VALUE', subject, 'a number', cell === '' ? 'nothing' : `'${cell.slice(0, 40)}'`);
   }
 
-  table(): Table {
+  /** The rows since the last time. */
+  take(): Table {
     // Without a prototype, because a column may be called like one of its members.
     const columns: Record<string, Float64Array | string[]> = Object.create(null);
     for (const column of this.chosen) {
       if (!column.isText) this.proveMissing(column);
       columns[column.name] = column.isText ? column.text : Float64Array.from(column.numbers);
+      column.numbers = [];
+      column.text = [];
     }
     const { rows } = this;
-    const numeric = Object.keys(columns).filter((name) => columns[name] instanceof Float64Array);
-    return {
-      columns,
-      rows,
-      toTensor(names = numeric, options = {}) {
-        const { dtype = 'float64' } = readConfig(options, ['dtype'], 'table.toTensor');
-        if (dtype !== 'float32' && dtype !== 'float64')
-          refuse('ERR_VALUE', 'table.toTensor: dtype', "'float32' or 'float64'", quoted(dtype));
-        const size = rows * names.length;
-        const data = dtype === 'float32' ? new Float32Array(size) : new Float64Array(size);
-        names.forEach((name, d) => {
-          const column = columns[name];
-          if (!(column instanceof Float64Array))
-            refuse('ERR_VALUE', 'table.toTensor', `columns of numbers (${numeric.join(', ')})`, `'${name}'`);
-          column.forEach((v, r) => {
-            data[r * names.length + d] = v;
-          });
-        });
-        return new Tensor(data, [rows, names.length]);
-      },
-    };
+    this.rows = 0;
+    return makeTable(columns, rows);
   }
 }

@@ -3,6 +3,7 @@ import type { ModelWriter, WeightsReader, WeightsWriter } from '../models/modelW
 import { hdf5Format, kerasFormat } from './keras';
 import type { LoadOptions } from './loadModel';
 import { onnx } from './onnx';
+import { tfjs } from './tfjs';
 
 /** A format of models other than this library's own. Its code is loaded when a file needs it. */
 export interface ModelFormat {
@@ -25,4 +26,4 @@ export interface ModelFormat {
   readonly saveWeights?: WeightsWriter;
 }
 
-export const formats: readonly ModelFormat[] = [kerasFormat, hdf5Format, onnx];
+export const formats: readonly ModelFormat[] = [kerasFormat, hdf5Format, onnx, tfjs];

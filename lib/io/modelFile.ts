@@ -63,7 +63,23 @@ export async function readSafetensors(path: string): Promise<TensorFile> {
  * @throws ERR_FILE when the file is missing, truncated, altered, foreign, or of a newer version
  */
 export async function readModelFile(path: string): Promise<ModelFile> {
-  const { tensors, metadata } = await readSafetensors(path);
+  return proveModelFile(path, await readSafetensors(path));
+}
+
+/**
+ * Arrays of numbers by name: of a file that `writeModelFile` wrote, or of any other safetensors file.
+ * @throws ERR_FILE as `readModelFile` does, and for whole numbers, which no weights are
+ */
+export async function readArrays(path: string): Promise<ReadonlyMap<string, Tensor>> {
+  const file = await readSafetensors(path);
+  if (file.metadata['format'] === 'deeprnn') return (await proveModelFile(path, file)).tensors;
+  for (const [name, { dtype }] of file.tensors)
+    if (dtype === 'int32')
+      throw new DeepRnnError('ERR_FILE', `'${path}': array '${name}' holds whole numbers, expected floats.`);
+  return file.tensors;
+}
+
+async function proveModelFile(path: string, { tensors, metadata }: TensorFile): Promise<ModelFile> {
   const fail = (reason: string): never => {
     throw new DeepRnnError('ERR_FILE', `'${path}' ${reason}.`);
   };

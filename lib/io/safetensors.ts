@@ -1,5 +1,6 @@
 import { DeepRnnError, refuse } from '../errors';
 import { sizeOf, Tensor, type TensorData, type TensorDType } from '../tensors/tensor';
+import { fromFloat16, integersFrom } from './numbers';
 
 /*
  * safetensors: an 8-byte little-endian length, a JSON header { name: { dtype, shape, data_offsets }, __metadata__ }, then the arrays one
@@ -18,7 +19,10 @@ const ALIGNMENT = 8;
 const MAX_HEADER = 100_000_000;
 
 const codes: Readonly<Record<TensorDType, string>> = { float32: 'F32', float64: 'F64', int32: 'I32' };
-const bytesOf: Readonly<Record<string, number>> = { F64: 8, F32: 4, I32: 4, F16: 2, BF16: 2 };
+const bytesOf: Readonly<Record<string, number>> = {
+  ...{ F64: 8, F32: 4, F16: 2, BF16: 2 },
+  ...{ I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1 },
+};
 
 /**
  * The file as pieces to be written one after another: header first, then the arrays by rising name.
@@ -85,7 +89,9 @@ export function decodeTensors(bytes: Uint8Array, path: string): TensorFile {
     }
     const { dtype, shape, begin, end } = readEntry(name, entry, body.byteLength, fail);
     spans.push([begin, end, name]);
-    tensors.set(name, new Tensor(readArray(dtype, body.subarray(begin, end)), shape));
+    const beyond = (place: number, value: number | bigint) =>
+      fail(`array '${name}' holds ${value} at place ${place}, expected whole numbers up to 2^53`);
+    tensors.set(name, new Tensor(readArray(dtype, body.subarray(begin, end), beyond), shape));
   }
   spans.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   let at = 0;
@@ -144,14 +150,30 @@ function readEntry(name: string, entry: unknown, size: number, fail: Fail) {
   return { dtype: dtype as string, shape: shape as number[], begin: begin as number, end: end as number };
 }
 
-/** A view on the file's bytes, or a copy where they are not aligned. Half precision becomes float32. */
-function readArray(dtype: string, bytes: Uint8Array): TensorData {
+const integerArrays = {
+  ...{ I64: BigInt64Array, I16: Int16Array, I8: Int8Array },
+  ...{ U64: BigUint64Array, U32: Uint32Array, U16: Uint16Array, U8: Uint8Array, BOOL: Uint8Array },
+} as const;
+
+/**
+ * A view on the file's bytes, or a copy where they are not aligned. Half precision becomes float32; whole numbers become int32, or float64
+ * where one does not fit.
+ */
+function readArray(
+  dtype: string,
+  bytes: Uint8Array,
+  beyond: (place: number, value: number | bigint) => never,
+): TensorData {
   const width = bytesOf[dtype] as number;
   const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
   const count = bytes.byteLength / width;
   if (dtype === 'F64') return new Float64Array(buffer, byteOffset, count);
   if (dtype === 'F32') return new Float32Array(buffer, byteOffset, count);
   if (dtype === 'I32') return new Int32Array(buffer, byteOffset, count);
+  if (dtype in integerArrays) {
+    const Integers = integerArrays[dtype as keyof typeof integerArrays];
+    return integersFrom(new Integers(buffer as ArrayBuffer, byteOffset, count), beyond);
+  }
   const halves = new Uint16Array(buffer, byteOffset, count);
   return dtype === 'BF16' ? fromBfloat16(halves) : Float32Array.from(halves, fromFloat16);
 }
@@ -159,13 +181,4 @@ function readArray(dtype: string, bytes: Uint8Array): TensorData {
 /** bfloat16 is the upper half of a float32. */
 function fromBfloat16(halves: Uint16Array): Float32Array {
   return new Float32Array(Uint32Array.from(halves, (h) => h << 16).buffer);
-}
-
-/** IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
-function fromFloat16(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -41,9 +41,9 @@ import type { FitOptions } from './fitOptions';
 import { type Graph, inputOf, type OutputKeys, outputKeys, outputOf, outputsOf } from './graph';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
-import { type SaveOptions, saveModel, type TrainingState } from './modelFile';
+import { type SaveOptions, saveModel, saveWeights, type TrainingState } from './modelFile';
 import type { ModelStructure } from './modelStructure';
-import { weightsWriterOf, writerOf } from './modelWriters';
+import { writerOf } from './modelWriters';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
 import type { EstimateOptions, ProfileOptions } from './profileOptions';
 import { Queue } from './queue';
@@ -358,14 +358,11 @@ export abstract class Model<Y = unknown> implements CallbackModel {
   }
 
   /**
-   * Writes the weights alone to one file, atomically: a name that ends in `.weights.h5` in Keras's format, any other in this library's own. `loadWeights` reads
-   * both.
+   * Writes the weights alone to one file, atomically: a name that ends in `.weights.h5` in Keras's format, any other as plain safetensors.
+   * `loadWeights` reads both.
    */
-  async saveWeights(path: string): Promise<void> {
-    if (typeof path !== 'string' || path === '')
-      refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
-    const write = weightsWriterOf(path);
-    return write ? write(this, path) : saveModel(this, path, {});
+  saveWeights(path: string): Promise<void> {
+    return saveWeights(this, path);
   }
 
   /**

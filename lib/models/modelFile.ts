@@ -2,13 +2,13 @@ import type { Callback, WeightValues } from '../callbacks/callback';
 import { flagOption, readConfig } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
-import { readHead, readModelFile, writeModelFile } from '../io/modelFile';
+import { readArrays, readHead, readModelFile, writeModelFile, writeSafetensors } from '../io/modelFile';
 import { sameShape, Tensor } from '../tensors/tensor';
 import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
-import { HEAD_BYTES, weightsReaderOf } from './modelWriters';
+import { HEAD_BYTES, weightsReaderOf, weightsWriterOf } from './modelWriters';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
@@ -157,11 +157,26 @@ export function preprocessorConfig(name: string, preprocessor: Preprocessor): Re
   return json as Record<string, unknown>;
 }
 
-/** Weights from a file into a model of the same structure, in any format that is known. @throws ERR_FILE when a name or a shape differs */
+/**
+ * Writes the weights alone, atomically, in the format that the ending of the name says; or else to a plain safetensors file by `layer/weight`, with
+ * nothing of the model's structure, for other programs. `loadWeights` reads either. Gates are in this library's order (i, f, g, o; r, z, n).
+ */
+export async function saveWeights(model: Model, path: string): Promise<void> {
+  if (typeof path !== 'string' || path === '')
+    refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
+  const write = weightsWriterOf(path);
+  if (write) return write(model, path);
+  await writeSafetensors(path, { tensors: await model.getWeights(), metadata: {} });
+}
+
+/**
+ * Weights from a file into a model of the same structure, in any format that is known, or from any safetensors file with their names.
+ * @throws ERR_FILE when a name or a shape differs
+ */
 export async function loadWeights(model: Model, path: string): Promise<void> {
   const read = weightsReaderOf(await readHead(path, HEAD_BYTES), path);
   if (read) return read(model, path);
-  const { tensors } = await readModel(path);
+  const tensors = await readArrays(path);
   const specs = model.weightSpecs('loadWeights');
   matchWeights(
     specs.map(([name, { shape }]) => [name, shape]),

@@ -2,8 +2,8 @@ import type { TopLevelSpec } from 'vega-lite';
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { atomicWrite } from '../io/atomicWrite';
+import { optional } from '../io/optional';
 import type { History } from '../models/history';
-import { optional } from './optional';
 
 export interface HistoryPlotOptions {
   /** Also writes the plot to this file, whole or not at all. */

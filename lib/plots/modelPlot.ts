@@ -1,10 +1,10 @@
 import { readConfig } from '../config';
 import { refuse } from '../errors';
 import { atomicWrite } from '../io/atomicWrite';
+import { optional } from '../io/optional';
 import type { SymbolicShape } from '../layers/layer';
 import { walk } from '../models/graph';
 import type { Model } from '../models/model';
-import { optional } from './optional';
 
 export interface ModelPlotOptions {
   /** Also writes the plot to this file, whole or not at all. */

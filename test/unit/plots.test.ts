@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { History, plotHistory, plotModel, sequential } from '../../lib';
-import { optional } from '../../lib/plots/optional';
+import { optional } from '../../lib/io/optional';
 
 const root = resolve(__dirname, '../..');
 

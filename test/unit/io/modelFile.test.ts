@@ -205,7 +205,7 @@ describe('refused, with the reason', () => {
     [
       'an unknown dtype',
       { a: { dtype: 'constructor', shape: [2], data_offsets: [0, 8] } },
-      "array 'a' has dtype constructor, expected one of F64, F32, I32, F16, BF16",
+      "array 'a' has dtype constructor, expected one of F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL",
     ],
     [
       'data that nobody owns',
@@ -250,6 +250,33 @@ test('half precision becomes float32', async () => {
     0.333251953125,
   ]);
   expect(Array.from(tensors.get('b')?.data as Float32Array)).toEqual([1, -3.140625]);
+});
+
+test('whole numbers become int32, or float64 where one does not fit; beyond 2^53 they are refused', async () => {
+  const file = path.join(folder, 'whole');
+  const write = (dtype: string, values: ArrayBufferView, count: number) => {
+    const json = Buffer.from(
+      JSON.stringify({ a: { dtype, shape: [count], data_offsets: [0, values.byteLength] } }),
+    );
+    const head = Buffer.alloc(8);
+    head.writeBigUInt64LE(BigInt(json.length));
+    writeFileSync(file, Buffer.concat([head, json, Buffer.from(values.buffer as ArrayBuffer)]));
+  };
+  const read = async () => (await readSafetensors(file)).tensors.get('a')?.data;
+  write('I64', BigInt64Array.of(-5n, 2n ** 31n - 1n), 2);
+  expect(await read()).toEqual(Int32Array.of(-5, 2 ** 31 - 1));
+  write('I64', BigInt64Array.of(-5n, 2n ** 31n), 2);
+  expect(await read()).toEqual(Float64Array.of(-5, 2 ** 31));
+  write('U32', Uint32Array.of(2 ** 32 - 1), 1);
+  expect(await read()).toEqual(Float64Array.of(2 ** 32 - 1));
+  write('I8', Int8Array.of(-128, 127), 2);
+  expect(await read()).toEqual(Int32Array.of(-128, 127));
+  write('BOOL', Uint8Array.of(0, 1), 2);
+  expect(await read()).toEqual(Int32Array.of(0, 1));
+  write('U64', BigUint64Array.of(1n, 2n ** 53n), 2);
+  expect(await refusal(read())).toMatch(
+    /array 'a' holds 9007199254740992 at place 1, expected whole numbers up to 2\^53/,
+  );
 });
 
 test('5,000 mutations of a file are each read whole or refused with ERR_FILE', async () => {

@@ -1,7 +1,7 @@
 import { DeepRnnError } from '../errors';
 
 /**
- * What an optional package gives. Plots need packages that a service has no use for, so that those who plot install them.
+ * What an optional package gives. Plots and tables need packages that most services have no use for, so that those who do install them.
  * @throws ERR_STATE that says what to install
  */
 export async function optional<P>(names: string, load: () => Promise<P>, subject: string): Promise<P> {

@@ -1,0 +1,39 @@
+import { readConfig } from '../config';
+import { quoted, refuse } from '../errors';
+import { Tensor } from '../tensors/tensor';
+
+/** Columns by name: numbers as Float64Array, text as strings. */
+export interface Table {
+  readonly columns: Readonly<Record<string, Float64Array | string[]>>;
+  readonly rows: number;
+  /**
+   * Columns of numbers beside each other: `[rows, names.length]`. Default: all columns of numbers, float64, so that times and large
+   * counts are still told apart; a model takes either.
+   */
+  toTensor(names?: readonly string[], options?: { dtype?: 'float32' | 'float64' }): Tensor;
+}
+
+/** @param columns without a prototype, because a column may be called like one of its members */
+export function makeTable(columns: Record<string, Float64Array | string[]>, rows: number): Table {
+  const numeric = Object.keys(columns).filter((name) => columns[name] instanceof Float64Array);
+  return {
+    columns,
+    rows,
+    toTensor(names = numeric, options = {}) {
+      const { dtype = 'float64' } = readConfig(options, ['dtype'], 'table.toTensor');
+      if (dtype !== 'float32' && dtype !== 'float64')
+        refuse('ERR_VALUE', 'table.toTensor: dtype', "'float32' or 'float64'", quoted(dtype));
+      const size = rows * names.length;
+      const data = dtype === 'float32' ? new Float32Array(size) : new Float64Array(size);
+      names.forEach((name, d) => {
+        const column = columns[name];
+        if (!(column instanceof Float64Array))
+          refuse('ERR_VALUE', 'table.toTensor', `columns of numbers (${numeric.join(', ')})`, `'${name}'`);
+        (column as Float64Array).forEach((v, r) => {
+          data[r * names.length + d] = v;
+        });
+      });
+      return new Tensor(data, [rows, names.length]);
+    },
+  };
+}
