@@ -1,5 +1,5 @@
-// Installs what `npm run bench` and `npm run test:peers` compare with into bench/.peers/: a Python environment and a Node folder of their own, so that none of it
-// becomes a dependency of this library. About 3 GB. Where pip and npm fetch from is their own configuration's to say; options for pip
+// Installs what `npm run bench` and `npm run test:peers` compare with into bench/.peers/: a Python environment and a Node folder of their own,
+// so that none of it becomes a dependency of this library. About 3 GB. Where pip and npm fetch from is their own configuration's to say; options for pip
 // alone come after --pip:
 //
 //   npm run bench:peers [-- --only python|node] [-- --pip="--extra-index-url URL"]
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const packages = {
-  python: ['torch', 'keras', 'tensorflow-cpu', 'onnx', 'onnxruntime', 'safetensors'],
+  python: ['torch', 'keras', 'tensorflow-cpu', 'onnx', 'onnxruntime', 'safetensors', 'tensorboard'],
   node: ['onnxruntime-node', '@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm'],
 };
 const { only, pip } = parseArgs({

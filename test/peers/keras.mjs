@@ -22,7 +22,7 @@ const {
 } = createRequire(import.meta.url)('../../dist/index.js');
 const { values: options, positionals } = parseArgs({
   options: {
-    python: { type: 'string', default: process.env.KERAS_PYTHON ?? 'python3' },
+    python: { type: 'string', default: process.env.DEEPRNN_PEER_PYTHON ?? 'python3' },
     seeds: { type: 'string', default: '1' },
   },
   allowPositionals: true,

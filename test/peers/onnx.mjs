@@ -18,7 +18,7 @@ import deeprnn from '../../dist/index.js';
 const { exportOnnx, input, layers, loadModel, model, sequential, tensor } = deeprnn;
 const { values: args } = parseArgs({
   options: {
-    python: { type: 'string', default: 'python3' },
+    python: { type: 'string', default: process.env.DEEPRNN_PEER_PYTHON ?? 'python3' },
     rounds: { type: 'string', default: '30' },
     fixtures: { type: 'string' },
   },

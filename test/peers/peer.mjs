@@ -18,7 +18,8 @@ export function startPeer(script, python = process.env.DEEPRNN_PEER_PYTHON ?? 'p
     /** @throws what the peer says went wrong */
     async ask(command) {
       child.stdin.write(`${JSON.stringify(command)}\n`);
-      const { value } = await Promise.race([lines.next(), gone]);
+      const { value, done } = await Promise.race([lines.next(), gone]);
+      if (done) await gone;
       const answer = JSON.parse(value);
       if (answer.error) throw new Error(answer.error);
       return answer;
