@@ -1,4 +1,4 @@
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import { readConfig } from '../config';
 import { refuse } from '../errors';
 import type { Callback, Logs, TrainingParams } from './callback';
@@ -71,7 +71,9 @@ class Progress implements Callback {
     this.epochStart = this.lastLine = performance.now();
     if (!this.live) return;
     const total = this.params?.stepsPerEpoch;
-    this.bar = new SingleBar({
+    // Loaded by those who look at a bar, not by every service.
+    const { SingleBar: Bar } = require('cli-progress') as typeof import('cli-progress');
+    this.bar = new Bar({
       stream: this.stream,
       barsize: this.width,
       format: total

@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { parse } from 'csv-parse';
 import { readConfig } from '../config';
 import { DeepRnnError, reasonOf, refuse } from '../errors';
 import { makeTable, type Table } from './table';
@@ -37,6 +36,8 @@ export async function* streamCsv(
 ): AsyncGenerator<Table> {
   const o = readConfig(options, ['columns', 'header', 'delimiter', 'text', 'missing'], caller) as CsvOptions;
   const where = typeof source === 'string' ? `'${source}'` : 'the stream';
+  // Loaded by those who read such files.
+  const { parse } = require('csv-parse') as typeof import('csv-parse');
   const parser = parse({
     delimiter: o.delimiter ?? ',',
     bom: true,

@@ -3,7 +3,6 @@ import { refuse } from '../errors';
 import { cpuEngine, cpuInfo } from './cpu';
 import { type CudaDevice, cudaEngine, cudaInfo } from './cuda';
 import { type Engine, type EngineName, enginePrecisions, type Precision } from './engine';
-import { referenceEngine } from './reference';
 
 /** One place where models can run, or the reason why it cannot be used. */
 export interface Device {
@@ -76,12 +75,15 @@ function cudaDevices(): Device[] {
   }));
 }
 
+/** Loaded when it is asked for: a service has no use for the oracle. */
+const reference = () => (require('./reference') as typeof import('./reference')).referenceEngine;
+
 /**
  * The engine for a device name; by default the one that the environment variable DEEPRNN_DEVICE names, else `'cpu'`.
  * @throws ERR_DEVICE when it cannot be used, with the reason; ERR_VALUE for a name that means nothing
  */
 export function createEngine(device: string = process.env['DEEPRNN_DEVICE'] || 'cpu'): Engine {
-  if (device === 'reference') return referenceEngine;
+  if (device === 'reference') return reference();
   if (device === 'cpu') return cpuEngine();
   const cuda = /^cuda(?::(\d+|GPU-[\da-f-]+))?$/.exec(device);
   if (cuda) return cudaEngine(cuda[1] ?? '0');
