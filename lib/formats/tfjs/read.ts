@@ -10,7 +10,7 @@ import { toCamelCase } from '../../names';
 import { type Shape, sameShape, Tensor } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
 import { type Fail, readManifest, readShards, type WeightEntry } from './manifest';
-import { isHardSigmoid, layersOf } from './topology';
+import { isHardSigmoid, topologyOf } from './topology';
 
 /** See the format. */
 export async function readTfjs(file: string, options: LoadOptions): Promise<Model> {
@@ -29,10 +29,10 @@ export async function readTfjs(file: string, options: LoadOptions): Promise<Mode
   if (json['format'] === 'graph-model')
     fail('it is a graph model, whose operations are not those of layers, expected a layers model');
   if (json['modelTopology'] === undefined) fail('it has no modelTopology');
-  const layers = layersOf(json['modelTopology'], fail);
+  const topology = topologyOf(json['modelTopology'], fail);
   const groups = readManifest(json['weightsManifest'], fail);
   const entries = groups.flatMap(({ weights }) => weights.filter(({ isSlot }) => !isSlot));
-  const model = within(fail, () => structureToModel({ layers } as unknown as ModelStructure, false));
+  const model = within(fail, () => structureToModel(topology as unknown as ModelStructure, false));
   for (const layer of model.layers) refuseHardSigmoid(layer, fail);
   if (!model.built) fail('its first layer says no shape of its input');
   const matched = match(model, entries, fail);

@@ -11,11 +11,27 @@ export interface KerasLayer {
 /** Models in models. */
 const MOST_NESTED = 16;
 
-/** The layers in a row of a `modelTopology`: a sequential model, or a functional one that is a chain. */
-export function layersOf(topology: unknown, fail: Fail): KerasLayer[] {
+/** A `modelTopology`: layers in a row, of a sequential model or a functional one that is a chain, or a functional model with branches. */
+export type Topology = { readonly layers: readonly KerasLayer[] } | KerasLayer;
+
+export function topologyOf(topology: unknown, fail: Fail): Topology {
   const { model_config: wrapped = topology } = Object(topology) as Record<string, unknown>;
   const { class_name, config } = entryOf(wrapped, fail);
-  return modelLayers(class_name, config, fail, 0).map(inOurTerms);
+  const layers = modelLayers(class_name, config, fail, 0);
+  if (layers) return { layers: layers.map(inOurTerms) };
+  const { layers: entries } = config as { layers: unknown[] };
+  return {
+    class_name: 'Functional',
+    config: {
+      ...config,
+      layers: entries.map((entry) => {
+        const own = entryOf(entry, fail);
+        if (modelNames.includes(own.class_name))
+          fail('its topology has a model inside a model with branches');
+        return { ...(entry as object), ...inOurTerms(own) };
+      }),
+    },
+  };
 }
 
 function entryOf(entry: unknown, fail: Fail): KerasLayer {
@@ -32,41 +48,49 @@ function entryOf(entry: unknown, fail: Fail): KerasLayer {
 
 const modelNames = ['Sequential', 'Model', 'Functional'];
 
-function modelLayers(kind: string, config: KerasLayer['config'], fail: Fail, depth: number): KerasLayer[] {
+/** Undefined for a functional model with branches that stands by itself. */
+function modelLayers(
+  kind: string,
+  config: KerasLayer['config'],
+  fail: Fail,
+  depth: number,
+): KerasLayer[] | undefined {
   if (!modelNames.includes(kind))
     fail(`its topology is of the class '${kind.slice(0, 60)}', expected ${modelNames.join(', ')}`);
   if (depth > MOST_NESTED) fail('its topology has models in models in models without end');
   const { layers } = config;
   if (!Array.isArray(layers)) fail('its topology has a model without layers');
   const entries = layers as unknown[];
-  const chain = kind === 'Sequential' ? entries : inOrder(entries, config, fail);
+  const chain = kind === 'Sequential' ? entries : inOrder(entries, config);
+  if (!chain) {
+    if (depth > 0) fail('its topology has a model with branches inside another, expected layers in a row');
+    return undefined;
+  }
   return chain.flatMap((given) => {
     const layer = entryOf(given, fail);
     return modelNames.includes(layer.class_name)
-      ? modelLayers(layer.class_name, layer.config, fail, depth + 1)
+      ? (modelLayers(layer.class_name, layer.config, fail, depth + 1) as KerasLayer[])
       : [layer];
   });
 }
 
-/** The layers of a functional model from its input to its output, where that is one line through all of them. */
-function inOrder(entries: readonly unknown[], config: KerasLayer['config'], fail: Fail): unknown[] {
-  const branches = (): never =>
-    fail('its topology is a functional model with branches, expected layers in a row');
+/** The layers of a functional model from its input to its output, where that is one line through all of them; else undefined. */
+function inOrder(entries: readonly unknown[], config: KerasLayer['config']): unknown[] | undefined {
   const after = new Map<string, unknown>();
   let first: unknown;
   for (const given of entries) {
     const { inbound_nodes: nodes } = Object(given) as Record<string, unknown>;
-    if (!Array.isArray(nodes) || nodes.length > 1) branches();
+    if (!Array.isArray(nodes) || nodes.length > 1) return undefined;
     const calls = ((nodes as unknown[])[0] ?? []) as unknown[];
-    if (!Array.isArray(calls) || calls.length > 1) branches();
+    if (!Array.isArray(calls) || calls.length > 1) return undefined;
     const from = (calls as unknown[])[0];
     if (from === undefined) {
-      if (first !== undefined) branches();
+      if (first !== undefined) return undefined;
       first = given;
       continue;
     }
     const [name, node, output] = Array.isArray(from) ? (from as unknown[]) : [];
-    if (typeof name !== 'string' || node !== 0 || output !== 0 || after.has(name)) branches();
+    if (typeof name !== 'string' || node !== 0 || output !== 0 || after.has(name)) return undefined;
     after.set(name as string, given);
   }
   const line: unknown[] = [];
@@ -77,8 +101,7 @@ function inOrder(entries: readonly unknown[], config: KerasLayer['config'], fail
   const outputs = config['output_layers'];
   const isLast =
     Array.isArray(outputs) && outputs.length === 1 && Object(outputs[0])[0] === nameOf(line.at(-1));
-  if (line.length !== entries.length || !isLast) branches();
-  return line;
+  return line.length === entries.length && isLast ? line : undefined;
 }
 
 function nameOf(entry: unknown): string {

@@ -231,23 +231,27 @@ describe('a copy', () => {
     expect(await refusal(() => loadModel(file))).toMatch(/is not a file in the model's folder/);
   });
 
-  test('is refused with branches, and with a line that goes in a circle', async () => {
-    const branch = changed('functional', (json) => {
+  test('is refused with a layer twice, with a line that goes in a circle, and with branches inside another model', async () => {
+    const twice = changed('functional', (json) => {
       json.modelTopology.config.layers.push({
         ...(json.modelTopology.config.layers[1] as (typeof json.modelTopology.config.layers)[0]),
       });
     });
-    expect(await refusal(() => loadModel(branch))).toMatch(
-      /a functional model with branches, expected layers in a row/,
-    );
+    expect(await refusal(() => loadModel(twice))).toMatch(/a name of its own/);
     const circle = changed('functional', (json) => {
-      const [first, , last] = json.modelTopology.config.layers as unknown as {
+      const [, middle, last] = json.modelTopology.config.layers as unknown as {
         name: string;
         inbound_nodes: unknown;
       }[];
-      Object.assign(first as object, { inbound_nodes: [[[(last as { name: string }).name, 0, 0, {}]]] });
+      Object.assign(middle as object, { inbound_nodes: [[[(last as { name: string }).name, 0, 0, {}]]] });
     });
-    expect(await refusal(() => loadModel(circle))).toMatch(/branches/);
+    expect(await refusal(() => loadModel(circle))).toMatch(/connections without a loop/);
+    const inside = changed('branches', (json) => {
+      const { modelTopology } = json as unknown as { modelTopology: { class_name: string; config: unknown } };
+      const whole = { class_name: modelTopology.class_name, config: modelTopology.config };
+      Object.assign(modelTopology, { class_name: 'Sequential', config: { name: 'outer', layers: [whole] } });
+    });
+    expect(await refusal(() => loadModel(inside))).toMatch(/a model with branches inside another/);
   });
 });
 
