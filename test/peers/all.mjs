@@ -18,6 +18,7 @@ const drivers = [
   ['torch.mjs', ['3']],
   ['onnx.mjs', ['--rounds', '30']],
   ['tensorboard.mjs', []],
+  ['onnxruntime.mjs', []],
   ['tfjs.mjs', ['3']],
 ];
 if (!existsSync(python) || !existsSync(node)) {
