@@ -58,18 +58,19 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
   function expectStackGradients(
     choice: StackChoice,
     reaches: (output: number) => boolean = () => true,
+    cancelled = 0,
   ): void {
     const args = stackArgs(choice, draws);
     const sizes = outputSizes(choice);
     const dOut = sizes.map((size, i) => (i > 0 && size > 0 && reaches(i) ? draws.normals(size) : undefined));
     const { forward, gradients } = runStack(choice, args, dOut);
     const f = () => contract(forward.run(), dOut);
-    expectGradient('x', gradients[0]!, forward.input(1) as Float64Array, f);
+    expectGradient('x', gradients[0]!, forward.input(1) as Float64Array, f, cancelled);
     const names = ['kernel', 'recurrentKernel', 'bias', 'h0', 'c0', 'peephole'];
     args.slice(3).forEach((arg, i) => {
       if (!arg) return;
       const name = `layer ${Math.floor(i / names.length)} ${names[i % names.length]}`;
-      expectGradient(name, gradients[2 + i]!, forward.input(3 + i) as Float64Array, f);
+      expectGradient(name, gradients[2 + i]!, forward.input(3 + i) as Float64Array, f, cancelled);
     });
   }
 
@@ -124,18 +125,24 @@ describe(`recurrent stack gradients against central differences (seed ${testSeed
       expectStackGradients(one(), (output) => output === 1);
     });
 
-    // e^(e^x) in a loop leaves float64 within a few steps unless it starts small; of what is small x − tanh x leaves few digits.
-    const scales: Partial<Record<ActivationKind, number>> = { exponential: 0.2, tanhShrink: 6 };
+    // e^(e^x) in a loop leaves float64 within a few steps unless it starts small.
+    const scales: Partial<Record<ActivationKind, number>> = { exponential: 0.2, tanhShrink: 3 };
+    // x − tanh x is off by as much as x is, of which some tens add up.
+    const cancelled: Partial<Record<ActivationKind, number>> = { tanhShrink: 16 * 2 ** -52 };
 
     test.each(elementwise)('activation %s', (kind) => {
       const scale = scales[kind] ?? 1;
-      expectStackGradients(one({ activation: kind, units: 3 }, { T: 3, scale }));
+      expectStackGradients(one({ activation: kind, units: 3 }, { T: 3, scale }), undefined, cancelled[kind]);
     });
 
     if (cell.cell !== 'simpleRnn') {
       test.each(elementwise)('recurrent activation %s', (kind) => {
         const scale = scales[kind] ?? 1;
-        expectStackGradients(one({ recurrentActivation: kind, units: 3 }, { T: 3, scale }));
+        expectStackGradients(
+          one({ recurrentActivation: kind, units: 3 }, { T: 3, scale }),
+          undefined,
+          cancelled[kind],
+        );
       });
     }
   });
