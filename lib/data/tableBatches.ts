@@ -40,6 +40,11 @@ export function vocabularyOf(table: Table, column: string): string[] {
  * Columns of a table as `x` `[rows, features]`, float32, and `y`.
  * @throws ERR_VALUE for a word that no vocabulary has, and for text without a vocabulary
  */
+export function tableTensors(
+  table: Table,
+  columns: TableColumns & { readonly target: unknown },
+): { x: Tensor; y: Tensor };
+export function tableTensors(table: Table, columns: TableColumns): { x: Tensor; y?: Tensor };
 export function tableTensors(table: Table, columns: TableColumns): { x: Tensor; y?: Tensor } {
   const { features, target } = readColumns(columns, 'tableTensors', []);
   return tensorsOf(table, features, target, 0, 'tableTensors');

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, readlink, realpath, rename, rm } from 'node:fs/promises';
+import { open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DeepRnnError, reasonOf } from '../errors';
 
@@ -16,8 +16,13 @@ export async function atomicWrite(file: string, pieces: readonly Uint8Array[]): 
     `.${path.basename(target)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`,
   );
   try {
-    const handle = await open(temporary, 'wx');
+    const known = await stat(target).catch(() => undefined);
+    if (known && !known.isFile()) throw new Error('there is something else than a file of that name');
+    // Whom the old file was for, the new one is for.
+    const handle = await open(temporary, 'wx', known && known.mode & 0o777);
     try {
+      // What the process's mask took away of it.
+      if (known) await handle.chmod(known.mode & 0o777);
       for (const piece of pieces) await writeWhole(handle, piece);
       await handle.sync();
     } finally {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { DeepRnnError, reasonOf } from '../errors';
 import type { Tensor } from '../tensors/tensor';
@@ -116,6 +116,8 @@ export function readHead(path: string, bytes: number): Promise<Uint8Array> {
 
 async function readAtMost(path: string, limit: number): Promise<Uint8Array> {
   try {
+    // Before it is opened: to open a pipe is to wait for somebody who writes to it.
+    if (!(await stat(path)).isFile()) throw new Error('it is not a file');
     const handle = await open(path, 'r');
     try {
       return await readBegin(handle, limit);

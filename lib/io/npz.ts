@@ -1,3 +1,4 @@
+import crc32 from 'buffer-crc32';
 import { flagOption, readConfig } from '../config';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { namedTensor, type Tensor, type TensorLike } from '../tensors/tensor';
@@ -55,12 +56,36 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
     if (error instanceof DeepRnnError) throw error;
     fail(reasonOf(error), error);
   }
+  for (const [name, wanted] of await checksums(bytes, fail))
+    if (checksumOf(files[name] as Uint8Array) !== wanted)
+      fail(`the checksum of '${name.slice(0, 60)}' does not fit: it was altered`);
   return Object.fromEntries(
     Object.entries(files).map(([name, file]) => [
       name.slice(0, -ENDING.length),
       decodeNpy(file, `'${name.slice(0, 60)}' in '${path}'`),
     ]),
   );
+}
+
+function checksumOf({ buffer, byteOffset, byteLength }: Uint8Array): number {
+  return crc32(Buffer.from(buffer, byteOffset, byteLength)).readUInt32BE();
+}
+
+/** CRC-32 of each member, as the archive's directory has it. */
+async function checksums(
+  bytes: Uint8Array,
+  fail: (reason: string, cause?: unknown) => never,
+): Promise<ReadonlyMap<string, number>> {
+  const { fromBuffer } = await import('yauzl');
+  return new Promise<ReadonlyMap<string, number>>((resolve, reject) => {
+    fromBuffer(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), (error, archive) => {
+      if (error) return reject(error);
+      const found = new Map<string, number>();
+      archive.on('entry', ({ fileName, crc32: checksum }) => found.set(fileName, checksum));
+      archive.on('error', reject);
+      archive.on('end', () => resolve(found));
+    });
+  }).catch((error: unknown) => fail(reasonOf(error), error));
 }
 
 /** Writes arrays by name to one file, which `numpy.load` reads, atomically. */

@@ -8,7 +8,7 @@ import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
-import { HEAD_BYTES, weightsReaderOf, weightsWriterOf } from './modelWriters';
+import { HEAD_BYTES, weightsReaderOf, weightsWriterOf, writerOf } from './modelWriters';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
@@ -166,6 +166,14 @@ export async function saveWeights(model: Model, path: string): Promise<void> {
     refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
   const write = weightsWriterOf(path);
   if (write) return write(model, path);
+  const ending = /\.[a-z0-9]+$/i.exec(path)?.[0] ?? '';
+  if (writerOf(path) || /^\.(h5|hdf5|npz|npy|pt|pth|json|bin)$/i.test(ending))
+    refuse(
+      'ERR_VALUE',
+      'saveWeights: path',
+      "a name in '.weights.h5' for Keras, in '.safetensors' or with an ending that is no other format's",
+      quoted(path),
+    );
   await writeSafetensors(path, { tensors: await model.getWeights(), metadata: {} });
 }
 

@@ -3,6 +3,7 @@
  * thread can be ended. It sees no files: what it reads are bytes in its memory, so links to other files lead nowhere. Plain JavaScript,
  * because a thread is started from a file that is the same in lib/ and dist/.
  */
+const { randomBytes } = require('node:crypto');
 const { parentPort } = require('node:worker_threads');
 
 const PAGE = 65536;
@@ -20,17 +21,29 @@ WebAssembly.Memory.prototype.grow = function (pages) {
 const MOST_OBJECTS = 200_000;
 const DEEPEST = 24;
 const MOST_ATTRIBUTE_BYTES = 2 ** 26;
-const FILE = '/model.h5';
+// Arrays may say that their numbers lie in another file: of this name no file knows.
+const FILE = `/${randomBytes(16).toString('hex')}.h5`;
 /** Attributes of Keras's files; long lists are cut into parts with numbers behind the name. */
 const known = /^(model_config|training_config|keras_version|backend|name|(layer|weight)_names\d*)$/;
 
 let library;
+let guarded = false;
 let file;
 
 async function loaded() {
   library ??= await import('h5wasm');
-  const { FS } = await library.ready;
-  return { ...library, FS };
+  const module = await library.ready;
+  if (!guarded) {
+    guarded = true;
+    const { get_dataset_data: get } = module;
+    // What could not be read is memory as it was: the library gives it out all the same.
+    module.get_dataset_data = (...args) => {
+      const status = get(...args);
+      if (!(status >= 0)) throw new Error('an array of it could not be read');
+      return status;
+    };
+  }
+  return { ...library, FS: module.FS };
 }
 
 function attributesOf(entity) {

@@ -7,6 +7,7 @@ import { structureToModel } from '../../models/fromConfig';
 import type { Model } from '../../models/model';
 import { type Shape, sameShape, sizeOf } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
+import { refuseReversedMasks } from '../reversedMasks';
 import { fromKerasCompile } from './fromKerasCompile';
 import { Hdf5, type Hdf5Array, type Hdf5Contents } from './hdf5';
 import { members, type Own } from './members';
@@ -183,6 +184,7 @@ function structured(config: Config, subject: string): Model {
       refuse('ERR_VALUE', 'config: class_name', "'Sequential' or 'Functional'", quoted(class_name));
     const spec = { class_name: class_name as string, config: inner as object };
     const model = structureToModel(class_name === 'Sequential' ? withoutInput(spec) : spec, false);
+    refuseReversedMasks(model);
     if (!model.built) model.build();
     return model;
   });

@@ -5,6 +5,7 @@ import type { Model } from '../../models/model';
 import { preprocessorConfig, type SaveOptions } from '../../models/modelFile';
 import type { Tensor } from '../../tensors/tensor';
 import { sizeOf } from '../../tensors/tensor';
+import { refuseReversedMasks } from '../reversedMasks';
 import { Hdf5, type Hdf5Attributes, type Hdf5Entry } from './hdf5';
 import { members, type Own } from './members';
 import { momentumProduct, type OptimizerVariable, optimizerVariables } from './optimizerVariables';
@@ -33,6 +34,7 @@ export async function saveKeras(model: Model, path: string, given: SaveOptions):
   const { compiled } = model;
   const withOptimizer = flagOption(o.includeOptimizer, compiled !== undefined, 'save: includeOptimizer');
   // Everything that may be refused comes before anything is read or written.
+  refuseReversedMasks(model);
   const structure = toKerasModel(model);
   const places = placesOf(model);
   const training =

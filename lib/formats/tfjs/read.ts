@@ -9,6 +9,7 @@ import type { ModelStructure } from '../../models/modelStructure';
 import { toCamelCase } from '../../names';
 import { type Shape, sameShape, Tensor } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
+import { refuseReversedMasks } from '../reversedMasks';
 import { type Fail, readManifest, readShards, type WeightEntry } from './manifest';
 import { isHardSigmoid, topologyOf } from './topology';
 
@@ -33,6 +34,7 @@ export async function readTfjs(file: string, options: LoadOptions): Promise<Mode
   const groups = readManifest(json['weightsManifest'], fail);
   const entries = groups.flatMap(({ weights }) => weights.filter(({ isSlot }) => !isSlot));
   const model = within(fail, () => structureToModel(topology as unknown as ModelStructure, false));
+  within(fail, () => refuseReversedMasks(model));
   for (const layer of model.layers) refuseHardSigmoid(layer, fail);
   if (!model.built) fail('its first layer says no shape of its input');
   const matched = match(model, entries, fail);
@@ -50,11 +52,12 @@ export async function readTfjs(file: string, options: LoadOptions): Promise<Mode
     const { loss, metrics, optimizer_config: optimizer } = Object(training) as Record<string, unknown>;
     const { device, threads } = o;
     const compile = {
-      ...{ loss, optimizer, metrics: metrics ?? [] },
+      // Without metrics it says {}.
+      ...{ loss, optimizer, metrics: Array.isArray(metrics) ? metrics : [] },
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
     };
-    within(fail, () => model.compile(compile as CompileOptions));
+    within(fail, () => model.compile(compile as unknown as CompileOptions));
   }
   return model;
 }
@@ -131,6 +134,15 @@ function refuseHardSigmoid(layer: Layer, fail: Fail): void {
   const made = ['dense', 'conv1D', 'simpleRNN', 'gru'].includes(type);
   if (isHardSigmoid(config['activation']) && !made)
     fail(`${layer.subject} has the hard sigmoid of Keras 2 as its activation, which differs from today's`);
+  if (!isHardSigmoid(config['activation']) && !isHardSigmoid(config['recurrentActivation'])) return;
+  // They would see weights that are 1.2 times those of the file.
+  const held = Object.keys(config).find((key) =>
+    /^(kernel|recurrent|bias)(Regularizer|Constraint)$/.test(key),
+  );
+  if (held !== undefined)
+    fail(
+      `${layer.subject} has ${held} beside the hard sigmoid of Keras 2, which is made by scaling its weights`,
+    );
 }
 
 /**

@@ -47,7 +47,17 @@ export async function writeTorch(
       for (const [key, array] of of((name) => weights.get(name) ?? weights.get(`${layer.name}/${name}`)))
         arrays.set(atLayer(key, l), array);
     const { resolved } = prove(entry, arrays);
-    for (const [key, array] of arrays) tensors.set(`${prefixOf(entry)}${key}`, array);
+    for (const [key, array] of arrays) {
+      const name = `${prefixOf(entry)}${key}`;
+      if (tensors.has(name))
+        refuse(
+          'ERR_VALUE',
+          `${entry.subject}: name`,
+          'one of its own',
+          `the name of another that has '${name}'`,
+        );
+      tensors.set(name, array);
+    }
     return { ...(entry.name === '' ? {} : { name: entry.name }), module: entry.module, ...resolved };
   });
   await writeSafetensors(path, { tensors, metadata: { format: 'pt' } });
