@@ -57,6 +57,9 @@ export interface OperatorSpec {
 const NEWEST_OPSET = 28;
 const valueTypes = ['float32', 'int32', 'int64', 'bool'] as const;
 
+/** More than any exporter writes, recurrences unrolled over a thousand steps included: plans of more would take minutes to make. */
+const MOST_NODES = 50_000;
+
 /** Reads a model's structure. No weight is read. @throws ERR_FILE, naming node, operator and reason */
 export function readGraph(
   bytes: Uint8Array,
@@ -118,6 +121,8 @@ export function readGraph(
   const made = new Set(initializers.keys());
   for (const { name } of inputs) made.add(name);
   if (new Set(inputs.map(({ name }) => name)).size < inputs.length) return fail('two inputs have one name');
+  const count = (graph.node ?? []).length;
+  if (count > MOST_NODES) return fail(`its graph has ${count} nodes, expected at most ${MOST_NODES}`);
   const nodes = (graph.node ?? []).map((node, i): GraphNode => {
     const { opType = '', domain = '', input = [], output = [] } = node;
     const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})`;

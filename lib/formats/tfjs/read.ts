@@ -57,7 +57,9 @@ export async function readTfjs(file: string, options: LoadOptions): Promise<Mode
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
     };
-    within(fail, () => model.compile(compile as unknown as CompileOptions));
+    const failed: Fail = (reason) =>
+      fail(`${reason}. loadModel(path, { compile: false }) leaves its training configuration out`);
+    within(failed, () => model.compile(compile as unknown as CompileOptions));
   }
   return model;
 }

@@ -266,6 +266,15 @@ describe('a file is known as ONNX', () => {
   });
 });
 
+test('a graph of more nodes than any exporter writes is refused before they are looked at', async () => {
+  const chain = Array.from({ length: 50_001 }, (_, i): NodeMessage => {
+    return { opType: 'Relu', input: [i === 0 ? 'x' : `v${i}`], output: [i === 50_000 ? 'y' : `v${i + 1}`] };
+  });
+  await expect(load(small({ node: chain }))).rejects.toThrow(
+    /its graph has 50001 nodes, expected at most 50000/,
+  );
+});
+
 describe('refusals name node, operator and reason', () => {
   const node = (change: Partial<NodeMessage>) =>
     small({ node: [{ opType: 'MatMul', name: 'n', input: ['x', 'W'], output: ['y'], ...change }] });
