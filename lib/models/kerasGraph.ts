@@ -252,7 +252,9 @@ function tensorsIn(given: unknown, subject: string, depth: number): History[] {
 
 /** Operations that Keras makes masks of, from embeddings, `masking` and merges. */
 const maskOperations =
-  /^(NotEqual|Any|LogicalOr|All|Concatenate|BroadcastTo|Reshape|ExpandDims|OnesLike|Squeeze)$/;
+  /^(NotEqual|Any|LogicalOr|All|Concatenate|BroadcastTo|Reshape|ExpandDims|OnesLike|ZerosLike|Squeeze)$/;
+/** Those that read what is masked, and not a mask. */
+const readingValues = /^(NotEqual|OnesLike|ZerosLike)$/;
 
 /** @throws ERR_VALUE for a mask that is another value than those that layers hand on by themselves */
 function proveMask(entries: ReadonlyMap<string, Entry>, mask: History, subject: string): void {
@@ -262,17 +264,19 @@ function proveMask(entries: ReadonlyMap<string, Entry>, mask: History, subject: 
     const entry = entries.get(at.layer);
     if (seen.has(at.layer)) continue;
     seen.add(at.layer);
-    if (!entry || !isOperation(entry) || !maskOperations.test(entry.type))
+    // Where a file does not say what is a layer, what masks are made of shows it: a layer of that name would read other layers.
+    const mayBe = entry && (isOperation(entry) || entry.module === undefined || entry.module === null);
+    if (!mayBe || !maskOperations.test(entry.type))
       refuse('ERR_VALUE', `${subject}: mask`, 'the mask of the layers below', `one of '${at.layer}'`);
-    // A comparison reads what is masked.
-    else if (entry.type !== 'NotEqual') stack.push(...readOperation(entry, at.node));
+    else if (!readingValues.test(entry.type)) stack.push(...readOperation(entry, at.node));
   }
 }
 
 /** Whether an entry is no layer, but an operation on tensors. */
 function isOperation({ module, type }: Entry): boolean {
   // HDF5 files do not say where a class is from.
-  if (module === undefined || module === null) return /^(NotEqual|Any|LogicalOr)$/.test(type);
+  if (module === undefined || module === null)
+    return /^(NotEqual|Any|LogicalOr|OnesLike|ZerosLike|ExpandDims)$/.test(type);
   return typeof module === 'string' && module.startsWith('keras.src.ops');
 }
 

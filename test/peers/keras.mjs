@@ -131,6 +131,23 @@ const kinds = {
     const y = l.dense({ units: 3 }).apply(l.masking().apply(x));
     return model({ inputs: x, outputs: l.lstm({ units: 4 }).apply(y) });
   },
+  'masks concatenated': () => {
+    const x = sequence('x');
+    const masked = l.masking().apply(x);
+    const y = l.gru({ units: 2, returnSequences: true }).apply(masked);
+    const both = l.concatenate({ name: 'both' }).apply([y, l.dense({ units: 3 }).apply(masked)]);
+    return model({ inputs: x, outputs: l.lstm({ units: 3 }).apply(both) });
+  },
+  'a mask beside none': () => {
+    const x = sequence('x');
+    const y = l.gru({ units: 2, returnSequences: true }).apply(l.masking().apply(x));
+    return model({
+      inputs: x,
+      outputs: l
+        .lstm({ units: 3 })
+        .apply(l.concatenate({ name: 'both' }).apply([y, l.dense({ units: 3 }).apply(x)])),
+    });
+  },
   conv1D: chain(
     first(more(l.conv1D, { filters: 4, kernelSize: 3, padding: 'causal', activation: 'relu' })),
     () => l.maxPooling1D({ poolSize: 2 }),

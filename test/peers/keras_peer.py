@@ -76,6 +76,13 @@ def attention():
     return keras.Model(x, L.Dot(axes=[2, 1])([scores, y]))
 
 
+def concatenated(both):
+    x = sequence()
+    masked = L.Masking()(x)
+    y = L.GRU(2, return_sequences=True)(masked)
+    return keras.Model(x, L.LSTM(3)(L.Concatenate()([y, L.Dense(3)(masked if both else x)])))
+
+
 def masked_branches():
     x = ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -116,6 +123,8 @@ KINDS = {
     "masking": lambda: chain(sequence(), L.Masking(), L.LSTM(3)),
     "masked branches": masked_branches,
     "masking functional": masked_middle,
+    "masks concatenated": lambda: concatenated(True),
+    "a mask beside none": lambda: concatenated(False),
     "conv1D": lambda: chain(
         sequence(), L.Conv1D(4, 3, padding="causal", activation="relu"), L.MaxPooling1D(2), L.Conv1D(2, 2, strides=2)
     ),

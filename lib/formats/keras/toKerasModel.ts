@@ -16,7 +16,24 @@ function batchShape({ shape }: Pick<SymbolicShape, 'shape'>, batch: number | und
 /** A built model as Keras writes it. @throws ERR_VALUE, naming the layer, for what Keras has no word for */
 export function toKerasModel(model: Model): KerasObject {
   const graph = model.requireBuilt('save');
+  refuseNamesOfMasks(model);
   return model instanceof Functional ? functionalObject(model, graph) : sequentialObject(model, graph);
+}
+
+/**
+ * Keras makes the mask behind a `Concatenate` of operations of its own when it reads a file, and calls the first one `concatenate`, whatever names
+ * the file has.
+ */
+function refuseNamesOfMasks({ layers }: Model): void {
+  if (!layers.some(({ masks }) => masks)) return;
+  const taken = layers.find(({ type, name }) => type === 'concatenate' && /^concatenate(_\d+)?$/.test(name));
+  if (taken)
+    refuse(
+      'ERR_VALUE',
+      `save: ${taken.subject}: name`,
+      'another name beside masks, of which Keras makes operations that it calls so',
+      `'${taken.name}'`,
+    );
 }
 
 /** What every node of a graph reads. */

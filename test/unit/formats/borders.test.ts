@@ -14,8 +14,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   fromTorch,
+  input,
   layers,
   loadModel,
+  model,
   modelFromConfig,
   readNpy,
   readNpz,
@@ -51,10 +53,25 @@ test('a mask that is turned here and not in Keras is refused on the way out', as
   ]).save(at('unmasked.keras'));
 });
 
+test('a layer whose name Keras needs for a mask is refused on the way out', async () => {
+  const named = (name?: string) => {
+    const x = input({ shape: [4, 3] });
+    const masked = layers.masking().apply(x);
+    const parts = [layers.gru({ units: 2, returnSequences: true }).apply(masked), masked];
+    const both = layers.concatenate(name === undefined ? {} : { name }).apply(parts);
+    return model({ inputs: x, outputs: layers.lstm({ units: 2 }).apply(both) });
+  };
+  expect(await refusal(() => named().save(at('named.keras')))).toMatch(
+    /save: layer 'concatenate': name: expected another name beside masks/,
+  );
+  await named('both').save(at('named.keras'));
+  expect((await loadModel(at('named.keras'))).layers.map((layer) => layer.name)).toContain('both');
+});
+
 test('two modules of one prefix would write over each other', async () => {
-  const model = sequential([layers.dense({ units: 3, inputShape: [4] }), layers.dense({ units: 2 })]);
+  const own = sequential([layers.dense({ units: 3, inputShape: [4] }), layers.dense({ units: 2 })]);
   const description = [{ module: 'Linear' }, { module: 'Linear' }] as const;
-  expect(await refusal(() => toTorch(model, at('t.safetensors'), { description }))).toMatch(
+  expect(await refusal(() => toTorch(own, at('t.safetensors'), { description }))).toMatch(
     /name: expected one of its own, got the name of another that has 'weight'/,
   );
   expect(readdirSync(folder)).not.toContain('t.safetensors');
@@ -62,9 +79,9 @@ test('two modules of one prefix would write over each other', async () => {
     { module: 'Linear', name: 'a' },
     { module: 'Linear', name: 'b' },
   ] as const;
-  await toTorch(model, at('t.safetensors'), { description: named });
+  await toTorch(own, at('t.safetensors'), { description: named });
   const x = tensor([1, 2, 3, 4]).reshape([1, 4]);
-  expect(await (await fromTorch(at('t.safetensors'), named)).predict(x)).toEqual(await model.predict(x));
+  expect(await (await fromTorch(at('t.safetensors'), named)).predict(x)).toEqual(await own.predict(x));
 });
 
 test('an array of an .npz file that was altered is refused', async () => {
@@ -80,12 +97,12 @@ test('an array of an .npz file that was altered is refused', async () => {
 });
 
 test('weights are not written under the name of another format', async () => {
-  const model = sequential([layers.dense({ units: 1, inputShape: [2] })]);
+  const own = sequential([layers.dense({ units: 1, inputShape: [2] })]);
   for (const name of ['w.h5', 'w.keras', 'w.npz', 'w.onnx', 'w.pt', 'w.JSON'])
-    expect(await refusal(() => model.saveWeights(at(name)))).toMatch(
+    expect(await refusal(() => own.saveWeights(at(name)))).toMatch(
       /ERR_VALUE saveWeights: path: expected a name/,
     );
-  for (const name of ['w.safetensors', 'w.weights.h5', 'w', 'w.best']) await model.saveWeights(at(name));
+  for (const name of ['w.safetensors', 'w.weights.h5', 'w', 'w.best']) await own.saveWeights(at(name));
 });
 
 const unix = process.platform === 'win32' ? test.skip : test;
@@ -95,17 +112,17 @@ unix('a pipe, which nobody writes to, is no file', async () => {
   for (const read of [loadModel, readNpy] as const)
     expect(await refusal(() => read(at('pipe')))).toMatch(/could not be read: it is not a file/);
   mkdirSync(at('folder'));
-  const model = sequential([layers.dense({ units: 1, inputShape: [2] })]);
+  const own = sequential([layers.dense({ units: 1, inputShape: [2] })]);
   for (const taken of ['pipe', 'folder'])
-    expect(await refusal(() => model.save(at(taken)))).toMatch(/something else than a file of that name/);
+    expect(await refusal(() => own.save(at(taken)))).toMatch(/something else than a file of that name/);
   expect(statSync(at('pipe')).isFIFO()).toBe(true);
 });
 
 unix('a file that is saved again is for those whom it was for', async () => {
-  const model = sequential([layers.dense({ units: 1, inputShape: [2] })]);
-  await model.save(at('private'));
+  const own = sequential([layers.dense({ units: 1, inputShape: [2] })]);
+  await own.save(at('private'));
   chmodSync(at('private'), 0o600);
-  await model.save(at('private'));
+  await own.save(at('private'));
   expect(statSync(at('private')).mode & 0o777).toBe(0o600);
   expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
