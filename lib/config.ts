@@ -50,6 +50,11 @@ export function flagOption(value: unknown, fallback: boolean, subject: string): 
   return flag as boolean;
 }
 
+/** @throws ERR_VALUE for what is no file name */
+export function requirePath(path: unknown, subject: string): void {
+  if (typeof path !== 'string' || path === '') refuse('ERR_VALUE', subject, 'a file name', quoted(path));
+}
+
 /** Accepted with every value. */
 export const ANY = 'any value';
 

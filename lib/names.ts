@@ -1,5 +1,5 @@
 import { distance } from 'fastest-levenshtein';
-import { refuse, show } from './errors';
+import { quoted, refuse, show } from './errors';
 
 /** camelCase of a Keras spelling: `categorical_crossentropy` and `CategoricalCrossentropy` → `categoricalCrossentropy`. */
 export function toCamelCase(name: string): string {
@@ -42,4 +42,23 @@ export function resolveName<T extends string>(given: unknown, known: readonly T[
     );
   }
   return refuse('ERR_VALUE', subject, `one of ${known.join(', ')}`, show(given));
+}
+
+/**
+ * Proves the name of something that is defined anew.
+ * @param defined names that were defined so before
+ * @param known what the library has, by name; Keras's spelling of such a name is that name
+ * @throws ERR_VALUE for a name that is none, or is taken
+ */
+export function requireNewName(
+  name: unknown,
+  subject: string,
+  defined: ReadonlyMap<string, unknown>,
+  known: readonly object[] = [],
+): void {
+  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+    refuse('ERR_VALUE', subject, 'a name of letters and digits', quoted(name));
+  const spellings = [name as string, toCamelCase(name as string)];
+  if (defined.has(name as string) || known.some((names) => spellings.some((own) => own in names)))
+    refuse('ERR_VALUE', subject, 'a name that is not taken', quoted(name));
 }

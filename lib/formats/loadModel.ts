@@ -1,6 +1,6 @@
-import { flagOption, readConfig } from '../config';
+import { flagOption, readConfig, requirePath } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
-import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
+import { DeepRnnError, reasonOf } from '../errors';
 import { readHead } from '../io/modelFile';
 import type { CompileOptions } from '../models/compiled';
 import { structureToModel } from '../models/fromConfig';
@@ -27,8 +27,7 @@ export function loadModel<Y = Tensor>(path: `${string}.onnx`, options?: LoadOpti
  */
 export function loadModel<Y = Tensor>(path: string, options?: LoadOptions): Promise<Model<Y>>;
 export async function loadModel<Y = Tensor>(path: string, options: LoadOptions = {}): Promise<Model<Y>> {
-  if (typeof path !== 'string' || path === '')
-    refuse('ERR_VALUE', 'loadModel: path', 'a file name', quoted(path));
+  requirePath(path, 'loadModel: path');
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
   const compiles = flagOption(o.compile, true, 'loadModel: compile');
   const head = await readHead(path, HEAD_BYTES);

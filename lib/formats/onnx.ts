@@ -1,5 +1,4 @@
-import { readConfig } from '../config';
-import { quoted, refuse } from '../errors';
+import { readConfig, requirePath } from '../config';
 import type { Model } from '../models/model';
 import type { ModelFormat } from './formats';
 
@@ -19,8 +18,7 @@ export interface OnnxExportOptions {
  * @throws ERR_VALUE, naming the layer, for what ONNX has no operators for, before anything is written
  */
 export async function exportOnnx(model: Model, path: string, options: OnnxExportOptions = {}): Promise<void> {
-  if (typeof path !== 'string' || path === '')
-    refuse('ERR_VALUE', 'exportOnnx: path', 'a file name', quoted(path));
+  requirePath(path, 'exportOnnx: path');
   const { exportModel } = await import('./onnx/exportModel.js');
   return exportModel(model, path, options);
 }

@@ -1,4 +1,4 @@
-import { readConfig } from '../config';
+import { readConfig, requirePath } from '../config';
 import { DeepRnnError, oneOf, quoted, refuse } from '../errors';
 import {
   namedTensor,
@@ -42,20 +42,15 @@ export interface NpyOptions {
  * @throws ERR_FILE for what is no such file, and for whole numbers beyond 2^53
  */
 export async function readNpy(path: string): Promise<Tensor> {
-  requirePath('readNpy', path);
+  requirePath(path, 'readNpy: path');
   return decodeNpy(await readBytes(path), `'${path}'`);
 }
 
 /** Writes a tensor, or what one can be made of, as a NumPy array, atomically. @throws ERR_VALUE for numbers that are none of `dtype` */
 export async function writeNpy(path: string, values: TensorLike, options: NpyOptions = {}): Promise<void> {
-  requirePath('writeNpy', path);
+  requirePath(path, 'writeNpy: path');
   const dtype = dtypeOption(options, 'writeNpy');
   await atomicWrite(path, encodeNpy(namedTensor('writeNpy', values), dtype, 'writeNpy'));
-}
-
-export function requirePath(caller: string, path: unknown): void {
-  if (typeof path !== 'string' || path === '')
-    refuse('ERR_VALUE', `${caller}: path`, 'a file name', quoted(path));
 }
 
 function dtypeOption(options: NpyOptions, caller: string): NpyDType | undefined {

@@ -1,10 +1,10 @@
 import crc32 from 'buffer-crc32';
-import { flagOption, readConfig } from '../config';
+import { flagOption, readConfig, requirePath } from '../config';
 import { DeepRnnError, quoted, reasonOf, refuse } from '../errors';
 import { namedTensor, type Tensor, type TensorLike } from '../tensors/tensor';
 import { atomicWrite } from './atomicWrite';
 import { readBytes } from './modelFile';
-import { decodeNpy, encodeNpy, requirePath } from './npy';
+import { decodeNpy, encodeNpy } from './npy';
 
 export interface ReadNpzOptions {
   /** The most bytes that all arrays together may unpack to. Default 2 GiB. */
@@ -24,7 +24,7 @@ const MOST_DEFLATED = 1032;
  * @throws ERR_FILE for what is no such file, and for one that unpacks to more than `maxBytes`
  */
 export async function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Record<string, Tensor>> {
-  requirePath('readNpz', path);
+  requirePath(path, 'readNpz: path');
   const { maxBytes = 2 ** 31 } = readConfig(options, ['maxBytes'], 'readNpz');
   if (!Number.isSafeInteger(maxBytes) || (maxBytes as number) < 1)
     refuse('ERR_VALUE', 'readNpz: maxBytes', 'a positive integer', quoted(maxBytes));
@@ -94,7 +94,7 @@ export async function writeNpz(
   arrays: Readonly<Record<string, TensorLike>> | ReadonlyMap<string, TensorLike>,
   options: WriteNpzOptions = {},
 ): Promise<void> {
-  requirePath('writeNpz', path);
+  requirePath(path, 'writeNpz: path');
   const o = readConfig(options, ['compress'], 'writeNpz');
   const compress = flagOption(o.compress, true, 'writeNpz: compress');
   if (typeof arrays !== 'object' || arrays === null || Array.isArray(arrays))

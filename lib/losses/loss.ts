@@ -1,6 +1,6 @@
 import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { resolveName, toCamelCase } from '../names';
+import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
 import type { LossKind } from '../plan/codes';
 
@@ -168,12 +168,7 @@ const defined = new Map<string, Loss>();
  */
 export function defineLoss(name: string, score: ScoreFunction): Loss {
   const subject = 'defineLoss';
-  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
-    refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
-  // Keras's spelling of a loss is that loss.
-  const spelt = toCamelCase(name);
-  if (defined.has(name) || [name, spelt].some((own) => own in losses || own in short))
-    refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
+  requireNewName(name, `${subject}: name`, defined, [losses, short]);
   if (typeof score !== 'function') refuse('ERR_VALUE', `${subject}: score`, 'a function', quoted(score));
   const loss: Loss = {
     type: 'value',

@@ -1,6 +1,6 @@
 import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { resolveName, toCamelCase } from '../names';
+import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
 import type { MetricAttrs } from '../plan/types';
 import {
@@ -287,12 +287,7 @@ export function defineMetric(
   finish: (mean: number) => number = (mean) => mean,
 ): (options?: NameOption) => MetricTemplate {
   const subject = 'defineMetric';
-  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
-    refuse('ERR_VALUE', `${subject}: name`, 'a name of letters and digits', quoted(name));
-  // Keras's spelling of a metric is that metric.
-  const spelt = toCamelCase(name);
-  if (defined.has(name) || [name, spelt].some((own) => own in metrics || own in short))
-    refuse('ERR_VALUE', `${subject}: name`, 'a name that is not taken', quoted(name));
+  requireNewName(name, `${subject}: name`, defined, [metrics, short]);
   for (const [what, member] of Object.entries({ score, finish }))
     if (typeof member !== 'function')
       refuse('ERR_VALUE', `${subject}: ${what}`, 'a function', quoted(member));

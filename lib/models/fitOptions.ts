@@ -1,5 +1,5 @@
 import type { Callback } from '../callbacks/callback';
-import { flagOption, readConfig } from '../config';
+import { flagOption, readConfig, requirePath } from '../config';
 import { quoted, refuse } from '../errors';
 import { seedOption } from '../layers/options';
 import type { TensorLike } from '../tensors/tensor';
@@ -84,8 +84,7 @@ export function readFitOptions(given: FitOptions): FitOptions {
     refuse('ERR_VALUE', 'fit: initialEpoch', 'an integer, 0 or more', quoted(initialEpoch));
   if (!(typeof validationSplit === 'number' && validationSplit >= 0 && validationSplit < 1))
     refuse('ERR_VALUE', 'fit: validationSplit', 'a number from 0 to below 1', quoted(validationSplit));
-  if (resumeFrom !== undefined && (typeof resumeFrom !== 'string' || resumeFrom === ''))
-    refuse('ERR_VALUE', 'fit: resumeFrom', 'a file name', quoted(resumeFrom));
+  if (resumeFrom !== undefined) requirePath(resumeFrom, 'fit: resumeFrom');
   for (const name of ['batchSize', 'epochs', 'validationFreq', 'stepsPerEpoch', 'validationSteps'] as const)
     positiveInteger(`fit: ${name}`, o[name], 1);
   positiveInteger('fit: validationBatchSize', o.validationBatchSize, 1);

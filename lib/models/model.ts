@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { CallbackModel } from '../callbacks/callback';
-import { readConfig } from '../config';
+import { readConfig, requirePath } from '../config';
 import type { Preprocessor } from '../data/preprocessor';
 import { createEngine } from '../engines/devices';
 import type { SessionOptions } from '../engines/engine';
@@ -351,8 +351,7 @@ export abstract class Model<Y = unknown> implements CallbackModel {
    * `loadModel` reads it.
    */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
-    if (typeof path !== 'string' || path === '')
-      refuse('ERR_VALUE', 'save: path', 'a file name', quoted(path));
+    requirePath(path, 'save: path');
     const write = writerOf(path) ?? saveModel;
     return write(this, path, options);
   }

@@ -1,5 +1,5 @@
 import type { Callback, WeightValues } from '../callbacks/callback';
-import { flagOption, readConfig } from '../config';
+import { flagOption, readConfig, requirePath } from '../config';
 import { type Preprocessor, preprocessorFromJSON } from '../data/preprocessor';
 import { DeepRnnError, quoted, refuse, show } from '../errors';
 import { readArrays, readHead, readModelFile, writeModelFile, writeSafetensors } from '../io/modelFile';
@@ -162,8 +162,7 @@ export function preprocessorConfig(name: string, preprocessor: Preprocessor): Re
  * nothing of the model's structure, for other programs. `loadWeights` reads either. Gates are in this library's order (i, f, g, o; r, z, n).
  */
 export async function saveWeights(model: Model, path: string): Promise<void> {
-  if (typeof path !== 'string' || path === '')
-    refuse('ERR_VALUE', 'saveWeights: path', 'a file name', quoted(path));
+  requirePath(path, 'saveWeights: path');
   const write = weightsWriterOf(path);
   if (write) return write(model, path);
   const ending = /\.[a-z0-9]+$/i.exec(path)?.[0] ?? '';

@@ -1,3 +1,4 @@
+import { requirePath } from '../../config';
 import { quoted, refuse } from '../../errors';
 import type { Model } from '../../models/model';
 import type { Sequential } from '../../models/sequential';
@@ -25,7 +26,7 @@ export async function fromTorch(
   description: TorchDescription,
   options: FromTorchOptions = {},
 ): Promise<Sequential> {
-  requirePath('fromTorch', path);
+  requirePath(path, 'fromTorch: path');
   return reader().readTorch(path, description, options);
 }
 
@@ -39,13 +40,8 @@ export async function toTorch(
   path: string,
   options: ToTorchOptions = {},
 ): Promise<TorchDescription> {
-  requirePath('toTorch', path);
+  requirePath(path, 'toTorch: path');
   if (typeof model?.requireBuilt !== 'function')
     refuse('ERR_VALUE', 'toTorch: model', 'a model', quoted(model));
   return writer().writeTorch(model, path, options);
-}
-
-function requirePath(caller: string, path: unknown): void {
-  if (typeof path !== 'string' || path === '')
-    refuse('ERR_VALUE', `${caller}: path`, 'a file name', quoted(path));
 }

@@ -1,6 +1,6 @@
 import { readConfig } from '../../config';
 import { quoted, refuse } from '../../errors';
-import { nearestName } from '../../names';
+import { nearestName, requireNewName } from '../../names';
 import type { Traced } from '../../ops/traced';
 import type { ConstraintSpec } from '../constraints';
 import type { InitializerSpec } from '../initializers';
@@ -114,9 +114,7 @@ const makers = new Map<string, Maker>();
  * @throws ERR_VALUE for a name that is taken
  */
 export function defineCell<C>(type: string, make: (config: C) => CellDefinition): (config: C) => Cell {
-  if (typeof type !== 'string' || !/^[\w.-]+$/.test(type))
-    refuse('ERR_VALUE', 'defineCell: type', 'a name of letters and digits', quoted(type));
-  if (makers.has(type)) refuse('ERR_VALUE', 'defineCell: type', 'a name that is not taken', quoted(type));
+  requireNewName(type, 'defineCell: type', makers);
   if (typeof make !== 'function') refuse('ERR_VALUE', 'defineCell: make', 'a function', quoted(make));
   makers.set(type, make as Maker);
   return (config: C) => cellOf(type, config);
