@@ -1,4 +1,3 @@
-import { distance } from 'fastest-levenshtein';
 import { quoted, refuse, show } from './errors';
 
 /** camelCase of a Keras spelling: `categorical_crossentropy` and `CategoricalCrossentropy` → `categoricalCrossentropy`. */
@@ -10,6 +9,7 @@ export function toCamelCase(name: string): string {
 
 /** The known name nearest to `given`, when it is near enough to be what was meant. */
 export function nearestName(given: string, known: readonly string[]): string | undefined {
+  const { distance } = require('fastest-levenshtein') as typeof import('fastest-levenshtein');
   const wanted = toCamelCase(given).toLowerCase();
   let best: string | undefined;
   let least = Number.POSITIVE_INFINITY;

@@ -48,7 +48,10 @@ const prebuilt = platforms.map((name) => [`@deeprnn/${name}`, manifest.version])
 const alwaysPublished = ['README.md', 'LICENSE'].filter((name) => existsSync(path.join(root, name)));
 pack(
   { ...published, optionalDependencies: Object.fromEntries(prebuilt) },
-  [...manifest.files, ...alwaysPublished].map((name) => [name, name]),
+  // All of dist/ stands ready; of it npm takes what the manifest names.
+  [...new Set(manifest.files.map((name) => name.replace(/^dist\/.*/, 'dist'))), ...alwaysPublished].map(
+    (name) => [name, name],
+  ),
 );
 
 /** The package of one engine's addon for this platform. */

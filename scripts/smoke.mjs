@@ -85,6 +85,30 @@ for (const name of Object.keys(cjs)) if (esm[name] !== cjs[name]) throw new Erro
   );
   step('both ways give one and the same instance, with the same names', process.execPath, ['same.mjs']);
 
+  // What is loaded only when it is needed: dependencies, and files of threads that stand beside the bundle.
+  write(
+    'formats.cjs',
+    `const { layers, loadModel, sequential, tensor } = require('deeprnn');
+(async () => {
+  const made = sequential([layers.gru({ units: 3, inputShape: [null, 2] }), layers.dense({ units: 1 })]);
+  const x = tensor([[[1, 2], [3, 4]]]);
+  const wanted = (await made.predict(x)).data.join();
+  for (const path of ['model.keras', 'model.safetensors', 'model.onnx']) {
+    if (path.endsWith('.onnx')) await require('deeprnn').exportOnnx(made, path);
+    else await made.save(path);
+    const found = (await (await loadModel(path)).predict(x));
+    const values = found.data ?? Object.values(found)[0].data;
+    if (Math.abs(values[0] - Number(wanted)) > 1e-6) throw new Error(path + ': ' + values.join() + ' is not ' + wanted);
+  }
+  await require('deeprnn').readTable('none.parquet').then(
+    () => { throw new Error('a table that is not there'); },
+    (error) => { if (!/none\\.parquet/.test(error.message)) throw error; },
+  );
+})().catch((error) => { console.error(error); process.exit(1); });
+`,
+  );
+  step('models go out and in', process.execPath, ['formats.cjs']);
+
   write('typed.mts', typed);
   write('typed.cts', typed);
   symlinkSync(

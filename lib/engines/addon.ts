@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { show } from '../errors';
+import { libraryFolder } from '../place';
 
 /** The native addons: `deeprnn-cpu.node` and `deeprnn-cuda.node`. */
 export type AddonKind = 'cpu' | 'cuda';
@@ -24,7 +25,7 @@ const remedies: Record<AddonKind, string> = {
  *
  * @param root the folder of this package, which holds `build/`
  */
-export function loadAddon(kind: AddonKind, root = resolve(__dirname, '../..')): AddonResult {
+export function loadAddon(kind: AddonKind, root = dirname(libraryFolder)): AddonResult {
   const file = `deeprnn-${kind}.node`;
   const platform = `${process.platform}-${process.arch}`;
   const tried: string[] = [];

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { DeepRnnError, reasonOf } from '../errors';
+import { libraryFolder } from '../place';
 import type { ParquetRequest, ParquetRows } from './parquetWorker';
 
 /** The most a thread's objects may take, MiB. */
@@ -27,7 +28,7 @@ async function inThread(request: ParquetRequest): Promise<unknown> {
       : new DeepRnnError('ERR_FILE', `${caller}: '${file}' could not be read: ${reason}.`);
   const { size } = await stat(file);
   const limit = 10_000 + size / 1024;
-  const worker = new Worker(path.join(__dirname, 'parquetWorker.js'), {
+  const worker = new Worker(path.join(libraryFolder, 'io/parquetWorker.js'), {
     workerData: request,
     resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP },
   });

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { DeepRnnError } from '../../errors';
+import { libraryFolder } from '../../place';
 import type { Shape } from '../../tensors/tensor';
 
 /** An array of a file, without its numbers. */
@@ -36,7 +37,7 @@ const HEAP_MIB = 512;
 
 /** An HDF5 file that is read or written in a thread, whose end is the end of whatever the file makes the library do. */
 export class Hdf5 {
-  private readonly worker = new Worker(path.join(__dirname, 'hdf5Worker.js'), {
+  private readonly worker = new Worker(path.join(libraryFolder, 'formats/keras/hdf5Worker.js'), {
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
     // Nothing that the library prints about a broken file is anybody's business.
     stdout: true,
