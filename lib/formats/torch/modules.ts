@@ -188,8 +188,10 @@ function withOption(option: string, usual: number, type: string): Planner {
 function overRows(type: string, widthAfter?: ModulePlan['widthAfter']): Planner {
   return (entry) => {
     const { dim = -1 } = readConfig(entry.options, ['dim'], entry.subject);
-    if (dim !== -1) refuse('ERR_VALUE', `${entry.subject}: dim`, '-1, the last axis', quoted(dim));
-    return plain(entry, 'activation', { activation: type }, widthAfter);
+    if (dim !== -1 && !(Number.isInteger(dim) && (dim as number) > 0))
+      refuse('ERR_VALUE', `${entry.subject}: dim`, '-1, the last axis, or its number', quoted(dim));
+    const made = plain(entry, 'activation', { activation: type }, widthAfter);
+    return dim === -1 ? made : { ...made, axis: dim as number };
   };
 }
 

@@ -2,7 +2,8 @@ import { readConfig } from '../../config';
 import { DeepRnnError, refuse, show } from '../../errors';
 import { readHead, readSafetensors } from '../../io/modelFile';
 import { layerFromConfig } from '../../layers';
-import { checkInputShape } from '../../layers/layer';
+import { checkInputShape, type Layer, type SymbolicShape } from '../../layers/layer';
+import { inputOf } from '../../models/graph';
 import { Sequential } from '../../models/sequential';
 import { sameShape, type Tensor } from '../../tensors/tensor';
 import { type Entry, prefixOf, readEntries, type TorchDescription } from './description';
@@ -41,14 +42,16 @@ export async function readTorch(
   const shape =
     (o.inputShape as readonly (number | null)[] | undefined) ?? inputShapeOf(modules.map(({ plan }) => plan));
   const weights: Record<string, Tensor>[] = [];
-  const layers = modules.flatMap(({ entry, plan }) =>
+  const made = modules.map(({ entry, plan }) =>
     plan.layers.map(({ type, config, weights: of }) => {
       weights.push(of((key) => tensors.get(`${prefixOf(entry)}${key}`) as Tensor));
       return layerFromConfig(type, config);
     }),
   );
+  const layers = made.flat();
   const model = new Sequential(layers, o.name === undefined ? {} : { name: o.name as string }, false);
   model.build(shape);
+  proveAxes(modules, made, inputOf(model.recipe().graph));
   model.draw = true;
   await model.setWeights(
     new Map(
@@ -138,6 +141,28 @@ function proveWidths(modules: readonly Module[]): void {
         plan.inputWidth,
       );
     width = plan.widthAfter(plan.inputWidth ?? width);
+  }
+}
+
+/** @throws ERR_VALUE where a module works over another axis than the last one */
+function proveAxes(
+  modules: readonly Module[],
+  layers: readonly (readonly Layer[])[],
+  input: SymbolicShape,
+): void {
+  let read = input;
+  for (const [i, { entry, plan }] of modules.entries()) {
+    const last = read.shape.length;
+    if (plan.axis !== undefined && plan.axis !== last) {
+      const shape = read.shape.map((n) => n ?? 'T').join(', ');
+      refuse(
+        'ERR_VALUE',
+        `${entry.subject}: dim`,
+        `${last} or -1, the last axis of [N, ${shape}]`,
+        plan.axis,
+      );
+    }
+    for (const layer of layers[i] as readonly Layer[]) read = layer.outputShape(read);
   }
 }
 

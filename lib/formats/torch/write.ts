@@ -2,6 +2,7 @@ import { readConfig } from '../../config';
 import { DeepRnnError, refuse } from '../../errors';
 import { writeSafetensors } from '../../io/modelFile';
 import type { Layer } from '../../layers/layer';
+import { inputOf } from '../../models/graph';
 import type { Model } from '../../models/model';
 import { toCamelCase } from '../../names';
 import { sameShape, type Tensor } from '../../tensors/tensor';
@@ -28,6 +29,11 @@ interface Unit {
   readonly arrays: (weight: (name: string) => Tensor | undefined) => ReadonlyMap<string, Tensor>;
 }
 
+interface Placed extends Unit {
+  /** The number of the last axis of what it gives, counted from the batch's. */
+  readonly axis: number;
+}
+
 /** See `toTorch`. */
 export async function writeTorch(
   model: Model,
@@ -35,7 +41,13 @@ export async function writeTorch(
   options: ToTorchOptions,
 ): Promise<TorchDescription> {
   const o = readConfig(options, ['description'], 'toTorch');
-  const units = layersInARow(model).flatMap(unitsOf);
+  const chain = layersInARow(model);
+  let read = inputOf(model.requireBuilt('toTorch'));
+  const units = chain.flatMap((layer): Placed[] => {
+    read = layer.outputShape(read);
+    const axis = read.shape.length;
+    return unitsOf(layer).map((unit) => ({ ...unit, axis }));
+  });
   // All refusals of layers come before weights are read.
   const groups =
     o.description === undefined ? alone(units) : grouped(units, readEntries(o.description, 'toTorch'));
@@ -85,7 +97,7 @@ interface Group {
   readonly units: readonly Unit[];
 }
 
-function alone(units: readonly Unit[]): Group[] {
+function alone(units: readonly Placed[]): Group[] {
   return units.map((unit) => {
     const { layer, module, options } = unit;
     // What an activation of a dense layer becomes has no arrays and needs no name.
@@ -103,18 +115,18 @@ function hasArrays({ module, options }: Unit): boolean {
 }
 
 /** Shares the units out among the modules of a description. @throws ERR_VALUE where they do not fit */
-function grouped(units: readonly Unit[], entries: readonly Entry[]): Group[] {
+function grouped(units: readonly Placed[], entries: readonly Entry[]): Group[] {
   let at = 0;
-  const take = (entry: Entry, module: string): Unit => {
+  const take = (entry: Entry, module: string): Placed => {
     const unit = units[at++];
     const got = unit ? `${unit.layer.subject}, which is ${unit.module}` : 'the end of the model';
     if (unit?.module !== module) refuse('ERR_VALUE', entry.subject, `a layer that is ${module}`, got);
-    return unit as Unit;
+    return unit as Placed;
   };
   const groups = entries.map((entry): Group => {
     const { module, options } = entry;
     const { numLayers = 1, dropout = 0, returnSequences } = isRecurrent(module) ? options : {};
-    const own: Unit[] = [];
+    const own: Placed[] = [];
     for (let l = 0; l < (numLayers as number); l++) {
       if (l > 0 && (dropout as number) > 0) {
         const { layer, options: dropped } = take(entry, 'Dropout');
@@ -140,7 +152,7 @@ function grouped(units: readonly Unit[], entries: readonly Entry[]): Group[] {
         lower.layer.subject,
       );
     for (const [key, value] of Object.entries(options)) {
-      const found = top[key];
+      const found = key === 'dim' && value === own.at(-1)?.axis ? value : top[key];
       if (found !== undefined && value !== null && found !== value)
         refuse(
           'ERR_VALUE',

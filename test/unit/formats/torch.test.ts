@@ -66,6 +66,33 @@ test('sizes, layers, directions and biases come from the arrays', async () => {
   expectClose((await read.predict(tensor(Float32Array.from(given.data), given.shape))).data, output.data);
 });
 
+test('Softmax over the number of the last axis, of a sequence and of its last step', async () => {
+  const file = fileOf('lstm-bidirectional-projected');
+  const of = (returnSequences: boolean, dim: number) =>
+    fromTorch(file, [
+      { name: 'lstm', module: 'LSTM', returnSequences },
+      { name: 'head', module: 'Linear' },
+      { module: 'Softmax', dim },
+    ]);
+  expect((await of(false, 1)).outputShape).toEqual((await of(false, -1)).outputShape);
+  const sequences = await of(true, 2);
+  expect(sequences.outputShape).toHaveLength(2);
+  const described = (dim: number) =>
+    toTorch(sequences, join(folder, 'softmax.safetensors'), {
+      description: [
+        { name: 'lstm', module: 'LSTM', numLayers: 2 },
+        { name: 'head', module: 'Linear' },
+        { module: 'Softmax', dim },
+      ],
+    });
+  expect((await described(2)).at(-1)).toEqual({ module: 'Softmax', dim: 2 });
+  expect(await refusal(() => described(1))).toMatch(/dim: expected that of .*, -1, got 1/);
+  expect(await refusal(() => of(true, 1))).toMatch(
+    /\(Softmax\): dim: expected 2 or -1, the last axis of \[N, T, \d+\], got 1/,
+  );
+  expect(await refusal(() => of(false, 0))).toMatch(/dim: expected -1, the last axis, or its number, got 0/);
+});
+
 test('a model of ours becomes a module for every layer, by the names of the layers', async () => {
   const own = sequential([
     layers.embedding({ inputDim: 9, outputDim: 4, name: 'words' }),
