@@ -10,7 +10,7 @@ const root = path.resolve(fileURLToPath(import.meta.url), '../..');
 
 await build({
   absWorkingDir: root,
-  entryPoints: ['lib/index.ts', 'lib/formats/keras/hdf5Worker.js', 'lib/io/parquetWorker.ts'],
+  entryPoints: ['lib/index.ts', 'lib/formats/keras/hdf5Worker.js', 'lib/io/tableWorker.ts'],
   outbase: 'lib',
   outdir: 'dist',
   bundle: true,

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { readConfig } from '../config';
-import { DeepRnnError, reasonOf, refuse } from '../errors';
-import { makeTable, type Table } from './table';
+import { flagOption, readConfig } from '../config';
+import { DeepRnnError, oneOf, quoted, reasonOf, refuse } from '../errors';
+import { makeTable, refuseColumn, type Table } from './table';
 
 export interface CsvOptions {
   /** Columns to read, by name (or by position from 0 without a header). Default: all. */
@@ -18,12 +18,21 @@ export interface CsvOptions {
 }
 
 /**
- * Reads a CSV file, or a stream of CSV text, column by column (through csv-parse).
- * @throws ERR_FILE when it cannot be read or is no CSV; ERR_VALUE, with line and column, for what is not a number
+ * Reads a CSV file, or a stream of CSV text, column by column (through csv-parse): UTF-8, or UTF-16 that says so. Empty lines are no rows.
+ * @throws ERR_FILE when it cannot be read or is no CSV; ERR_VALUE, with line and column, for what is not a number, and for numbers that
+ *   float64 does not hold: whole ones beyond 2^53, others beyond 1.8e308
  */
 export async function readCsv(source: string | Readable, options: CsvOptions = {}): Promise<Table> {
+  return wholeCsv(source, options, 'readCsv');
+}
+
+export async function wholeCsv(
+  source: string | Readable,
+  options: CsvOptions,
+  caller: string,
+): Promise<Table> {
   let whole: Table | undefined;
-  for await (const table of streamCsv(source, options, Number.POSITIVE_INFINITY, 'readCsv')) whole = table;
+  for await (const table of streamCsv(source, options, Number.POSITIVE_INFINITY, caller)) whole = table;
   return whole as Table;
 }
 
@@ -35,6 +44,7 @@ export async function* streamCsv(
   caller: string,
 ): AsyncGenerator<Table> {
   const o = readConfig(options, ['columns', 'header', 'delimiter', 'text', 'missing'], caller) as CsvOptions;
+  const header = proveOptions(o, caller);
   const where = typeof source === 'string' ? `'${source}'` : 'the stream';
   // Loaded by those who read such files.
   const { parse } = require('csv-parse') as typeof import('csv-parse');
@@ -44,6 +54,7 @@ export async function* streamCsv(
     trim: true,
     skip_empty_lines: true,
     info: true,
+    max_record_size: MOST_LINE,
   });
   const stream: Readable = typeof source === 'string' ? createReadStream(source) : source;
   stream.on('error', (error: Error) => parser.destroy(error));
@@ -56,7 +67,6 @@ export async function* streamCsv(
       info: { lines: number };
     }>) {
       if (!reader) {
-        const header = o.header ?? true;
         reader = new ColumnReader(where, header ? record : record.map((_, i) => String(i)), o, caller);
         if (header) continue;
       }
@@ -77,8 +87,32 @@ export async function* streamCsv(
   if (reader.rows > 0 || !isGiven) yield reader.take();
 }
 
+/** A quotation mark that is never closed makes one cell of all that follows. */
+const MOST_LINE = 2 ** 24;
+
+/** @returns whether there is a header */
+function proveOptions(o: CsvOptions, caller: string): boolean {
+  const { delimiter = ',', missing = 'refuse' } = o;
+  if (typeof delimiter !== 'string' || delimiter === '' || /["\r\n]/.test(delimiter))
+    refuse('ERR_VALUE', `${caller}: delimiter`, 'what stands between cells', quoted(delimiter));
+  if (missing !== 'nan' && missing !== 'refuse')
+    refuse('ERR_VALUE', `${caller}: missing`, oneOf(['nan', 'refuse']), quoted(missing));
+  for (const key of ['columns', 'text'] as const) {
+    const names: unknown = o[key];
+    if (
+      names !== undefined &&
+      !(Array.isArray(names) && names.every((n) => ['string', 'number'].includes(typeof n)))
+    )
+      refuse('ERR_VALUE', `${caller}: ${key}`, 'an array of names, or of positions', quoted(names));
+  }
+  return flagOption(o.header, true, `${caller}: header`);
+}
+
 /** Decimal numbers only: `Number` would also read 0x10, and an empty cell as 0. */
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+/** Whole numbers, which are names of things more often than quantities: rounding would make them those of others. */
+const WHOLE = /^[+-]?\d+(?:\.0*)?$/;
+const shown = (cell: string) => `'${cell.slice(0, 40)}'`;
 const isMissing = (cell: string) => cell === '' || /^nan$/i.test(cell);
 
 /** One column while it is read. Whether it holds text or numbers is settled by its first cell that is not missing. */
@@ -105,9 +139,11 @@ class ColumnReader {
     const wanted = options.columns?.map(String) ?? [...names];
     const subject = `${caller}: columns of ${where}`;
     const text = options.text?.map(String);
+    const odd = text?.find((name) => !names.includes(name));
+    if (odd !== undefined) refuseColumn(`${caller}: text: columns of ${where}`, odd, names);
     this.chosen = wanted.map((name, i) => {
       const place = names.indexOf(name);
-      if (place < 0) refuse('ERR_VALUE', subject, `one of ${names.join(', ')}`, `'${name}'`);
+      if (place < 0) refuseColumn(subject, name, names);
       if (names.indexOf(name, place + 1) >= 0 || wanted.indexOf(name) < i) {
         const wayOut = 'With header: false columns go by their positions.';
         refuse('ERR_VALUE', subject, 'a name of its own for each', `'${name}' twice`, wayOut);
@@ -122,14 +158,31 @@ class ColumnReader {
   }
 
   private addCell(column: Column, cell: string, line: number): void {
+    // What the decoder makes of bytes that are no UTF-8.
+    if (cell.includes('\ufffd')) refuse('ERR_VALUE', this.cellOf(column, line), 'text in UTF-8', shown(cell));
     const missing = isMissing(cell);
     if (!missing) column.isText ??= !NUMBER.test(cell);
     if (column.isText !== false) column.text.push(cell);
     if (column.isText) return;
     if (missing) column.missing ??= { line, cell };
     else if (!NUMBER.test(cell)) this.refuseCell(column, line, cell);
-    column.numbers.push(missing ? Number.NaN : Number(cell));
+    column.numbers.push(missing ? Number.NaN : this.numberOf(column, cell, line));
     if (column.isText === false) this.proveMissing(column);
+  }
+
+  private numberOf(column: Column, cell: string, line: number): number {
+    const value = Number(cell);
+    const isTooLarge = WHOLE.test(cell) && !Number.isSafeInteger(value);
+    if (Number.isFinite(value) && !isTooLarge) return value;
+    const subject = this.cellOf(column, line);
+    const wanted = isTooLarge ? 'a whole number up to 2^53' : 'a number up to 1.8e308';
+    return refuse(
+      'ERR_VALUE',
+      subject,
+      wanted,
+      shown(cell),
+      `readCsv keeps it as it is with text: ['${column.name}'].`,
+    );
   }
 
   private proveMissing(column: Column): void {
@@ -138,8 +191,11 @@ class ColumnReader {
   }
 
   private refuseCell(column: Column, line: number, cell: string): never {
-    const subject = `${this.caller}: ${this.where}, line ${line}, column '${column.name}'`;
-    return refuse('ERR_VALUE', subject, 'a number', cell === '' ? 'nothing' : `'${cell.slice(0, 40)}'`);
+    return refuse('ERR_VALUE', this.cellOf(column, line), 'a number', cell === '' ? 'nothing' : shown(cell));
+  }
+
+  private cellOf(column: Column, line: number): string {
+    return `${this.caller}: ${this.where}, line ${line}, column '${column.name}'`;
   }
 
   /** The rows since the last time. */

@@ -1,17 +1,20 @@
 import { readConfig } from '../config';
-import { DeepRnnError, oneOf, quoted, reasonOf, refuse } from '../errors';
+import { DeepRnnError, oneOf, quoted, refuse } from '../errors';
+import { type ArrowColumn, type ArrowType, arrowValues, isTextType } from '../io/arrowColumns';
+import { type Columns, columnOf, type Missing } from '../io/columns';
 import { readHead } from '../io/modelFile';
-import { readCsv } from './csv';
-import { makeTable, type Table } from './table';
+import type { TableFormat } from '../io/tableThread';
+import { wholeCsv } from './csv';
+import { makeTable, refuseColumn, type Table } from './table';
 
 // Loaded when there is such a file.
-const parquet = () => require('../io/parquet') as typeof import('../io/parquet');
+const threads = () => require('../io/tableThread') as typeof import('../io/tableThread');
 
 /** Of a table of Apache Arrow (`tableFromIPC`, `tableFromArrays`) what is read here. */
 export interface ArrowTable {
   readonly numRows: number;
-  readonly schema: { readonly fields: readonly { readonly name: string }[] };
-  getChild(name: string): { get(row: number): unknown } | null;
+  readonly schema: { readonly fields: readonly { readonly name: string; readonly type?: ArrowType }[] };
+  getChild(name: string): ArrowColumn | null;
 }
 
 export interface TableOptions {
@@ -25,41 +28,66 @@ export interface TableOptions {
 export interface RowSource {
   readonly names: readonly string[];
   readonly rows: number;
-  /** Values by column, of rows `begin` to `end`. */
-  readonly read: (
-    names: readonly string[],
-    begin: number,
-    end: number,
-  ) => Promise<Record<string, ArrayLike<unknown>>>;
+  /** Columns by name, of rows `begin` to `end`. */
+  readonly read: (names: readonly string[], begin: number, end: number, missing: Missing) => Promise<Columns>;
+  /** To be called when no more is read. */
+  readonly close: () => Promise<void>;
   /** For messages. */
   readonly where: string;
 }
 
 /**
- * A table from a Parquet file (`npm install hyparquet`), from a CSV file, or from a table of Apache Arrow. Columns of numbers, booleans (0 and 1) and
- * dates (milliseconds since 1970) become numbers, all others that hold strings text.
- * @throws ERR_FILE for what cannot be read; ERR_VALUE, with column and row, for other values and for missing numbers
+ * A table from a Parquet file (`npm install hyparquet`), an Arrow or Feather file or stream (`npm install apache-arrow`), a CSV file, or from a table
+ * of Apache Arrow. Columns of numbers, booleans (0 and 1), decimals (the nearest float64) and dates and timestamps (milliseconds since 1970)
+ * become numbers, those that hold strings text.
+ * @throws ERR_FILE for what cannot be read; ERR_VALUE, with column and row, for other values, for whole numbers beyond 2^53, and for missing numbers
  */
 export async function readTable(source: string | ArrowTable, options: TableOptions = {}): Promise<Table> {
   const o = readConfig(options, ['columns', 'missing'], 'readTable') as TableOptions;
   const { missing = 'refuse' } = o;
   if (missing !== 'nan' && missing !== 'refuse')
     refuse('ERR_VALUE', 'readTable: missing', oneOf(['nan', 'refuse']), quoted(missing));
+  proveNames(o.columns, 'readTable');
   const rows = await openRows(source, 'readTable');
-  if (!rows) return readCsv(source as string, o);
-  return tableOf(rows, chosenColumns(rows, o.columns, 'readTable'), 0, rows.rows, missing, 'readTable');
+  if (!rows) return wholeCsv(source as string, o, 'readTable');
+  try {
+    const names = chosenColumns(rows, o.columns, 'readTable');
+    return makeTable(await rows.read(names, 0, rows.rows, missing), rows.rows);
+  } finally {
+    await rows.close();
+  }
 }
+
+function proveNames(columns: unknown, caller: string): void {
+  if (columns !== undefined && !(Array.isArray(columns) && columns.every((name) => typeof name === 'string')))
+    refuse('ERR_VALUE', `${caller}: columns`, 'an array of names', quoted(columns));
+}
+
+/** How files of such formats begin. A stream of Arrow begins with the mark of its first message. */
+const beginnings: readonly (readonly [string, TableFormat])[] = [
+  ['PAR1', 'parquet'],
+  ['ARROW1', 'arrow'],
+  ['\xff\xff\xff\xff', 'arrow'],
+];
 
 /** What gives rows by number; undefined for a CSV file, which is read from its beginning. */
 export async function openRows(source: unknown, caller: string): Promise<RowSource | undefined> {
   if (typeof source !== 'string' || source === '') return arrowRows(source, caller);
   const head = Buffer.from(await readHead(source, 8)).toString('latin1');
-  if (head.startsWith('ARROW1'))
+  if (head.startsWith('PARE'))
+    throw new DeepRnnError('ERR_FILE', `${caller}: '${source}' is an encrypted Parquet file.`);
+  if (head.startsWith('FEA1'))
     throw new DeepRnnError(
       'ERR_FILE',
-      `${caller}: '${source}' is an Arrow file. Read it by tableFromIPC of apache-arrow, and give the table.`,
+      `${caller}: '${source}' is of the first version of Feather. Later ones are read, as are Parquet and CSV.`,
     );
-  return head.startsWith('PAR1') ? parquet().openParquet(source, caller) : undefined;
+  const format = beginnings.find(([mark]) => head.startsWith(mark))?.[1];
+  if (format === undefined) return undefined;
+  const { names, rows, read, close } = await threads().openInThread({ file: source, format, caller });
+  return {
+    ...{ names, rows, close, where: `'${source}'` },
+    read: (chosen, begin, end, missing) => read({ names: chosen, begin, end, missing }),
+  };
 }
 
 function arrowRows(source: unknown, caller: string): RowSource {
@@ -67,17 +95,22 @@ function arrowRows(source: unknown, caller: string): RowSource {
   if (!Number.isSafeInteger(numRows) || !Array.isArray(schema?.fields) || typeof getChild !== 'function')
     refuse('ERR_VALUE', `${caller}: source`, 'a file name or a table of Apache Arrow', quoted(source));
   const table = source as ArrowTable;
+  const { fields } = table.schema;
   return {
-    names: table.schema.fields.map(({ name }) => String(name)),
+    names: fields.map(({ name }) => String(name)),
     rows: table.numRows,
     where: 'the Arrow table',
-    read: async (names, begin, end) =>
-      Object.fromEntries(
-        names.map((name) => {
-          const column = table.getChild(name);
-          return [name, Array.from({ length: end - begin }, (_, i) => column?.get(begin + i))];
-        }),
-      ),
+    read: async (names, begin, end, missing) => {
+      const columns: Columns = Object.create(null);
+      for (const name of names) {
+        const type = fields.find((field) => field.name === name)?.type;
+        const values = arrowValues(table.getChild(name), type, begin, end);
+        const where = (row: number) => `${caller}: the Arrow table, row ${begin + row}, column '${name}'`;
+        columns[name] = columnOf(values, isTextType(type), missing, where);
+      }
+      return columns;
+    },
+    close: async () => {},
   };
 }
 
@@ -87,81 +120,12 @@ export function chosenColumns(
   caller: string,
 ): readonly string[] {
   const chosen = given ?? names;
+  const subject = `${caller}: columns of ${where}`;
   const odd = chosen.find((name) => !names.includes(name));
-  if (odd !== undefined)
-    refuse(
-      'ERR_VALUE',
-      `${caller}: columns of ${where}`,
-      `one of ${names.slice(0, 50).join(', ')}`,
-      quoted(odd),
-    );
+  if (odd !== undefined) refuseColumn(subject, odd, names);
   const twice = chosen.find(
     (name, i) => chosen.indexOf(name) < i || names.indexOf(name) !== names.lastIndexOf(name),
   );
-  if (twice !== undefined)
-    refuse('ERR_VALUE', `${caller}: columns of ${where}`, 'a name of its own for each', `'${twice}' twice`);
+  if (twice !== undefined) refuse('ERR_VALUE', subject, 'a name of its own for each', `'${twice}' twice`);
   return chosen;
-}
-
-/** Rows of a source as a table. */
-export async function tableOf(
-  source: RowSource,
-  names: readonly string[],
-  begin: number,
-  end: number,
-  missing: 'nan' | 'refuse',
-  caller: string,
-): Promise<Table> {
-  let values: Record<string, ArrayLike<unknown>>;
-  try {
-    values = await source.read(names, begin, end);
-  } catch (error) {
-    if (error instanceof DeepRnnError) throw error;
-    const reason = reasonOf(error);
-    throw new DeepRnnError('ERR_FILE', `${caller}: ${source.where} could not be read: ${reason}.`, {
-      cause: error,
-    });
-  }
-  const columns: Record<string, Float64Array | string[]> = Object.create(null);
-  for (const name of names)
-    columns[name] = columnOf(
-      values[name] as ArrayLike<unknown>,
-      missing,
-      (row) => `${caller}: ${source.where}, row ${begin + row}, column '${name}'`,
-    );
-  return makeTable(columns, end - begin);
-}
-
-/** Text where the first value that is there is text; missing text is empty. */
-function columnOf(
-  values: ArrayLike<unknown>,
-  missing: 'nan' | 'refuse',
-  where: (row: number) => string,
-): Float64Array | string[] {
-  const list = Array.from(values);
-  const first = list.find((v) => v !== null && v !== undefined);
-  if (typeof first === 'string')
-    return list.map((v, row) =>
-      typeof v === 'string'
-        ? v
-        : v === null || v === undefined
-          ? ''
-          : refuse('ERR_VALUE', where(row), 'text', quoted(v)),
-    );
-  return Float64Array.from(list, (v, row) => {
-    const number = numberOf(v);
-    if (number === undefined) refuse('ERR_VALUE', where(row), 'a number', quoted(v));
-    if (Number.isNaN(number) && missing === 'refuse') refuse('ERR_VALUE', where(row), 'a number', 'nothing');
-    return number as number;
-  });
-}
-
-/** NaN for what is missing; undefined for what is no number. */
-function numberOf(value: unknown): number | undefined {
-  if (typeof value === 'number') return value;
-  if (value === null || value === undefined) return Number.NaN;
-  if (typeof value === 'boolean') return Number(value);
-  if (value instanceof Date) return value.getTime();
-  if (typeof value === 'bigint' && Number.isSafeInteger(Number(value))) return Number(value);
-  return undefined;
 }

@@ -1,5 +1,6 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
+import { nearestName } from '../names';
 import { Tensor } from '../tensors/tensor';
 
 /** Columns by name: numbers as Float64Array, text as strings. */
@@ -36,4 +37,18 @@ export function makeTable(columns: Record<string, Float64Array | string[]>, rows
       return new Tensor(data, [rows, names.length]);
     },
   };
+}
+
+/** Refuses a column that is not there, with the nearest that is. */
+export function refuseColumn(subject: string, given: unknown, names: readonly string[]): never {
+  const nearest = typeof given === 'string' ? nearestName(given, names) : undefined;
+  const shown = names.length > 50 ? `${names.slice(0, 50).join(', ')}, …` : names.join(', ');
+  const wayOut = nearest === undefined ? undefined : `Did you mean '${nearest}'?`;
+  return refuse(
+    'ERR_VALUE',
+    subject,
+    names.length > 0 ? `one of ${shown}` : 'a table with columns',
+    quoted(given),
+    wayOut,
+  );
 }

@@ -2,8 +2,8 @@ import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { Tensor } from '../tensors/tensor';
 import { streamCsv } from './csv';
-import { type ArrowTable, chosenColumns, openRows, tableOf } from './readTable';
-import type { Table } from './table';
+import { type ArrowTable, chosenColumns, openRows } from './readTable';
+import { makeTable, refuseColumn, type Table } from './table';
 
 /** A column of numbers by its name; of text with the words that it may hold, in the order of their classes. */
 export type ColumnSpec = string | { readonly column: string; readonly vocabulary: readonly string[] };
@@ -96,20 +96,25 @@ async function* tables(
     yield* streamCsv(source as string, { columns: names, text }, size, caller);
     return;
   }
-  chosenColumns(rows, names, caller);
-  const step = Math.max(size, Math.floor(ROWS_AT_ONCE / size) * size);
-  for (let begin = 0; begin < rows.rows; begin += step) {
-    const block = await tableOf(rows, names, begin, Math.min(begin + step, rows.rows), 'refuse', caller);
-    for (let from = 0; from < block.rows; from += size)
-      yield rowsOf(block, from, Math.min(from + size, block.rows));
+  try {
+    chosenColumns(rows, names, caller);
+    const step = Math.max(size, Math.floor(ROWS_AT_ONCE / size) * size);
+    for (let begin = 0; begin < rows.rows; begin += step) {
+      const end = Math.min(begin + step, rows.rows);
+      const block = makeTable(await rows.read(names, begin, end, 'refuse'), end - begin);
+      for (let from = 0; from < block.rows; from += size)
+        yield rowsOf(block, from, Math.min(from + size, block.rows));
+    }
+  } finally {
+    await rows.close();
   }
 }
 
 function rowsOf(table: Table, begin: number, end: number): Table {
-  const columns = Object.fromEntries(
-    Object.entries(table.columns).map(([name, v]) => [name, v.slice(begin, end)]),
-  );
-  return { ...table, columns, rows: end - begin };
+  // Without a prototype, as in makeTable.
+  const columns: Record<string, Float64Array | string[]> = Object.create(null);
+  for (const [name, values] of Object.entries(table.columns)) columns[name] = values.slice(begin, end);
+  return makeTable(columns, end - begin);
 }
 
 function readColumns(options: unknown, caller: string, others: readonly string[]) {
@@ -179,8 +184,7 @@ function tensorsOf(
 /** Numbers, or the classes of words. */
 function valuesOf(table: Table, { name, classes }: Column, first: number, caller: string): ArrayLike<number> {
   const values = table.columns[name];
-  if (values === undefined)
-    refuse('ERR_VALUE', `${caller}: column`, `one of ${Object.keys(table.columns).join(', ')}`, quoted(name));
+  if (values === undefined) return refuseColumn(`${caller}: column`, name, Object.keys(table.columns));
   if (values instanceof Float64Array) {
     if (classes)
       refuse('ERR_VALUE', `${caller}: column '${name}'`, 'text, since it has a vocabulary', 'numbers');

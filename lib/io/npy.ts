@@ -63,6 +63,8 @@ function dtypeOption(options: NpyOptions, caller: string): NpyDType | undefined 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 /** NumPy's own limit. */
 const MOST_AXES = 64;
+/** NumPy's own limit too: of a longer header it would take seconds to find out that it is none. */
+const MOST_HEADER = 10_000;
 /** Numbers begin at multiples of it. */
 const ALIGNMENT = 64;
 
@@ -85,9 +87,8 @@ export function decodeNpy(bytes: Uint8Array, where: string): Tensor {
   const begin = version === 1 ? 10 : 12;
   const length = version === 1 || bytes.length < 12 ? view.getUint16(8, true) : view.getUint32(8, true);
   if (begin + length > bytes.length) fail(`its header says it is ${length} bytes long, the file ends before`);
-  const header = Buffer.from(bytes.buffer, bytes.byteOffset + begin, Math.min(length, 2 ** 16)).toString(
-    'latin1',
-  );
+  if (length > MOST_HEADER) fail(`its header has ${length} bytes, expected ${MOST_HEADER} at most`);
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset + begin, length).toString('latin1');
   const [, descr = '', order = '', axes = ''] = HEADER.exec(header) ?? [];
   if (descr === '' && /'descr'\s*:\s*\[/.test(header)) fail('its elements are records, expected numbers');
   if (descr === '') fail('its header is not { descr, fortran_order, shape }');
@@ -108,6 +109,8 @@ export function decodeNpy(bytes: Uint8Array, where: string): Tensor {
   const wanted = sizeOf(shape) * width;
   const body = bytes.subarray(begin + length);
   if (body.length !== wanted) fail(`it has ${body.length} bytes of numbers, its shape needs ${wanted}`);
+  const odd = kind === 'b' ? body.findIndex((byte) => byte > 1) : -1;
+  if (odd >= 0) fail(`it holds ${body[odd]} at place ${odd}, expected 0 and 1 of booleans`);
   const data = (reader as Reader)(inOwnOrder(body, width, byteOrder === '>'), (place, value) =>
     fail(`it holds ${value} at place ${place}, expected whole numbers up to 2^53`),
   );

@@ -7,7 +7,18 @@ import path from 'node:path';
 import { fuzz } from './mutate.mjs';
 
 const { readTable } = createRequire(import.meta.url)('../../dist/index.js');
-const files = ['none', 'snappy', 'gzip', 'brotli'].map((name) =>
+const names = [
+  'none',
+  'snappy',
+  'gzip',
+  'brotli',
+  'kinds-lz4',
+  'kinds-zstd',
+  'kinds-pages2',
+  'fastparquet',
+  'polars',
+];
+const files = names.map((name) =>
   readFileSync(new URL(`../fixtures/tables/${name}.parquet`, import.meta.url)),
 );
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-fuzz-'));

@@ -9,7 +9,18 @@ import { fuzz } from './mutate.mjs';
 
 const { loadModel } = createRequire(import.meta.url)('../../dist/index.js');
 const fixtures = fileURLToPath(new URL('../fixtures/tfjs/', import.meta.url));
-const names = ['lstm', 'bidirectional', 'compiled', 'functional', 'nested', 'normalization', 'convolution'];
+const names = [
+  'lstm',
+  'bidirectional',
+  'compiled',
+  'functional',
+  'nested',
+  'normalization',
+  'convolution',
+  'cellsStacked',
+  'cellsShared',
+  'trained-adam',
+];
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-fuzz-'));
 for (const name of names) {
   cpSync(path.join(fixtures, name), folder, { recursive: true });

@@ -20,6 +20,7 @@ const drivers = [
   ['tensorboard.mjs', []],
   ['onnxruntime.mjs', []],
   ['tfjs.mjs', ['3']],
+  ['numpy.mjs', ['20']],
 ];
 if (!existsSync(python) || !existsSync(node)) {
   console.error('test:peers: the peers are not installed: npm run bench:peers');

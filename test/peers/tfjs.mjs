@@ -21,15 +21,26 @@ for (let round = 0; round < rounds; round++) {
   const { status, stderr } = spawnSync(process.execPath, [script], { env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`make_tfjs.mjs: ${stderr}`);
   const cases = JSON.parse(await readFile(path.join(folder, 'cases.json'), 'utf8'));
-  for (const [name, { input, ids, output }] of Object.entries(cases)) {
+  for (const [name, { input, ids, output, goesOn }] of Object.entries(cases)) {
     const model = await loadModel(path.join(folder, name, 'model.json'));
     const y = await model.predict(tensor((ids ? Int32Array : Float32Array).from(input.data), input.shape));
     const difference = largestDifference(y.data, output.data);
     worst.set(name, Math.max(worst.get(name) ?? 0, difference));
+    if (!goesOn) continue;
+    const losses = [];
+    const labels = tensor(goesOn.labels);
+    for (const _ of goesOn.losses)
+      losses.push(
+        (await model.trainOnBatch(tensor(Float32Array.from(input.data), input.shape), labels)).loss,
+      );
+    const what = `${name}, trained on`;
+    worst.set(what, Math.max(worst.get(what) ?? 0, largestDifference(losses, goesOn.losses)));
   }
 }
 await rm(folder, { recursive: true });
 console.log(`${rounds} rounds; largest difference of outputs`);
 console.log('| model | TensorFlow.js → deeprnn |\n|---|---|');
 for (const [name, difference] of worst) console.log(`| ${name} | ${difference.toExponential(1)} |`);
-if (![...worst.values()].every((difference) => difference <= LIMIT)) process.exitCode = 1;
+// It adds the epsilon of Adam after the correction of the bias.
+const limitOf = (name) => (name === 'trained-adam, trained on' ? 1e-4 : LIMIT);
+if (![...worst].every(([name, difference]) => difference <= limitOf(name))) process.exitCode = 1;

@@ -8,12 +8,12 @@ import type { Model } from '../../models/model';
 import { type Shape, sameShape, sizeOf } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
 import { refuseReversedMasks } from '../reversedMasks';
+import { readArchive } from './archive';
 import { fromKerasCompile } from './fromKerasCompile';
 import { Hdf5, type Hdf5Array, type Hdf5Contents } from './hdf5';
 import { members, type Own } from './members';
 import { optimizerVariables } from './optimizerVariables';
 import { type KerasPlace, type KerasVariable, placesAsListed, placesOf, withGates } from './variables';
-import { readZip } from './zip';
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -30,7 +30,7 @@ interface Wanted {
 export async function loadKeras(path: string, given: LoadOptions): Promise<Model> {
   const { compiles, more } = readLoadOptions(given);
   const subject = `'${path}'`;
-  const found = await readZip(await readBytes(path), subject, Object.values(members));
+  const found = await readArchive(await readBytes(path), subject, Object.values(members));
   const config = parsed(
     required(found.get(members.config), subject, members.config),
     subject,
@@ -104,7 +104,7 @@ export async function loadHdf5(path: string, given: LoadOptions): Promise<Model>
 export async function loadArchivedWeights(model: Model, path: string): Promise<void> {
   const subject = `'${path}'`;
   model.requireBuilt('loadWeights');
-  const found = await readZip(await readBytes(path), subject, [members.weights]);
+  const found = await readArchive(await readBytes(path), subject, [members.weights]);
   await loadWeightsFrom(model, required(found.get(members.weights), subject, members.weights), subject);
 }
 

@@ -1,6 +1,7 @@
 import { flagOption, readConfig } from '../../config';
 import { refuse } from '../../errors';
 import { atomicWrite } from '../../io/atomicWrite';
+import { writeZip } from '../../io/zip';
 import type { Model } from '../../models/model';
 import { preprocessorConfig, type SaveOptions } from '../../models/modelFile';
 import type { Tensor } from '../../tensors/tensor';
@@ -12,7 +13,6 @@ import { momentumProduct, type OptimizerVariable, optimizerVariables } from './o
 import { kerasJson, toKerasCompile } from './toKerasCompile';
 import { toKerasModel } from './toKerasModel';
 import { type KerasPlace, placesOf, withGates } from './variables';
-import { writeZip } from './zip';
 
 /** The release of Keras whose form is written. */
 const KERAS_VERSION = '3.15.1';

@@ -11,7 +11,7 @@ export type Fail = (reason: string) => never;
 export interface WeightEntry {
   readonly name: string;
   readonly shape: Shape;
-  /** Whether it is of the optimizer, whose state is not taken over. */
+  /** Whether it is of the optimizer. */
   readonly isSlot: boolean;
   /** Bytes of one number in the file. */
   readonly width: number;

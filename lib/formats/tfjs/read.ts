@@ -10,7 +10,9 @@ import { toCamelCase } from '../../names';
 import { type Shape, sameShape, Tensor } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
 import { refuseReversedMasks } from '../reversedMasks';
+import type { StackedCell } from './cells';
 import { type Fail, readManifest, readShards, type WeightEntry } from './manifest';
+import { matchOptimizer, optimizerOf } from './optimizer';
 import { isHardSigmoid, topologyOf } from './topology';
 
 /** See the format. */
@@ -30,38 +32,61 @@ export async function readTfjs(file: string, options: LoadOptions): Promise<Mode
   if (json['format'] === 'graph-model')
     fail('it is a graph model, whose operations are not those of layers, expected a layers model');
   if (json['modelTopology'] === undefined) fail('it has no modelTopology');
-  const topology = topologyOf(json['modelTopology'], fail);
+  const { structure, stacked } = topologyOf(json['modelTopology'], fail);
   const groups = readManifest(json['weightsManifest'], fail);
-  const entries = groups.flatMap(({ weights }) => weights.filter(({ isSlot }) => !isSlot));
-  const model = within(fail, () => structureToModel(topology as unknown as ModelStructure, false));
+  const [slots = [], entries = []] = [true, false].map((wanted) =>
+    groups.flatMap(({ weights }) => weights.filter(({ isSlot }) => isSlot === wanted)),
+  );
+  const model = within(fail, () => structureToModel(structure as unknown as ModelStructure, false));
   within(fail, () => refuseReversedMasks(model));
   for (const layer of model.layers) refuseHardSigmoid(layer, fail);
   if (!model.built) fail('its first layer says no shape of its input');
-  const matched = match(model, entries, fail);
+  const matched = match(model, entries, stacked, fail);
+  const setOptimizer = compiles ? compileAsIn(json, model, slots, matched, o, fail) : undefined;
   const tensors = await readShards(file, groups, fail);
   await model.setWeights(
     new Map(
       matched.map(({ layer, weight, shape, entry }) => [
         `${layer.name}/${weight}`,
-        inOurOrder(layer, weight, new Tensor((tensors.get(entry.name) as Tensor).data, shape)),
+        inOurOrder(layer, weight, new Tensor((tensors.get(entry.name) as Tensor).data, shape), 1),
       ]),
     ),
   );
-  const training = json['trainingConfig'];
-  if (compiles && training) {
-    const { loss, metrics, optimizer_config: optimizer } = Object(training) as Record<string, unknown>;
-    const { device, threads } = o;
-    const compile = {
-      // Without metrics it says {}.
-      ...{ loss, optimizer, metrics: Array.isArray(metrics) ? metrics : [] },
-      ...(device === undefined ? {} : { device }),
-      ...(threads === undefined ? {} : { threads }),
-    };
-    const failed: Fail = (reason) =>
-      fail(`${reason}. loadModel(path, { compile: false }) leaves its training configuration out`);
-    within(failed, () => model.compile(compile as unknown as CompileOptions));
-  }
+  await setOptimizer?.(tensors);
   return model;
+}
+
+/** Compiles a model as its file says. @returns what gives its optimizer the state that the file has */
+function compileAsIn(
+  json: Record<string, unknown>,
+  model: Model,
+  slots: readonly WeightEntry[],
+  matched: readonly Match[],
+  { device, threads }: Partial<Record<'device' | 'threads', unknown>>,
+  fail: Fail,
+): ReturnType<typeof matchOptimizer> | undefined {
+  const training = json['trainingConfig'];
+  if (!training) return undefined;
+  const failed: Fail = (reason) =>
+    fail(`${reason}. loadModel(path, { compile: false }) leaves its training configuration out`);
+  const { loss, metrics, optimizer_config: optimizer } = Object(training) as Record<string, unknown>;
+  const compile = {
+    // Without metrics it says {}.
+    ...{ loss, optimizer: optimizerOf(optimizer, failed), metrics: Array.isArray(metrics) ? metrics : [] },
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+  };
+  within(failed, () => model.compile(compile as unknown as CompileOptions));
+  // The optimizer's lists have the weights in the order of the file.
+  const trained = matched
+    .filter(({ trainable }) => trainable)
+    .sort((a, b) => a.place - b.place)
+    .map(({ layer, weight, shape, entry }) => ({
+      ...{ name: `${layer.name}/${weight}`, shape, entry },
+      inOurOrder: ({ data }: Tensor, power: number) =>
+        inOurOrder(layer, weight, new Tensor(data, shape), power),
+    }));
+  return matchOptimizer(model, slots, trained, failed);
 }
 
 function within<R>(fail: Fail, work: () => R): R {
@@ -73,14 +98,25 @@ function within<R>(fail: Fail, work: () => R): R {
 }
 
 interface Match {
+  /** In the file. */
+  readonly place: number;
+  readonly trainable: boolean;
   readonly layer: Layer;
   readonly weight: string;
   readonly shape: Shape;
   readonly entry: WeightEntry;
 }
 
-/** Finds the array of every weight by its name: `<layer>/…/<weight>`, of bidirectional layers with `forward_…` or `backward_…` between. */
-function match(model: Model, entries: readonly WeightEntry[], fail: Fail): Match[] {
+/**
+ * Finds the array of every weight by its name: `<layer>/…/<weight>`, of bidirectional layers with `forward_…` or `backward_…` between, of stacked cells
+ * with something that tells them apart.
+ */
+function match(
+  model: Model,
+  entries: readonly WeightEntry[],
+  stacked: readonly StackedCell[],
+  fail: Fail,
+): Match[] {
   const key = (layer: string, direction: string, weight: string) =>
     JSON.stringify([layer, direction, weight]);
   const byKey = new Map<string, WeightEntry>();
@@ -94,12 +130,16 @@ function match(model: Model, entries: readonly WeightEntry[], fail: Fail): Match
         .map((part) => /^(forward|backward)_/.exec(part)?.[1])
         .find(Boolean) ?? '';
     // The converter may put the name of a model inside the model in front.
-    const layer = parts.find((part) => names.has(part)) ?? '';
+    const found = parts.find((part) => names.has(part)) ?? '';
+    const cell = stacked.find(
+      ({ rnn, marks }) => rnn === found && marks.some((mark) => parts.includes(mark)),
+    );
+    const layer = cell?.layer ?? found;
     byKey.set(key(layer, direction, toCamelCase(weight)), entry);
   }
   const left = new Set(entries);
   const matched = model.layers.flatMap((layer) =>
-    layer.weights.map(({ name, shape }): Match => {
+    layer.weights.map(({ name, shape, trainable }): Match => {
       const parts = name.split('/');
       const direction = parts.find((part) => part === 'forward' || part === 'backward') ?? '';
       const entry = byKey.get(key(layer.name, direction, parts.at(-1) as string));
@@ -109,7 +149,8 @@ function match(model: Model, entries: readonly WeightEntry[], fail: Fail): Match
         fail(
           `its array '${entry.name}' has shape [${entry.shape.join(', ')}], ${layer.subject} wants [${shape.join(', ')}]`,
         );
-      return { layer, weight: name, shape, entry };
+      const trains = layer.trainable && trainable !== false;
+      return { place: entries.indexOf(entry), trainable: trains, layer, weight: name, shape, entry };
     }),
   );
   const [strange] = left;
@@ -150,15 +191,16 @@ function refuseHardSigmoid(layer: Layer, fail: Fail): void {
 /**
  * A weight as this library has it. Keras's GRU has its gates in the order z, r, h, this library r, z, n. Keras 2's hard sigmoid of x is
  * today's of 1.2·x: what it is applied to is multiplied by that.
+ * @param power of that factor: 1 for the weight itself, less for what an optimizer keeps of it
  */
-function inOurOrder(layer: Layer, weight: string, { data, shape }: Tensor): Tensor {
+function inOurOrder(layer: Layer, weight: string, { data, shape }: Tensor, power: number): Tensor {
   const { type, config } = innermost(layer);
   const { blocks, gated } = gatesOf(type);
   const isMade = ['kernel', 'recurrentKernel', 'bias'].includes(weight.split('/').at(-1) as string);
   const columns = shape.at(-1) as number;
   const width = columns / blocks;
   const scales = Array.from({ length: blocks }, (_, block) =>
-    isHardSigmoid(config[gated.includes(block) ? 'recurrentActivation' : 'activation']) ? 1.2 : 1,
+    isHardSigmoid(config[gated.includes(block) ? 'recurrentActivation' : 'activation']) ? 1.2 ** power : 1,
   );
   if (!isMade || (type !== 'gru' && scales.every((scale) => scale === 1))) return new Tensor(data, shape);
   const out = new Float32Array(data.length);

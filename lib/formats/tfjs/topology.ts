@@ -1,5 +1,6 @@
 import { readSpec } from '../../config';
 import { toCamelCase } from '../../names';
+import { entriesOfCells, layersOfCells, type StackedCell } from './cells';
 import type { Fail } from './manifest';
 
 /** A layer as Keras 2 writes it. */
@@ -12,26 +13,27 @@ export interface KerasLayer {
 const MOST_NESTED = 16;
 
 /** A `modelTopology`: layers in a row, of a sequential model or a functional one that is a chain, or a functional model with branches. */
-export type Topology = { readonly layers: readonly KerasLayer[] } | KerasLayer;
+export interface Topology {
+  readonly structure: { readonly layers: readonly KerasLayer[] } | KerasLayer;
+  /** Layers that were cells of one. */
+  readonly stacked: readonly StackedCell[];
+}
 
 export function topologyOf(topology: unknown, fail: Fail): Topology {
   const { model_config: wrapped = topology } = Object(topology) as Record<string, unknown>;
   const { class_name, config } = entryOf(wrapped, fail);
-  const layers = modelLayers(class_name, config, fail, 0);
-  if (layers) return { layers: layers.map(inOurTerms) };
+  const stacked: StackedCell[] = [];
+  const inTerms = (layer: KerasLayer) =>
+    layersOfCells(layer, fail, stacked).map((own) => inOurTerms(own, fail));
+  const chain = modelLayers(class_name, config, fail, 0);
+  if (chain) return { structure: { layers: chain.flatMap(inTerms) }, stacked };
   const { layers: entries } = config as { layers: unknown[] };
-  return {
-    class_name: 'Functional',
-    config: {
-      ...config,
-      layers: entries.map((entry) => {
-        const own = entryOf(entry, fail);
-        if (modelNames.includes(own.class_name))
-          fail('its topology has a model inside a model with branches');
-        return { ...(entry as object), ...inOurTerms(own) };
-      }),
-    },
-  };
+  const layers = entries.flatMap((entry) => {
+    const own = entryOf(entry, fail);
+    if (modelNames.includes(own.class_name)) fail('its topology has a model inside a model with branches');
+    return entriesOfCells(entry as Record<string, unknown>, inTerms(own), fail);
+  });
+  return { structure: { class_name: 'Functional', config: { ...config, layers } }, stacked };
 }
 
 function entryOf(entry: unknown, fail: Fail): KerasLayer {
@@ -111,23 +113,43 @@ function nameOf(entry: unknown): string {
 
 /**
  * What TensorFlow.js and Keras 2 mean by a configuration, in the words of today: GRUs without reset_after have the reset gate before the product,
- * and the slope of LeakyReLU was called alpha.
+ * the slope of LeakyReLU was called alpha, and the rectifier with a threshold was a layer of its own.
  */
-function inOurTerms({ class_name, config }: KerasLayer): KerasLayer {
-  const own = Object.fromEntries(Object.entries(config).map(([key, value]) => [key, partInOurTerms(value)]));
+function inOurTerms({ class_name, config }: KerasLayer, fail: Fail): KerasLayer {
+  const own = Object.fromEntries(
+    Object.entries(config).map(([key, value]) => [
+      key,
+      /^(recurrent_?)?activation$/i.test(key) ? activationInOurTerms(value) : partInOurTerms(value, fail),
+    ]),
+  );
   if (class_name === 'GRU') return { class_name, config: { reset_after: false, ...own } };
+  if (class_name === 'ThresholdedReLU') {
+    const { theta, ...rest } = own;
+    return {
+      class_name: 'Activation',
+      config: { ...rest, activation: { type: 'threshold', threshold: theta ?? 1 } },
+    };
+  }
   if (class_name !== 'LeakyReLU' || own['alpha'] === undefined) return { class_name, config: own };
   const { alpha, ...rest } = own;
   return { class_name, config: { ...rest, negative_slope: alpha } };
 }
 
+/** TensorFlow.js's name for the approximation of GELU by tanh. */
+function activationInOurTerms(activation: unknown): unknown {
+  return activation === 'gelu_new' ? 'geluTanh' : activation;
+}
+
 /** A layer inside a layer, or an initializer, whose normal distribution was always the truncated one. */
-function partInOurTerms(part: unknown): unknown {
+function partInOurTerms(part: unknown, fail: Fail): unknown {
   const { class_name, config } = Object(part) as Record<string, unknown>;
   if (typeof class_name !== 'string' || typeof config !== 'object' || config === null) return part;
   if (class_name === 'VarianceScaling' && (config as Record<string, unknown>)['distribution'] === 'normal')
     return { class_name, config: { ...config, distribution: 'truncated_normal' } };
-  return inOurTerms({ class_name, config: config as Record<string, unknown> });
+  const [layer, ...more] = layersOfCells({ class_name, config: config as KerasLayer['config'] }, fail, []);
+  if (more.length > 0)
+    fail(`its topology has a recurrence of several cells inside another layer, expected a layer of its own`);
+  return inOurTerms(layer as KerasLayer, fail);
 }
 
 /** Whether Keras 2's hard sigmoid is meant, `max(0, min(1, 0.2·x + 0.5))`: Keras 3 has x/6 in place of 0.2·x. */

@@ -90,4 +90,68 @@ describe('readCsv', () => {
     const { columns } = await readCsv(Readable.from(['__proto__\n1\n']));
     expect(Object.entries(columns)).toEqual([['__proto__', Float64Array.of(1)]]);
   });
+
+  test('numbers that would become others are refused, with line and column', async () => {
+    await expect(readCsv(Readable.from(['a,b\n1,1\n1e999,1\n']))).rejects.toThrow(
+      "readCsv: the stream, line 3, column 'a': expected a number up to 1.8e308, got '1e999'. readCsv keeps it as it is with text: ['a'].",
+    );
+    for (const cell of [
+      '9007199254740993',
+      '-9007199254740992',
+      '+12345678901234567890',
+      '9007199254740993.0',
+    ])
+      await expect(readCsv(Readable.from([`a,id\n1,2\n1,${cell}\n`]))).rejects.toThrow(
+        `line 3, column 'id': expected a whole number up to 2^53, got '${cell}'.`,
+      );
+    const id = '9007199254740993';
+    expect((await readCsv(Readable.from([`id\n${id}\n`]), { text: ['id'] })).columns['id']).toEqual([id]);
+    const { columns } = await readCsv(Readable.from(['a\n9007199254740991\n1e20\n1e-999\n0.1\n']));
+    expect(columns['a']).toEqual(Float64Array.of(Number.MAX_SAFE_INTEGER, 1e20, 0, 0.1));
+  });
+
+  test('byte order marks, line ends of Windows, quotes in quotes, UTF-16', async () => {
+    const text = 'a,"b ""c"""\r\n1,"x, ""y""\r\nz"\r\n2,w';
+    const wanted = { a: Float64Array.of(1, 2), 'b "c"': ['x, "y"\r\nz', 'w'] };
+    for (const bytes of [
+      Buffer.from(text),
+      Buffer.from(`\ufeff${text}`),
+      Buffer.from(`\ufeff${text}`, 'utf16le'),
+    ])
+      expect({ ...(await readCsv(Readable.from([bytes]))).columns }).toEqual(wanted);
+  });
+
+  test.each<[string, Buffer | string, object, RegExp]>([
+    [
+      'text that is not UTF-8',
+      Buffer.from('a\ncaf\xe9\n', 'latin1'),
+      {},
+      /line 2, column 'a': expected text in UTF-8/,
+    ],
+    ['a row that is too long', 'a,b\n1,2,3\n', {}, /Invalid Record Length/],
+    ['a quotation mark that is never closed', 'a\n"1\n2\n', {}, /Quote Not Closed/],
+    ['a cell without end', `a\n"${'x'.repeat(2 ** 24 + 9)}`, {}, /Max Record Size/],
+    [
+      'text of a column that is not there',
+      'size\n1\n',
+      { text: ['sise'] },
+      /got 'sise'\. Did you mean 'size'\?/,
+    ],
+    ['columns that are none', 'a\n1\n', { columns: 'a' }, /readCsv: columns: expected an array of names/],
+    ['a delimiter that is none', 'a\n1\n', { delimiter: '"' }, /readCsv: delimiter: expected/],
+    ['a header that is text', 'a\n1\n', { header: 'false' }, /readCsv: header: expected true or false/],
+    [
+      'another rule for what is missing',
+      'a\n1\n',
+      { missing: 'zero' },
+      /missing: expected 'nan' or 'refuse'/,
+    ],
+  ])('refuses %s', async (_, text, options, message) => {
+    await expect(readCsv(Readable.from([text]), options)).rejects.toThrow(message);
+  });
+
+  test('a header alone', async () => {
+    const { rows, columns } = await readCsv(Readable.from(['a,b\n']));
+    expect([rows, Object.keys(columns)]).toEqual([0, ['a', 'b']]);
+  });
 });

@@ -1,12 +1,11 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { layers, readTable, sequential, tableBatches, tableTensors, vocabularyOf } from 'deeprnn';
 import { refusal } from '../refusal';
+import { runBuilt as run } from './runBuilt';
 
 const fixtures = resolve(__dirname, '../../fixtures/tables');
-const dist = resolve(__dirname, '../../../dist/index.js');
 let folder: string;
 let file: string;
 beforeEach(() => {
@@ -14,18 +13,6 @@ beforeEach(() => {
   file = join(folder, 'table.csv');
 });
 afterEach(() => rmSync(folder, { recursive: true }));
-
-/** What a program prints that uses the built package: hyparquet is an ES module, which Jest cannot load. */
-function run(program: string, ...args: string[]): unknown {
-  const main = `const { readTable, tableBatches } = require(${JSON.stringify(dist)});
-    const [, path] = process.argv;
-    (async () => { ${program} })().then(
-      (found) => console.log(JSON.stringify(found)),
-      (error) => console.log(JSON.stringify(error.code + ' ' + error.message)));`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['-e', main, ...args], { encoding: 'utf8' });
-  expect(stderr).toBe('');
-  return JSON.parse(stdout);
-}
 
 describe('Parquet', () => {
   test.each(['none', 'snappy', 'gzip', 'brotli'])('columns of every kind, compression %s', (codec) => {
@@ -75,26 +62,36 @@ describe('Parquet', () => {
     expect(run(`return readTable(path, ${options})`, join(fixtures, 'none.parquet'))).toMatch(message);
   });
 
-  test('refuses a file that decodes without end, while the event loop runs', () => {
-    const found = run(
-      `let ticks = 0;
+  test.each(['endless.damaged', 'endless-arrow.damaged'])(
+    'refuses a file that decodes without end, while the event loop runs: %s',
+    (name) => {
+      const found = run(
+        `let ticks = 0;
        const timer = setInterval(() => ticks++, 100);
        const reason = await readTable(path).catch((error) => error.message);
        clearInterval(timer);
        return { reason, ran: ticks > 10 };`,
-      join(fixtures, 'endless.damaged'),
-    );
-    expect(found).toEqual({
-      reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
-      ran: true,
-    });
-  });
+        join(fixtures, name),
+      );
+      expect(found).toEqual({
+        reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
+        ran: true,
+      });
+    },
+  );
 
   test('refuses a file that is cut', () => {
     const cut = join(folder, 'cut.parquet');
     writeFileSync(cut, readFileSync(join(fixtures, 'none.parquet')).subarray(0, 3000));
     expect(run('return readTable(path)', cut)).toMatch(/^ERR_FILE readTable: '.*' could not be read: /);
   });
+});
+
+test('columns are an array of names', async () => {
+  writeFileSync(file, 'a\n1\n');
+  expect(await refusal(() => readTable(file, { columns: 'a' as unknown as string[] }))).toMatch(
+    /readTable: columns: expected an array of names, got 'a'/,
+  );
 });
 
 describe('Arrow tables', () => {

@@ -113,8 +113,8 @@ unix('a pipe, which nobody writes to, is no file', async () => {
     expect(await refusal(() => read(at('pipe')))).toMatch(/could not be read: it is not a file/);
   mkdirSync(at('folder'));
   const own = sequential([layers.dense({ units: 1, inputShape: [2] })]);
-  for (const taken of ['pipe', 'folder'])
-    expect(await refusal(() => own.save(at(taken)))).toMatch(/something else than a file of that name/);
+  expect(await refusal(() => own.save(at('pipe')))).toMatch(/something else than a file of that name/);
+  expect(await refusal(() => own.save(at('folder')))).toMatch(/there is a folder of that name/);
   expect(statSync(at('pipe')).isFIFO()).toBe(true);
 });
 

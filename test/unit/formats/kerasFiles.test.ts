@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Functional, loadModel, loadWeights, type Tensor, tensor } from 'deeprnn';
+import { readArchive } from '../../../lib/formats/keras/archive';
 import { Hdf5 } from '../../../lib/formats/keras/hdf5';
-import { readZip } from '../../../lib/formats/keras/zip';
 import type { Model } from '../../../lib/models/model';
 
 /** Files that Keras wrote (test/fixtures/keras), and what it computed with the models in them. */
@@ -78,7 +78,7 @@ async function expectSameWritten(model: Model, file: string): Promise<void> {
   await model.save(again);
   const [theirs, ours] = await Promise.all(
     [join(folder, file), again].map((path) =>
-      readZip(readFileSync(path), path, ['config.json', 'model.weights.h5']),
+      readArchive(readFileSync(path), path, ['config.json', 'model.weights.h5']),
     ),
   );
   const layersIn = (members: ReadonlyMap<string, Buffer> | undefined) => {

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { layers, loadModel, loadWeights, sequential } from 'deeprnn';
+import { readArchive } from '../../../lib/formats/keras/archive';
 import { Hdf5 } from '../../../lib/formats/keras/hdf5';
-import { readZip, writeZip } from '../../../lib/formats/keras/zip';
+import { writeZip } from '../../../lib/io/zip';
 import { refusal } from '../refusal';
 
 const fixtures = path.resolve(__dirname, '../../fixtures/keras');
@@ -87,7 +88,7 @@ async function archive(members: Map<string, Uint8Array>, change: (bytes: Buffer)
 }
 
 const one = new Map([['config.json', Buffer.from('{"a":1}')]]);
-const asked = (bytes: Buffer) => refusal(() => readZip(bytes, "'x'", ['config.json']));
+const asked = (bytes: Buffer) => refusal(() => readArchive(bytes, "'x'", ['config.json']));
 
 /** Places of all directory entries. */
 function directory(bytes: Buffer): number[] {
@@ -103,7 +104,7 @@ function directory(bytes: Buffer): number[] {
 
 describe('archives', () => {
   test('what is written is read', async () => {
-    const found = await readZip(await archive(one), "'x'", ['config.json']);
+    const found = await readArchive(await archive(one), "'x'", ['config.json']);
     expect(found.get('config.json')?.toString()).toBe('{"a":1}');
   });
 
@@ -159,7 +160,7 @@ describe('models', () => {
   const own = 'lstm.keras';
   const rebuilt = async (change: (members: Map<string, Buffer>) => void) => {
     const wanted = ['metadata.json', 'config.json', 'model.weights.h5'];
-    const members = new Map(await readZip(readFileSync(path.join(fixtures, own)), 'fixture', wanted));
+    const members = new Map(await readArchive(readFileSync(path.join(fixtures, own)), 'fixture', wanted));
     change(members);
     const file = path.join(folder, 'changed.keras');
     writeFileSync(file, Buffer.concat(await writeZip(members)));

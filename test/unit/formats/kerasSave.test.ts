@@ -20,7 +20,8 @@ import {
   type Tensor,
   tensor,
 } from 'deeprnn';
-import { readZip, writeZip } from '../../../lib/formats/keras/zip';
+import { readArchive } from '../../../lib/formats/keras/archive';
+import { writeZip } from '../../../lib/io/zip';
 import { refusal } from '../refusal';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-keras-'));
@@ -141,7 +142,7 @@ describe('a model that is saved as Keras has it, and loaded again', () => {
   test('what this library adds is there under its own name, and a newer form of it is refused', async () => {
     await stacked().save(file);
     const names = ['metadata.json', 'config.json', 'model.weights.h5', 'deeprnn.json'];
-    const members = new Map(await readZip(readFileSync(file), 'test', names));
+    const members = new Map(await readArchive(readFileSync(file), 'test', names));
     expect(JSON.parse(members.get('deeprnn.json')?.toString() ?? '')).toEqual({
       version: 1,
       seed: 3,
@@ -362,7 +363,7 @@ test('an accuracy stays the one that it was, which Keras tells by the width alon
   net.compile({ loss: 'binaryCrossentropy', optimizer: 'sgd', metrics: ['accuracy'] });
   await net.save(file);
   const names = ['metadata.json', 'config.json', 'model.weights.h5'];
-  const members = new Map(await readZip(readFileSync(file), 'test', names));
+  const members = new Map(await readArchive(readFileSync(file), 'test', names));
   const config = JSON.parse((members.get('config.json') as Buffer).toString());
   const [metric] = config.compile_config.metrics;
   expect(metric).toMatchObject({ class_name: 'BinaryAccuracy', config: { name: 'accuracy' } });
@@ -377,7 +378,7 @@ test('an accuracy stays the one that it was, which Keras tells by the width alon
 test('a metric that is not known here is refused, with the way out', async () => {
   await stacked().save(file);
   const names = ['metadata.json', 'config.json', 'model.weights.h5'];
-  const members = new Map(await readZip(readFileSync(file), 'test', names));
+  const members = new Map(await readArchive(readFileSync(file), 'test', names));
   const config = (members.get('config.json') as Buffer).toString().replace('MeanAbsoluteError', 'MeanIoU');
   writeFileSync(file, Buffer.concat(await writeZip(members.set('config.json', Buffer.from(config)))));
   const said = await refusal(() => loadModel(file));

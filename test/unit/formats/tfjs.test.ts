@@ -10,6 +10,8 @@ interface Case {
   readonly input: { readonly shape: number[]; readonly data: number[] };
   readonly ids: boolean;
   readonly output: { readonly shape: number[]; readonly data: number[] };
+  /** What TensorFlow.js does with the model after it has saved it: losses of batches of `input`, and what it predicts then. */
+  readonly goesOn?: { readonly labels: number[][]; readonly losses: number[]; readonly output: number[] };
 }
 const cases: Record<string, Case> = JSON.parse(readFileSync(join(fixtures, 'cases.json'), 'utf8'));
 const inputOf = ({ ids, input }: Case) =>
@@ -22,6 +24,38 @@ test.each(Object.entries(cases))('%s predicts what TensorFlow.js does', async (n
   given.output.data.forEach((w, i) => {
     expect(Math.abs((y.data[i] as number) - w)).toBeLessThanOrEqual(1e-6);
   });
+});
+
+describe('training goes on as in TensorFlow.js', () => {
+  const trained = Object.entries(cases).filter(([, { goesOn }]) => goesOn !== undefined);
+
+  test.each(trained)('%s', async (name, given) => {
+    const { labels, losses, output } = given.goesOn as NonNullable<Case['goesOn']>;
+    // It adds the epsilon of Adam after the correction of the bias.
+    const limit = name === 'trained-adam' ? 2e-5 : 5e-7;
+    const model = await loadModel(join(fixtures, name, 'model.json'));
+    for (const wanted of losses) {
+      const { loss } = await model.trainOnBatch(inputOf(given), labels);
+      expect(Math.abs((loss as number) - wanted)).toBeLessThanOrEqual(limit);
+    }
+    const y = await model.predict(inputOf(given));
+    output.forEach((w, i) => {
+      expect(Math.abs((y.data[i] as number) - w)).toBeLessThanOrEqual(limit);
+    });
+    expect(model.step).toBe(7);
+  });
+
+  test('without its configuration it begins anew', async () => {
+    const model = await loadModel(join(fixtures, 'trained-adam', 'model.json'), { compile: false });
+    expect(model.step).toBe(0);
+  });
+});
+
+test('cells become layers, the last of which has the name', async () => {
+  const model = await loadModel(join(fixtures, 'cellsStacked', 'model.json'));
+  const [first, , third] = model.layers;
+  expect(model.layers.map(({ type }) => type)).toEqual(['lstm', 'gru', 'simpleRNN', 'gru', 'simpleRNN']);
+  expect(first?.name).toBe(`${third?.name}_0`);
 });
 
 test('a model with a trainingConfig is compiled, unless asked not to be', async () => {
@@ -219,6 +253,133 @@ describe('a copy', () => {
     ],
   ])('is refused with %s', async (_, change, message) => {
     expect(await refusal(() => loadModel(changed('dense', change)))).toMatch(message);
+  });
+
+  interface Training {
+    trainingConfig: { optimizer_config: { class_name: string; config: Record<string, unknown> } };
+  }
+  const optimizer = (json: ModelJson) => (json as unknown as Training).trainingConfig.optimizer_config;
+  const arrays = (json: ModelJson) => manifest(json).weights;
+  const ofSlots = (json: ModelJson) => arrays(json).filter(({ group }) => group === 'optimizer');
+
+  test.each<[string, string, (json: ModelJson) => void, RegExp]>([
+    [
+      'Adadelta',
+      'trained-sgd',
+      (json) => Object.assign(optimizer(json), { class_name: 'Adadelta' }),
+      /its optimizer is Adadelta.*loadModel\(path, \{ compile: false \}\)/,
+    ],
+    [
+      'a centered RMSProp',
+      'trained-rmsprop',
+      (json) => Object.assign(optimizer(json).config, { centered: true }),
+      /a centered RMSProp/,
+    ],
+    [
+      'a decaying Adamax',
+      'trained-sgd',
+      (json) => {
+        optimizer(json).class_name = 'Adamax';
+        Object.assign(optimizer(json).config, { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, decay: 0.1 });
+      },
+      /an Adamax with a decay of 0\.1/,
+    ],
+    [
+      'the state of another optimizer',
+      'trained-adam',
+      (json) => {
+        optimizer(json).class_name = 'Adagrad';
+        Object.assign(optimizer(json), { config: { learningRate: 0.1, initialAccumulatorValue: 0.1 } });
+      },
+      /its optimizer has 26 arrays, expected 1 of each of 13 weights/,
+    ],
+    [
+      'arrays of the optimizer in another order',
+      'trained-adam',
+      (json) => {
+        const [, first, second] = ofSlots(json) as { name: string }[];
+        [(first as { name: string }).name, (second as { name: string }).name] = ['a/v', 'a/m'];
+      },
+      /has an array 'a\/v' \[3, 12\], expected '…\/m' \[3, 12\]/,
+    ],
+    [
+      'no count of steps',
+      'trained-adam',
+      (json) => Object.assign(ofSlots(json)[0] as object, { name: 'iterations' }),
+      /begins with 'iterations', expected the count 'iter'/,
+    ],
+  ])('is refused with %s', async (_, name, change, message) => {
+    expect(await refusal(() => loadModel(changed(name, change)))).toMatch(message);
+  });
+
+  interface Rnn {
+    class_name: string;
+    config: { cell: { class_name: string; config: { cells: unknown } } } & Record<string, unknown>;
+    inbound_nodes: unknown[][][];
+  }
+  const rnn = (json: ModelJson) =>
+    json.modelTopology.config.layers.find(({ class_name }) => class_name === 'RNN') as unknown as Rnn;
+
+  test.each<[string, string, (json: ModelJson) => void, RegExp]>([
+    [
+      'a cell of its own',
+      'cellOfLstm',
+      (json) => Object.assign(rnn(json).config.cell, { class_name: 'constructor' }),
+      /has a cell of the class 'constructor', expected SimpleRNNCell, LSTMCell, GRUCell/,
+    ],
+    [
+      'a stack of nothing',
+      'cellsStacked',
+      (json) => Object.assign(rnn(json).config.cell.config, { cells: [] }),
+      /has a stack that is no list of cells/,
+    ],
+    [
+      'the states of a stack',
+      'cellsStacked',
+      (json) => Object.assign(rnn(json).config, { return_state: true }),
+      /gives the states of several cells/,
+    ],
+    [
+      'states that are given to a stack',
+      'cellsShared',
+      (json) => (rnn(json).inbound_nodes[0] as unknown[][]).push(['input4', 0, 0, {}]),
+      /of several cells is given more than its input/,
+    ],
+    [
+      'a stack inside another layer',
+      'cellsStacked',
+      (json) => {
+        const { layers } = json.modelTopology.config;
+        const [first] = layers;
+        layers[0] = {
+          class_name: 'Bidirectional',
+          config: { name: 'both', merge_mode: 'concat', layer: first, batch_input_shape: [null, 5, 3] },
+        };
+      },
+      /a recurrence of several cells inside another layer/,
+    ],
+  ])('is refused with %s', async (_, name, change, message) => {
+    expect(await refusal(() => loadModel(changed(name, change)))).toMatch(message);
+  });
+
+  test('whose weights are scaled has the state of their gradients', async () => {
+    const before = await loadModel(join(fixtures, 'trained-adam', 'model.json'));
+    const file = changed('trained-adam', (json) => {
+      const [lstm] = json.modelTopology.config.layers;
+      Object.assign(lstm?.config as object, { recurrent_activation: 'hard_sigmoid' });
+    });
+    const after = await loadModel(file);
+    const of = (model: typeof before, slot: string) =>
+      model.variables.read(`${model.layers[0]?.name}/bias:${slot}`).data;
+    for (const [slot, scale] of [
+      ['m', 1 / 1.2],
+      ['v', 1 / 1.44],
+    ] as const)
+      of(after, slot).forEach((v, i) => {
+        // The candidate of the state, columns 6 to 8, goes through tanh.
+        const wanted = (of(before, slot)[i] as number) * (i >= 6 && i < 9 ? 1 : scale);
+        expect(Math.abs(v - wanted)).toBeLessThanOrEqual(1e-6 * Math.abs(wanted));
+      });
   });
 
   test('is refused with a cut shard, and with a link that leads out of the folder', async () => {

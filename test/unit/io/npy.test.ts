@@ -106,6 +106,16 @@ describe('refused', () => {
     ['a gap in the shape', header(dict('1,,2')), /its shape .* is none/],
     ['65 axes', header(dict('1,'.repeat(65))), /its shape .* is none/],
     ['complex numbers', header(dict('1,', "'<c8'")), /its elements are '<c8'/],
+    [
+      'a header of spaces',
+      header(`${dict('1,').slice(0, -2)}${' '.repeat(60_000)}x`),
+      /its header has \d+ bytes, expected 10000 at most/,
+    ],
+    [
+      'booleans that are none',
+      Buffer.concat([header(dict('2,', "'|b1'"), 0), Buffer.of(1, 2)]),
+      /it holds 2 at place 1, expected 0 and 1/,
+    ],
     ['an element of a prototype', header(dict('1,', "'constructor'")), /its elements are 'constructor'/],
   ])('%s', async (_, bytes, message) => {
     writeFileSync(file, bytes);
@@ -122,7 +132,9 @@ describe('refused', () => {
 
   test('archives that unpack to more than asked for, that hold other things, and that are cut', async () => {
     const packed = join(fixtures, 'packed.npz');
-    expect(await refusal(() => readNpz(packed, { maxBytes: 200 }))).toMatch(/unpack to more than 200 bytes/);
+    expect(await refusal(() => readNpz(packed, { maxBytes: 200 }))).toMatch(
+      /its members unpack to more than 200 bytes/,
+    );
     const bytes = readFileSync(packed);
     writeFileSync(file, bytes.subarray(0, bytes.length - 30));
     expect(await refusal(() => readNpz(file))).toMatch(/^ERR_FILE .* is not a usable \.npz file/);
@@ -136,8 +148,43 @@ describe('refused', () => {
     bytes.writeUInt32LE(2 ** 30, central + 24);
     writeFileSync(file, bytes);
     expect(await refusal(() => readNpz(file))).toMatch(
-      /says it unpacks to 1073741824 bytes, which \d+ bytes cannot/,
+      /its member 'x.npy' says that it unpacks to 1073741824 bytes from \d+/,
     );
+  });
+
+  test('members that share their bytes, are there twice or elsewhere, and bytes that were altered', async () => {
+    const bytes = readFileSync(join(fixtures, 'packed.npz'));
+    const second = bytes.lastIndexOf(Buffer.from('PK\x01\x02', 'latin1'));
+    const changed = async (change: (copy: Buffer) => void) => {
+      const copy = Buffer.from(bytes);
+      change(copy);
+      writeFileSync(file, copy);
+      return refusal(() => readNpz(file));
+    };
+    expect(await changed((copy) => copy.writeUInt32LE(0, second + 42))).toMatch(
+      /its members 'x\.npy' and 'y\.npy' overlap/,
+    );
+    const renamed = (name: string) => (copy: Buffer) => {
+      for (let at = copy.indexOf('y.npy'); at >= 0; at = copy.indexOf('y.npy')) copy.write(name, at);
+    };
+    expect(await changed(renamed('x.npy'))).toMatch(/it has two members 'x\.npy'/);
+    expect(await changed(renamed('/.npy'))).toMatch(/absolute path/);
+    expect(await changed((copy) => copy.writeUInt8((copy[second + 16] as number) ^ 1, second + 16))).toMatch(
+      /the checksum of its member 'y\.npy' does not fit/,
+    );
+  });
+
+  test('the same arrays give the same bytes in every time zone', async () => {
+    const zone = process.env['TZ'];
+    const written: string[] = [];
+    for (const TZ of ['Asia/Tokyo', 'America/New_York']) {
+      process.env['TZ'] = TZ;
+      await writeNpz(file, { x: [1] });
+      written.push(readFileSync(file).toString('hex'));
+    }
+    if (zone === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = zone;
+    expect(written[0]).toBe(written[1]);
   });
 
   test('numbers that are none of the kind they are to be written as', async () => {
