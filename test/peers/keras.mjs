@@ -479,6 +479,21 @@ for (const [i, kind] of Object.keys(kinds).entries()) {
       'from .keras': () => fromKeras('.keras'),
       'from .h5': () => fromKeras('.h5'),
       'from .weights.h5': () => fromKeras('.weights.h5'),
+      'from .safetensors': async () => {
+        await keras.ask('make', { kind, seed, path: file('.named.keras') });
+        const made = await keras.ask('make', { kind, seed: seed + 1, path: file('.safetensors') });
+        const net = await loadModel(file('.named.keras'));
+        await loadWeights(net, file('.safetensors'));
+        return worst(await predictions(net, made.x), made.predicted);
+      },
+      'to .safetensors': async () => {
+        const net = await loadModel(file('.named.keras'));
+        await randomize(net, seed + 3);
+        const x = inputsOf(net, seed);
+        await net.saveWeights(file('.ours.safetensors'), { names: 'keras' });
+        const filled = await keras.ask('assign', { kind, path: file('.ours.safetensors'), x });
+        return worst(await predictions(net, x), filled.predicted);
+      },
       'to .keras': async () => {
         const net = kinds[kind]();
         if (!net.built) net.build([T]);

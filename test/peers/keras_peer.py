@@ -2,6 +2,7 @@
 
     make   { kind, seed, path, compile?, steps? }  builds a model with random weights, trains it for some steps, saves it; answers with data
                                                   and what it then predicts, and with the losses of the steps after the save
+    assign { kind, path, x }                       builds a model, gives its variables the arrays of a safetensors file, by their paths, and predicts
     open   { path, x, y?, steps? }                 opens a model, predicts, and trains it further
     evaluate { path, x, y }                        opens a model and answers with its scores
 
@@ -239,12 +240,27 @@ def make(kind, seed, path, compile=None, steps=0):
     answer["predicted"] = arrays(model.predict_on_batch(one_or_list(x)))
     if path.endswith(".weights.h5"):
         model.save_weights(path)
+    elif path.endswith(".safetensors"):
+        from safetensors.numpy import save_file
+
+        save_file({v.path: np.array(v) for v in model.weights}, path)
     else:
         model.save(path)
     if compile:
         answer["losses"] = train(model, one_or_list(x), one_or_list(y), steps)
         answer["after"] = arrays(model.predict_on_batch(one_or_list(x)))
     return answer
+
+
+def assign(kind, path, x):
+    from safetensors.numpy import load_file
+
+    keras.backend.clear_session()
+    model = KINDS[kind]()
+    t = load_file(path)
+    [v.assign(t[v.path]) for v in model.weights]
+    assert len(t) == len(model.weights), "the file has arrays that the model has not"
+    return {"predicted": arrays(model.predict_on_batch(given(x, [i.dtype for i in model.inputs])))}
 
 
 def open_model(path, x, y=None, steps=0):
@@ -269,7 +285,7 @@ def evaluate(path, x, y):
     return {"scores": {name: np.asarray(score).reshape(-1).tolist() for name, score in scores.items()}}
 
 
-COMMANDS = {"make": make, "open": open_model, "evaluate": evaluate, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
+COMMANDS = {"make": make, "assign": assign, "open": open_model, "evaluate": evaluate, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
 
 
 def main():

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Functional, loadModel, loadWeights, type Tensor, tensor } from 'deeprnn';
 import { Hdf5 } from '../../../lib/formats/keras/hdf5';
 import { readZip } from '../../../lib/formats/keras/zip';
+import { readSafetensors } from '../../../lib/io/modelFile';
 import type { Model } from '../../../lib/models/model';
 
 /** Files that Keras wrote (test/fixtures/keras), and what it computed with the models in them. */
@@ -102,7 +103,7 @@ async function expectSameWritten(model: Model, file: string): Promise<void> {
   }
 }
 
-const whole = Object.keys(cases).filter((name) => !name.endsWith('.weights.h5'));
+const whole = Object.keys(cases).filter((name) => !/\.(weights\.h5|safetensors)$/.test(name));
 
 describe('models that Keras saved', () => {
   test.each(whole)('%s predicts what Keras predicts, and is written again as it was', async (file) => {
@@ -139,6 +140,24 @@ describe('models that Keras saved', () => {
       expect(difference((before[0] as Tensor).data, own.predicted[0]?.data ?? [])).toBeGreaterThan(1e-3);
       await loadWeights(model, join(folder, file));
       expectNear(await predict(model, own), own.predicted, 1e-5);
+      model.dispose();
+    },
+  );
+
+  test.each(Object.keys(cases).filter((name) => name.endsWith('.safetensors')))(
+    '%s, by the paths of variables, goes into a model that there is, and is written again as it was',
+    async (file) => {
+      const own = cases[file] as Case;
+      const model = await loadModel(join(folder, file.replace('.safetensors', '.keras')));
+      const [before] = await predict(model, own);
+      expect(difference((before as Tensor).data, own.predicted[0]?.data ?? [])).toBeGreaterThan(1e-3);
+      await loadWeights(model, join(folder, file));
+      expectNear(await predict(model, own), own.predicted, 1e-5);
+      await model.saveWeights(join(written, file), { names: 'keras' });
+      const [theirs, ours] = await Promise.all(
+        [join(folder, file), join(written, file)].map((path) => readSafetensors(path)),
+      );
+      expect(ours).toEqual(theirs);
       model.dispose();
     },
   );
