@@ -1,6 +1,7 @@
 import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
 import { refuse } from '../errors';
 import { toCamelCase } from '../names';
+import { activationOf } from './kerasActivations';
 import { subjectOf } from './options';
 
 /** Layer options of Keras that change nothing here, with the values at which that is so. */
@@ -49,9 +50,12 @@ function cellOf(given: unknown, subject: string, frozen: boolean): unknown {
   }
   const known: Harmless = frozen ? { ...harmlessForCell, trainable: ANY } : harmlessForCell;
   const { name: _, ...rest } = withoutHarmless(config as Record<string, unknown>, known, `${subject}: cell`);
-  const options = Object.entries(rest).filter(
-    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
-  );
+  const options = Object.entries(rest)
+    .filter(([key, value]) => value !== null || nullSaysNone(toCamelCase(key)))
+    .map(([key, value]) => [
+      key,
+      isActivation(key) ? activationOf(value, `${subject}: cell: ${key}`) : value,
+    ]);
   return { type, config: Object.fromEntries(options) };
 }
 
@@ -71,6 +75,8 @@ function frozenInside(config: object, subject: string): boolean {
     refuse('ERR_VALUE', `${subject}: trainable`, 'the same for both directions', 'true and false');
   return parts[0] === true;
 }
+
+const isActivation = (option: string) => /^(recurrent)?activation$/i.test(toCamelCase(option));
 
 /** What an input layer reads is more than a precision. */
 const { dtype: _, ...harmlessForInput } = harmless;
@@ -99,7 +105,9 @@ export function fromKeras<C extends object>(type: string, config: C): C {
     options[camel === 'batchShape' ? 'batchInputShape' : key] =
       camel === 'cell'
         ? cellOf(value, subject, (config as { trainable?: unknown }).trainable === false)
-        : value;
+        : isActivation(key)
+          ? activationOf(value, `${subject}: ${key}`)
+          : value;
   }
   if (/^(bidirectional|time_?distributed)$/i.test(type) && frozenInside(config, subject))
     options['trainable'] = false;

@@ -172,6 +172,23 @@ const kinds = {
     () => l.activation({ activation: 'hardSilu' }),
     () => l.softmax(),
   ),
+  'activations that are layers': chain(
+    first(
+      more(l.lstm, {
+        units: 4,
+        activation: { type: 'leakyRelu', negativeSlope: 0.1 },
+        recurrentActivation: 'hardSigmoid',
+        returnSequences: true,
+      }),
+    ),
+    () => l.dense({ units: 3, activation: { type: 'leakyRelu', alpha: 0.2 } }),
+    () => l.dense({ units: 3, activation: { type: 'elu', alpha: 0.7 } }),
+    () => l.activation({ activation: 'relu6' }),
+    () => l.activation({ activation: 'linear' }),
+    () => l.bidirectional({ layer: l.gru({ units: 2, activation: 'relu', returnSequences: true }) }),
+    () => l.rnn({ cell: cells.gru({ units: 3, activation: { type: 'elu', alpha: 0.5 } }) }),
+    () => l.dense({ units: 3, activation: 'softmax' }),
+  ),
   'prelu per step': chain(first(l.prelu)),
   'noise and dropout': chain(
     first(more(l.gaussianNoise, { stddev: 0.1 })),

@@ -145,6 +145,17 @@ KINDS = {
         L.Activation("hard_silu"),
         L.Softmax(),
     ),
+    "activations that are layers": lambda: chain(
+        sequence(),
+        L.LSTM(4, activation=L.LeakyReLU(negative_slope=0.1), recurrent_activation=L.Activation("hard_sigmoid"), return_sequences=True),
+        L.Dense(3, activation=L.ReLU(negative_slope=0.2)),
+        L.Dense(3, activation=L.ELU(0.7)),
+        L.Activation(L.ReLU(max_value=6.0)),
+        L.Identity(),
+        L.Bidirectional(L.GRU(2, activation=L.ReLU(), return_sequences=True)),
+        L.RNN(L.GRUCell(3, activation=L.ELU(0.5))),
+        L.Dense(3, activation=L.Softmax()),
+    ),
     "prelu per step": lambda: chain(sequence(), L.PReLU()),
     "noise and dropout": lambda: chain(
         sequence(), L.GaussianNoise(0.1), L.SpatialDropout1D(0.2), L.Dropout(0.3), L.LSTM(3, dropout=0.1, recurrent_dropout=0.2)
