@@ -86,6 +86,17 @@ const kinds = {
     const above = l.bidirectional({ layer: l.lstm({ units: 2 }), mergeMode: 'sum' });
     return model({ inputs: x, outputs: above.apply([y, ...states]) });
   },
+  'a direction frozen': () => {
+    const own = { units: 3, kernelRegularizer: 'l2', returnSequences: true };
+    return sequential([
+      l.bidirectional({
+        layer: l.lstm({ ...own, trainable: false }),
+        backwardLayer: l.lstm({ ...own, goBackwards: true }),
+        inputShape: real,
+      }),
+      l.dense({ units: 2 }),
+    ]);
+  },
   'rnn cell lstm': chain(first(more(l.rnn, { cell: cells.lstm({ units: 4 }), returnSequences: true }))),
   'rnn cell gru': chain(first(more(l.rnn, { cell: cells.gru({ units: 4 }) }))),
   'rnn cell simpleRNN': chain(first(more(l.rnn, { cell: cells.simpleRNN({ units: 4 }) }))),
@@ -536,6 +547,7 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
     ['conv1D', name !== 'adafactor'],
     ['batchNormalization', true],
     ['states', true],
+    ['a direction frozen', name === 'adam' || name === 'sgd clipnorm'],
   ]) {
     if (!fits) continue;
     const file = (end) => path.join(folder, `t${i}-${kind}${end}`);

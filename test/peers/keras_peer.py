@@ -84,6 +84,12 @@ def concatenated(both):
     return keras.Model(x, L.LSTM(3)(L.Concatenate()([y, L.Dense(3)(masked if both else x)])))
 
 
+def half_frozen():
+    both = L.Bidirectional(L.LSTM(3, kernel_regularizer="l2", return_sequences=True))
+    both.forward_layer.trainable = False
+    return chain(sequence(), both, L.Dense(2))
+
+
 def masked_branches():
     x = ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -109,6 +115,7 @@ KINDS = {
         sequence(), L.Bidirectional(L.GRU(4), backward_layer=L.LSTM(3, go_backwards=True))
     ),
     "bidirectional states": both_directions,
+    "a direction frozen": half_frozen,
     "rnn cell lstm": lambda: chain(sequence(), L.RNN(L.LSTMCell(4), return_sequences=True)),
     "rnn cell gru": lambda: chain(sequence(), L.RNN(L.GRUCell(4))),
     "rnn cell simpleRNN": lambda: chain(sequence(), L.RNN(L.SimpleRNNCell(4))),

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DeepRnnError, refuse } from '../../errors';
 import { Bidirectional } from '../../layers/bidirectional';
 import { ConvLstm } from '../../layers/convLstm';
@@ -85,9 +86,13 @@ function pathsOf(model: Model): ReadonlyMap<string, readonly Part[]> {
 
 /** Whether one layer is what Keras makes of the other for the other direction where it is given one alone. */
 function mirrors(forward: RecurrentLayer, backward: RecurrentLayer): boolean {
-  const config = (layer: RecurrentLayer) =>
-    JSON.stringify({ ...layer.getConfig(), name: '', trainable: true, goBackwards: false });
-  return forward.type === backward.type && config(forward) === config(backward);
+  const config = (layer: RecurrentLayer) => ({
+    ...layer.getConfig(),
+    name: '',
+    trainable: true,
+    goBackwards: false,
+  });
+  return forward.type === backward.type && isDeepStrictEqual(config(forward), config(backward));
 }
 
 /** @param weights names in the layer, of those that are asked for */

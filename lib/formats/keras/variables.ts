@@ -105,9 +105,11 @@ type Found = Pick<KerasPlace, 'groups' | 'variables'>;
 function variablesOf(layer: Layer, owner: string, path: string, prefix: string): Found {
   const own: Found['groups'] = [[path, layer.name || owner]];
   if (layer instanceof Bidirectional) {
-    const parts = (['forward', 'backward'] as const).map((direction) =>
-      variablesOf(layer.parts[direction], owner, `${path}/${direction}_layer`, `${direction}/`),
-    );
+    const parts = (['forward', 'backward'] as const).map((direction) => {
+      const found = variablesOf(layer.parts[direction], owner, `${path}/${direction}_layer`, `${direction}/`);
+      if (!layer.isFrozen(direction)) return found;
+      return { ...found, variables: found.variables.map((own) => ({ ...own, trainable: false })) };
+    });
     return joined([{ groups: own, variables: [] }, ...parts]);
   }
   if (layer instanceof TimeDistributed)

@@ -335,14 +335,41 @@ describe('what Keras says of frozen parts', () => {
     expect(built('Bidirectional', { trainable: true, layer: inside(true) }).trainable).toBe(true);
     const dense = layer('Dense', { units: 2, trainable: false });
     expect(built('TimeDistributed', { trainable: true, layer: dense }).trainable).toBe(false);
-    expect(
-      await refusal(() =>
-        built('Bidirectional', {
-          layer: inside(false),
-          backward_layer: layer('GRU', { units: 2, go_backwards: true }),
-        }),
-      ),
-    ).toBe("ERR_VALUE layer 'own': trainable: expected the same for both directions, got true and false.");
+  });
+
+  test('one direction is frozen by itself, and stays so', async () => {
+    const half = () =>
+      built('Bidirectional', {
+        layer: inside(false),
+        backward_layer: layer('GRU', { units: 2, go_backwards: true, trainable: true }),
+      });
+    expect(half().trainable).toBe(true);
+    const trained = ({ weights }: Layer) => weights.map(({ name, trainable }) => [name, trainable !== false]);
+    const model = modelFromConfig({
+      class_name: 'Sequential',
+      config: {
+        layers: [layer('Bidirectional', { batch_input_shape: [null, T, D], ...half().getConfig() })],
+      },
+    } as never);
+    const wanted = ['kernel', 'recurrentKernel', 'bias'].flatMap((name) => [
+      [`forward/${name}`, false],
+      [`backward/${name}`, true],
+    ]);
+    expect(trained(model.layers[0] as Layer)).toEqual(expect.arrayContaining(wanted));
+    model.compile({ loss: 'mse', optimizer: 'sgd' });
+    const before = await model.getWeights();
+    await model.trainOnBatch(
+      tensor(new Float32Array(2 * T * D).fill(0.5), [2, T, D]),
+      tensor(new Float32Array(8), [2, 4]),
+    );
+    const after = await model.getWeights();
+    for (const [name, { data }] of after)
+      expect([name, data.join() === before.get(name)?.data.join()]).toEqual([
+        name,
+        name.includes('/forward/'),
+      ]);
+    await model.save(file);
+    expect(trained((await loadModel(file)).layers[0] as Layer)).toEqual(trained(model.layers[0] as Layer));
   });
 
   test('a cell is frozen with its layer, and not by itself', async () => {
