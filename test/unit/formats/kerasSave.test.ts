@@ -467,11 +467,6 @@ describe('configurations of functional models', () => {
       "layer 'out': expected a layer that a file can say all of, got a Lambda",
     ],
     [
-      'a model in it',
-      old([start, entry('Sequential', 'out', {}, [['in', 0, 0, {}]])]),
-      "layer 'out': expected a layer, got a Sequential model inside the model",
-    ],
-    [
       'a loop',
       old([
         start,
