@@ -57,7 +57,7 @@ export {
 export { History } from './models/history';
 export type { Measurement, OpNote, PartTime } from './models/measure';
 export { Model, type ModelOptions } from './models/model';
-export { loadWeights, type SaveOptions, saveWeights } from './models/modelFile';
+export { loadWeights, type SaveOptions, saveWeights, type WeightsOptions } from './models/modelFile';
 export type { CudaEstimate, EstimatedProfile, MeasuredProfile } from './models/profile';
 export type { EstimateOptions, ProfileOptions } from './models/profileOptions';
 export type { Scores } from './models/scores';

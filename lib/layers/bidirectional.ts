@@ -38,7 +38,8 @@ type Direction = (typeof directions)[number];
 /**
  * A recurrent layer that reads a sequence in both directions (Schuster & Paliwal, 1997). Input `[N, T, D]`; output `[N, T, 2·units]`
  * with mergeMode `'concat'` and returnSequences, the steps of both directions in the order of the input; without returnSequences the
- * last output of each direction. Steps that a mask leaves out are zeros, as in Keras. Weights are the layer's own, under `forward/` and `backward/`.
+ * last output of each direction. Steps that a mask leaves out are zeros, as in Keras. Weights are the layer's own, under `forward/` and `backward/`;
+ * where one of the layers inside is frozen and the other is not, so are its weights.
  * With returnState of the layer inside, `applyAll` gives behind the output the states of both directions, `[y, h, c, h, c]` of an LSTM, each
  * `[N, units]`; in that order the layer takes states to begin from as further inputs.
  */
@@ -52,7 +53,12 @@ export class Bidirectional extends Layer {
     const subject = subjectOf('bidirectional', config);
     const o = readConfig(config, [...commonOptions, 'layer', 'backwardLayer', 'mergeMode'], subject);
     const forward = copyOf(o.layer, `${subject}: layer`, make, false);
-    const { trainable, inputShape } = forward;
+    const ownBackward = o.backwardLayer !== undefined;
+    const backward = ownBackward
+      ? copyOf(o.backwardLayer, `${subject}: backwardLayer`, make, false)
+      : copyOf(o.layer, `${subject}: layer`, make, true);
+    const { inputShape } = forward;
+    const trainable = forward.trainable || backward.trainable;
     const shaped = { trainable, inputShape, batchInputShape: batchShapeOf(forward), ...o };
     super('bidirectional', shaped as LayerConfig);
     const mode = o.mergeMode === undefined ? 'concat' : o.mergeMode;
@@ -61,10 +67,7 @@ export class Bidirectional extends Layer {
       refuse('ERR_VALUE', `${subject}: mergeMode`, wanted, quoted(mode));
     }
     this.mergeMode = mode as MergeMode | null;
-    this.ownBackward = o.backwardLayer !== undefined;
-    const backward = this.ownBackward
-      ? copyOf(o.backwardLayer, `${subject}: backwardLayer`, make, false)
-      : copyOf(o.layer, `${subject}: layer`, make, true);
+    this.ownBackward = ownBackward;
     for (const [what, ours, theirs] of [
       ['a layer that reads against the other', !forward.goBackwards, backward.goBackwards],
       [`returnSequences ${forward.returnSequences}`, forward.returnSequences, backward.returnSequences],
@@ -150,8 +153,20 @@ export class Bidirectional extends Layer {
       return [];
     });
     this.weights = directions.flatMap((d) =>
-      this.parts[d].weights.map((spec): WeightSpec => ({ ...spec, name: `${d}/${spec.name}` })),
+      this.parts[d].weights.map(
+        (spec): WeightSpec => ({
+          ...spec,
+          ...(this.isFrozen(d) ? { trainable: false } : {}),
+          name: `${d}/${spec.name}`,
+        }),
+      ),
     );
+  }
+
+  /** Whether a direction is frozen and the other is not; else what the whole layer is counts. */
+  isFrozen(direction: Direction): boolean {
+    const { forward, backward } = this.parts;
+    return forward.trainable !== backward.trainable && !this.parts[direction].trainable;
   }
 
   override unbuild(): void {

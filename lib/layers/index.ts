@@ -108,6 +108,8 @@ export function layerFromConfig(type: string, config: Record<string, unknown>): 
   const names = Object.keys(layers) as (keyof typeof layers)[];
   const { name: own } = Object(config) as { name?: unknown };
   const subject = typeof own === 'string' ? `layer '${own}': type` : 'layer type';
+  // A function that changes nothing; masks go through both.
+  if (toCamelCase(String(type)) === 'identity') return layers.activation({ ...config, activation: 'linear' });
   const name = resolveName(aliases[toCamelCase(String(type))] ?? type, names, subject);
   return (layers[name] as (config: unknown) => Layer)(config);
 }

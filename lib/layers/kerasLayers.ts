@@ -1,6 +1,6 @@
 import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
-import { refuse } from '../errors';
 import { toCamelCase } from '../names';
+import { activationOf } from './kerasActivations';
 import { subjectOf } from './options';
 
 /** Layer options of Keras that change nothing here, with the values at which that is so. */
@@ -49,17 +49,17 @@ function cellOf(given: unknown, subject: string, frozen: boolean): unknown {
   }
   const known: Harmless = frozen ? { ...harmlessForCell, trainable: ANY } : harmlessForCell;
   const { name: _, ...rest } = withoutHarmless(config as Record<string, unknown>, known, `${subject}: cell`);
-  const options = Object.entries(rest).filter(
-    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
-  );
+  const options = Object.entries(rest)
+    .filter(([key, value]) => value !== null || nullSaysNone(toCamelCase(key)))
+    .map(([key, value]) => [
+      key,
+      isActivation(key) ? activationOf(value, `${subject}: cell: ${key}`) : value,
+    ]);
   return { type, config: Object.fromEntries(options) };
 }
 
-/**
- * Whether a wrapper is frozen because what is inside is, which Keras says of each apart.
- * @throws ERR_VALUE where one direction is and the other is not
- */
-function frozenInside(config: object, subject: string): boolean {
+/** Whether a wrapper is frozen because all that is inside is, which Keras says of each apart. */
+function frozenInside(config: object): boolean {
   const parts = ['layer', 'backward_layer'].flatMap((key) => {
     const { class_name, config: own } = Object((config as Record<string, unknown>)[key]) as Record<
       string,
@@ -67,10 +67,10 @@ function frozenInside(config: object, subject: string): boolean {
     >;
     return class_name === undefined ? [] : [(Object(own) as { trainable?: unknown }).trainable === false];
   });
-  if (parts.some((frozen) => frozen !== parts[0]))
-    refuse('ERR_VALUE', `${subject}: trainable`, 'the same for both directions', 'true and false');
-  return parts[0] === true;
+  return parts.length > 0 && parts.every((frozen) => frozen);
 }
+
+const isActivation = (option: string) => /^(recurrent)?activation$/i.test(toCamelCase(option));
 
 /** What an input layer reads is more than a precision. */
 const { dtype: _, ...harmlessForInput } = harmless;
@@ -99,10 +99,11 @@ export function fromKeras<C extends object>(type: string, config: C): C {
     options[camel === 'batchShape' ? 'batchInputShape' : key] =
       camel === 'cell'
         ? cellOf(value, subject, (config as { trainable?: unknown }).trainable === false)
-        : value;
+        : isActivation(key)
+          ? activationOf(value, `${subject}: ${key}`)
+          : value;
   }
-  if (/^(bidirectional|time_?distributed)$/i.test(type) && frozenInside(config, subject))
-    options['trainable'] = false;
+  if (/^(bidirectional|time_?distributed)$/i.test(type) && frozenInside(config)) options['trainable'] = false;
   // A fixed length, in Keras 2 an option of the embedding.
   const { input_length, inputLength = input_length, ...rest } = options;
   if (inputLength === undefined) return rest as C;

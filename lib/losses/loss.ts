@@ -1,5 +1,5 @@
 import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
-import { quoted, refuse } from '../errors';
+import { quoted, refuse, show } from '../errors';
 import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
 import type { LossKind } from '../plan/codes';
@@ -197,16 +197,29 @@ const short: Readonly<Record<string, LossName>> = {
 
 const kerasOptions: Harmless = {
   name: ANY,
-  reduction: ['sum_over_batch_size', 'auto'],
   dtype: ['float32'],
   axis: [-1],
 };
+
+/** What Keras calls the mean over what a loss gives for the rows of a batch. Without weights of samples the last ones are the same. */
+const means: readonly unknown[] = ['sum_over_batch_size', 'auto', 'mean'];
 
 /** A loss from its name, its configuration `{ type, … }` or Keras's, or itself. */
 export function resolveLoss(spec: unknown, subject = 'loss'): Loss {
   if (typeof spec === 'object' && spec !== null && typeof (spec as Loss).getConfig === 'function')
     return spec as Loss;
-  const { type, options } = readSpec(spec, subject, kerasOptions);
+  const { type, options: given } = readSpec(spec, subject, kerasOptions);
+  const isKeras = typeof spec === 'object' && spec !== null && !('type' in spec);
+  const { reduction, ...rest } = given;
+  const options = isKeras ? rest : given;
+  if (isKeras && reduction !== undefined && !means.includes(reduction))
+    refuse(
+      'ERR_VALUE',
+      `${subject}: ${show(quoted(type))}: reduction`,
+      'a mean over the batch (sum_over_batch_size), which is what losses are here',
+      quoted(reduction),
+      'For batches of one size lossWeights: [the number of rows in a batch] makes the same of it.',
+    );
   const own = typeof type === 'string' ? defined.get(type) : undefined;
   if (own) {
     readConfig(options, [], `${subject}: ${type}`);

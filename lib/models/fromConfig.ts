@@ -4,6 +4,7 @@ import { layerFromConfig } from '../layers';
 import type { Tensor } from '../tensors/tensor';
 import { type FunctionalConfig, functionalFromConfig } from './functional';
 import { isKerasFunctional, type KerasFunctionalConfig, makeLayer, readKerasGraph } from './kerasGraph';
+import { flattened, type KerasModelSpec } from './kerasNested';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
 import { Sequential, type SequentialConfig } from './sequential';
@@ -23,9 +24,10 @@ export function modelFromConfig<Y = Tensor>(
 
 /** @param draw false where weights from a file come next, which makes drawing new ones a waste of time */
 export function structureToModel(
-  config: ModelStructure | KerasSequentialConfig | KerasFunctionalConfig,
+  given: ModelStructure | KerasSequentialConfig | KerasFunctionalConfig,
   draw: boolean,
 ): Model {
+  const config = isKerasModel(given) ? flattened(given, 'modelFromConfig').spec : given;
   if (isKerasFunctional(config)) {
     const { config: graph, made } = readKerasGraph(config, 'modelFromConfig');
     return functionalFromConfig(graph, made, draw);
@@ -41,9 +43,19 @@ export function structureToModel(
   return functionalFromConfig(config as FunctionalConfig, made, draw);
 }
 
+/** Whether a configuration is a whole one of Keras, and not that of this library or the inner part alone. */
+function isKerasModel(given: unknown): given is KerasModelSpec {
+  const { class_name, config } = Object(given) as Partial<KerasModelSpec>;
+  return typeof class_name === 'string' && typeof config === 'object' && config !== null;
+}
+
 /** A new model of layers in a row, with new weights, from a configuration: what `getConfig` gives, or Keras's. */
 export function sequentialFromConfig(config: SequentialConfig | KerasSequentialConfig): Sequential {
-  return sequentialOf(config, true);
+  const isSequential = isKerasModel(config) && config.class_name === 'Sequential';
+  return sequentialOf(
+    isSequential ? (flattened(config, 'sequentialFromConfig').spec as KerasSequentialConfig) : config,
+    true,
+  );
 }
 
 function sequentialOf(given: SequentialConfig | KerasSequentialConfig, draw: boolean): Sequential {

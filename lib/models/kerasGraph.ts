@@ -20,13 +20,13 @@ interface Entry {
 }
 
 /** Output `output` of use `node` of a layer. */
-interface History {
+export interface History {
   readonly layer: string;
   readonly node: number;
   readonly output: number;
 }
 
-interface Use {
+export interface Use {
   readonly inputs: readonly History[];
   /** Masks that Keras hands on by itself, which this library does too. */
   readonly masks: readonly History[];
@@ -151,7 +151,7 @@ export function makeLayer(type: string, config: Record<string, unknown>): Layer 
       subject,
       'a layer',
       `a ${type} model inside the model`,
-      'Models in models are not known here.',
+      'modelFromConfig puts its layers in its place, of a whole configuration { class_name, config }.',
     );
   if (type === 'Lambda')
     refuse('ERR_VALUE', subject, 'a layer that a file can say all of', 'a Lambda, which is a program');
@@ -176,7 +176,7 @@ function entryOf(given: unknown, subject: string): Entry {
 }
 
 /** `[name, node, output]`, of Keras 2 with options behind it. */
-function historyOf(given: unknown): History | undefined {
+export function historyOf(given: unknown): History | undefined {
   if (!Array.isArray(given) || given.length < 3) return undefined;
   const [layer, node, output] = given as unknown[];
   const isPlace = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
@@ -197,7 +197,7 @@ function endsOf(given: unknown, subject: string): { list: History[]; isList: boo
 }
 
 /** What a use of a layer reads: `{ args, kwargs }` of Keras 3, or a list of `[name, node, output, options]` of Keras 2. */
-function readUse(given: unknown, subject: string): Use {
+export function readUse(given: unknown, subject: string): Use {
   if (Array.isArray(given)) {
     const parts = historyOf(given) ? [given] : (given as unknown[]);
     const inputs: History[] = [];

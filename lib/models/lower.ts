@@ -452,8 +452,8 @@ class Lowering implements CallContext {
     const terms: ValueId[] = [];
     for (const layer of this.recipe.layers) {
       if (!layer.trainable) continue;
-      for (const { name, regularizer } of layer.weights) {
-        if (!regularizer) continue;
+      for (const { name, regularizer, trainable } of layer.weights) {
+        if (!regularizer || trainable === false) continue;
         const attrs = { l1: regularizer.l1, l2: regularizer.l2, scale: 1 };
         terms.push(
           this.builder.emit(

@@ -41,7 +41,13 @@ import type { FitOptions } from './fitOptions';
 import { type Graph, inputOf, type OutputKeys, outputKeys, outputOf, outputsOf } from './graph';
 import type { History } from './history';
 import { type Recipe, slotName, stateName, weightName } from './lower';
-import { type SaveOptions, saveModel, saveWeights, type TrainingState } from './modelFile';
+import {
+  type SaveOptions,
+  saveModel,
+  saveWeights,
+  type TrainingState,
+  type WeightsOptions,
+} from './modelFile';
 import type { ModelStructure } from './modelStructure';
 import { writerOf } from './modelWriters';
 import { type EstimatedProfile, type MeasuredProfile, profile } from './profile';
@@ -357,11 +363,11 @@ export abstract class Model<Y = unknown> implements CallbackModel {
   }
 
   /**
-   * Writes the weights alone to one file, atomically: a name that ends in `.weights.h5` in Keras's format, any other as plain safetensors.
-   * `loadWeights` reads both.
+   * Writes the weights alone to one file, atomically: a name that ends in `.weights.h5` in Keras's format, any other as plain safetensors, with
+   * `names: 'keras'` by the paths of Keras's variables and in its layouts. `loadWeights` reads them all.
    */
-  saveWeights(path: string): Promise<void> {
-    return saveWeights(this, path);
+  saveWeights(path: string, options: WeightsOptions = {}): Promise<void> {
+    return saveWeights(this, path, options);
   }
 
   /**

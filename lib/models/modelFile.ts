@@ -8,7 +8,7 @@ import type { Compiled, CompileOptions } from './compiled';
 import { slotName, stateName } from './lower';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
-import { HEAD_BYTES, weightsReaderOf, weightsWriterOf, writerOf } from './modelWriters';
+import { HEAD_BYTES, weightsNamings, weightsReaderOf, weightsWriterOf, writerOf } from './modelWriters';
 import { isWeightValues } from './weights';
 
 export interface SaveOptions {
@@ -157,14 +157,36 @@ export function preprocessorConfig(name: string, preprocessor: Preprocessor): Re
   return json as Record<string, unknown>;
 }
 
+export interface WeightsOptions {
+  /**
+   * Whose names the arrays of a safetensors file have, with the layouts and the order of gates that belong to them: `'deeprnn'`, `layer/weight`
+   * and i, f, g, o; r, z, n; or `'keras'`, the `path` of the variables of a model that is made in Keras with the same names of layers. Default: on
+   * the way out `'deeprnn'`, on the way in those that the names in the file are.
+   */
+  readonly names?: 'deeprnn' | 'keras';
+}
+
+function readNames(given: WeightsOptions, subject: string): string | undefined {
+  const { names } = readConfig(given, ['names'], subject);
+  const known = ['deeprnn', ...weightsNamings.keys()];
+  if (names !== undefined && !known.includes(names as string))
+    refuse('ERR_VALUE', `${subject}: names`, known.map((name) => `'${name}'`).join(' or '), quoted(names));
+  return names as string | undefined;
+}
+
 /**
  * Writes the weights alone, atomically, in the format that the ending of the name says; or else to a plain safetensors file by `layer/weight`, with
- * nothing of the model's structure, for other programs. `loadWeights` reads either. Gates are in this library's order (i, f, g, o; r, z, n).
+ * nothing of the model's structure, for other programs. `loadWeights` reads either. Gates are in this library's order (i, f, g, o; r, z, n), with
+ * `names: 'keras'` in Keras's.
  */
-export async function saveWeights(model: Model, path: string): Promise<void> {
+export async function saveWeights(model: Model, path: string, options: WeightsOptions = {}): Promise<void> {
   requirePath(path, 'saveWeights: path');
+  const names = readNames(options, 'saveWeights');
   const write = weightsWriterOf(path);
-  if (write) return write(model, path);
+  if (write) {
+    if (names !== undefined) refuseNames('saveWeights', path);
+    return write(model, path);
+  }
   const ending = /\.[a-z0-9]+$/i.exec(path)?.[0] ?? '';
   if (writerOf(path) || /^\.(h5|hdf5|npz|npy|pt|pth|json|bin)$/i.test(ending))
     refuse(
@@ -173,18 +195,33 @@ export async function saveWeights(model: Model, path: string): Promise<void> {
       "a name in '.weights.h5' for Keras, in '.safetensors' or with an ending that is no other format's",
       quoted(path),
     );
-  await writeSafetensors(path, { tensors: await model.getWeights(), metadata: {} });
+  const naming = weightsNamings.get(names ?? '');
+  const tensors = naming ? await naming.encode(model) : await model.getWeights();
+  await writeSafetensors(path, { tensors, metadata: {} });
+}
+
+function refuseNames(subject: string, path: string): never {
+  return refuse(
+    'ERR_VALUE',
+    `${subject}: names`,
+    'a safetensors file beside it; in other formats names are as they are',
+    quoted(path),
+  );
 }
 
 /**
  * Weights from a file into a model of the same structure, in any format that is known, or from any safetensors file with their names.
  * @throws ERR_FILE when a name or a shape differs
  */
-export async function loadWeights(model: Model, path: string): Promise<void> {
+export async function loadWeights(model: Model, path: string, options: WeightsOptions = {}): Promise<void> {
+  const names = readNames(options, 'loadWeights');
   const read = weightsReaderOf(await readHead(path, HEAD_BYTES), path);
-  if (read) return read(model, path);
-  const tensors = await readArrays(path);
+  if (read) {
+    if (names !== undefined) refuseNames('loadWeights', path);
+    return read(model, path);
+  }
   const specs = model.weightSpecs('loadWeights');
+  const tensors = byOwnNames(model, await readArrays(path), path, names);
   matchWeights(
     specs.map(([name, { shape }]) => [name, shape]),
     path,
@@ -194,6 +231,24 @@ export async function loadWeights(model: Model, path: string): Promise<void> {
     for (const [name, { shape }] of specs)
       await model.variables.take(name, shape, (tensors.get(name) as Tensor).data);
   });
+}
+
+/** Arrays of a file by the names here. All of these tell whose they are: only layers whose arrays are the same have the same names elsewhere. */
+function byOwnNames(
+  model: Model,
+  tensors: ReadonlyMap<string, Tensor>,
+  path: string,
+  names: string | undefined,
+): ReadonlyMap<string, Tensor> {
+  const asked = weightsNamings.get(names ?? '');
+  if (asked) return asked.decode(model, tensors, path, true) as ReadonlyMap<string, Tensor>;
+  if (names !== undefined || model.weightSpecs('loadWeights').every(([name]) => tensors.has(name)))
+    return tensors;
+  for (const naming of weightsNamings.values()) {
+    const found = naming.decode(model, tensors, path, false);
+    if (found) return found;
+  }
+  return tensors;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Tensor } from '../tensors/tensor';
 import type { Model } from './model';
 import type { SaveOptions } from './modelFile';
 
@@ -50,6 +51,26 @@ export function weightsWriterOf(path: string): WeightsWriter | undefined {
   const name = path.toLowerCase();
   return weightsWriters.find(({ ending }) => name.endsWith(ending))?.write;
 }
+
+/** Other names of arrays in safetensors files than this library's, with the layouts that belong to them. */
+export interface WeightsNaming {
+  /** @throws ERR_VALUE, naming the layer, for weights that have no such name */
+  readonly encode: (model: Model) => Promise<ReadonlyMap<string, Tensor>>;
+  /**
+   * Arrays of a file by the names here.
+   * @param asked whether the names are known to be these; else undefined where they are not
+   * @throws ERR_FILE where they are those of another model
+   */
+  readonly decode: (
+    model: Model,
+    tensors: ReadonlyMap<string, Tensor>,
+    path: string,
+    asked: boolean,
+  ) => ReadonlyMap<string, Tensor> | undefined;
+}
+
+/** `names` of `saveWeights` and `loadWeights`, beside those of this library. */
+export const weightsNamings = new Map<string, WeightsNaming>();
 
 /** First bytes of a file, by which formats are told. */
 export const HEAD_BYTES = 4096;

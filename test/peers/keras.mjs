@@ -86,6 +86,17 @@ const kinds = {
     const above = l.bidirectional({ layer: l.lstm({ units: 2 }), mergeMode: 'sum' });
     return model({ inputs: x, outputs: above.apply([y, ...states]) });
   },
+  'a direction frozen': () => {
+    const own = { units: 3, kernelRegularizer: 'l2', returnSequences: true };
+    return sequential([
+      l.bidirectional({
+        layer: l.lstm({ ...own, trainable: false }),
+        backwardLayer: l.lstm({ ...own, goBackwards: true }),
+        inputShape: real,
+      }),
+      l.dense({ units: 2 }),
+    ]);
+  },
   'rnn cell lstm': chain(first(more(l.rnn, { cell: cells.lstm({ units: 4 }), returnSequences: true }))),
   'rnn cell gru': chain(first(more(l.rnn, { cell: cells.gru({ units: 4 }) }))),
   'rnn cell simpleRNN': chain(first(more(l.rnn, { cell: cells.simpleRNN({ units: 4 }) }))),
@@ -172,6 +183,23 @@ const kinds = {
     () => l.activation({ activation: 'hardSilu' }),
     () => l.softmax(),
   ),
+  'activations that are layers': chain(
+    first(
+      more(l.lstm, {
+        units: 4,
+        activation: { type: 'leakyRelu', negativeSlope: 0.1 },
+        recurrentActivation: 'hardSigmoid',
+        returnSequences: true,
+      }),
+    ),
+    () => l.dense({ units: 3, activation: { type: 'leakyRelu', alpha: 0.2 } }),
+    () => l.dense({ units: 3, activation: { type: 'elu', alpha: 0.7 } }),
+    () => l.activation({ activation: 'relu6' }),
+    () => l.activation({ activation: 'linear' }),
+    () => l.bidirectional({ layer: l.gru({ units: 2, activation: 'relu', returnSequences: true }) }),
+    () => l.rnn({ cell: cells.gru({ units: 3, activation: { type: 'elu', alpha: 0.5 } }) }),
+    () => l.dense({ units: 3, activation: 'softmax' }),
+  ),
   'prelu per step': chain(first(l.prelu)),
   'noise and dropout': chain(
     first(more(l.gaussianNoise, { stddev: 0.1 })),
@@ -194,6 +222,13 @@ const kinds = {
         biasConstraint: 'nonNeg',
       }),
   ),
+  // Keras alone has such models: here they are read, and written as models of layers.
+  'models in a row': undefined,
+  'models used twice': undefined,
+  'a model with branches inside': undefined,
+  'masks inside a model': undefined,
+  'masks handed into a model': undefined,
+  'names with spaces': undefined,
   residual: () => {
     const x = sequence('x');
     const below = l.lstm({ units: 4, returnSequences: true }).apply(x);
@@ -435,6 +470,17 @@ async function trainFurther(net, x, y) {
   return { losses, after: await predictions(net, x) };
 }
 
+/** A model of a kind, as it is made here, or from a file that Keras makes. */
+async function modelOf(kind, seed, file) {
+  if (kinds[kind]) {
+    const net = kinds[kind]();
+    if (!net.built) net.build([T]);
+    return net;
+  }
+  await keras.ask('make', { kind, seed, path: file });
+  return loadModel(file);
+}
+
 const folder = mkdtempSync(path.join(tmpdir(), 'deeprnn-keras-'));
 const keras = peer();
 const rows = [];
@@ -468,20 +514,36 @@ for (const [i, kind] of Object.keys(kinds).entries()) {
     const file = (end) => path.join(folder, `${i}-${s}${end}`);
     const fromKeras = async (end) => {
       const made = await keras.ask('make', { kind, seed, path: file(end) });
-      const net = end === '.weights.h5' ? kinds[kind]() : await loadModel(file(end));
-      if (end === '.weights.h5') {
-        if (!net.built) net.build([T]);
-        await loadWeights(net, file(end));
-      }
+      const net = await (end === '.weights.h5'
+        ? modelOf(kind, seed, file('.made.keras'))
+        : loadModel(file(end)));
+      if (end === '.weights.h5') await loadWeights(net, file(end));
       return worst(await predictions(net, made.x), made.predicted);
     };
+    const named = () => ({
+      'from .safetensors': async () => {
+        await keras.ask('make', { kind, seed, path: file('.named.keras') });
+        const made = await keras.ask('make', { kind, seed: seed + 1, path: file('.safetensors') });
+        const net = await loadModel(file('.named.keras'));
+        await loadWeights(net, file('.safetensors'));
+        return worst(await predictions(net, made.x), made.predicted);
+      },
+      'to .safetensors': async () => {
+        const net = await loadModel(file('.named.keras'));
+        await randomize(net, seed + 3);
+        const x = inputsOf(net, seed);
+        await net.saveWeights(file('.ours.safetensors'), { names: 'keras' });
+        const filled = await keras.ask('assign', { kind, path: file('.ours.safetensors'), x });
+        return worst(await predictions(net, x), filled.predicted);
+      },
+    });
     await row(kind, TOLERANCE, {
       'from .keras': () => fromKeras('.keras'),
       'from .h5': () => fromKeras('.h5'),
       'from .weights.h5': () => fromKeras('.weights.h5'),
+      ...(kinds[kind] ? named() : {}),
       'to .keras': async () => {
-        const net = kinds[kind]();
-        if (!net.built) net.build([T]);
+        const net = await modelOf(kind, seed, file('.made.keras'));
         await randomize(net, seed);
         const x = inputsOf(net, seed);
         await net.save(file('.ours.keras'));
@@ -491,7 +553,6 @@ for (const [i, kind] of Object.keys(kinds).entries()) {
     });
   }
 }
-
 console.log(
   `\nTraining for ${STEPS} steps, saved, and for ${STEPS} steps on either side: losses and predictions after it`,
 );
@@ -504,6 +565,10 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
     ['conv1D', name !== 'adafactor'],
     ['batchNormalization', true],
     ['states', true],
+    ...['a direction frozen', 'models in a row', 'models used twice', 'names with spaces'].map((kind) => [
+      kind,
+      name === 'adam' || name === 'sgd clipnorm',
+    ]),
   ]) {
     if (!fits) continue;
     const file = (end) => path.join(folder, `t${i}-${kind}${end}`);
@@ -520,7 +585,7 @@ for (const [i, name] of Object.keys(optimizers).entries()) {
       // Keras cannot write its state of this one to such a file: names are there twice.
       ...(name === 'adafactor' ? {} : { 'from .h5': () => fromKeras('.h5') }),
       'to .keras': async () => {
-        const net = kinds[kind]();
+        const net = await modelOf(kind, i, file('.made.keras'));
         await randomize(net, i + 7);
         const type = className.toLowerCase();
         net.compile({ loss: 'mse', optimizer: { type, learningRate: rate, ...ourOptions } });

@@ -2,6 +2,7 @@
 
     make   { kind, seed, path, compile?, steps? }  builds a model with random weights, trains it for some steps, saves it; answers with data
                                                   and what it then predicts, and with the losses of the steps after the save
+    assign { kind, path, x }                       builds a model, gives its variables the arrays of a safetensors file, by their paths, and predicts
     open   { path, x, y?, steps? }                 opens a model, predicts, and trains it further
     evaluate { path, x, y }                        opens a model and answers with its scores
 
@@ -83,6 +84,58 @@ def concatenated(both):
     return keras.Model(x, L.LSTM(3)(L.Concatenate()([y, L.Dense(3)(masked if both else x)])))
 
 
+def half_frozen():
+    both = L.Bidirectional(L.LSTM(3, kernel_regularizer="l2", return_sequences=True))
+    both.forward_layer.trainable = False
+    return chain(sequence(), both, L.Dense(2))
+
+
+def stacked_models():
+    encoder = keras.Sequential([L.LSTM(4, return_sequences=True), L.BatchNormalization(), L.Dense(3)], name="encoder")
+    x = keras.Input((T, 3))
+    decoder = keras.Model(x, L.GRU(2, return_sequences=True)(L.Dense(3)(x)), name="decoder")
+    return chain(sequence(), encoder, L.Dense(3), decoder, keras.Sequential([decoder_head()], name="head"))
+
+
+def decoder_head():
+    return keras.Sequential([keras.Input((T, 2)), L.Dense(2), L.SimpleRNN(3)], name="inner")
+
+
+def models_used_twice():
+    x = keras.Input((T, D))
+    y = L.GRU(4, return_sequences=True)(x)
+    reader = keras.Model(x, [y, L.Dense(3)(y)], name="reader")
+    end = keras.Sequential([keras.Input((T, 4)), L.Bidirectional(L.LSTM(3)), L.Dense(2)], name="end")
+    a, b = sequence(), sequence()
+    (ya, za), (yb, zb) = reader(a), reader(b)
+    pooled = L.LSTM(2)(L.Add()([za, zb]))
+    return keras.Model([a, b], [L.Concatenate()([end(ya), end(yb), pooled]), end(L.Average()([ya, yb]))])
+
+
+def branched_inside():
+    x = keras.Input((T, D))
+    y = L.LSTM(3, return_sequences=True)(x)
+    block = keras.Model(x, L.Add()([x, y]), name="block")
+    return chain(sequence(), block, L.GRU(3))
+
+
+def masks_inside():
+    words = keras.Sequential([ids(), L.Embedding(9, 4, mask_zero=True), L.LSTM(3, return_sequences=True)], name="words")
+    x = ids()
+    return keras.Model(x, L.GRU(2)(L.Dense(3)(words(x))))
+
+
+def masks_handed_in():
+    x = ids()
+    y = L.Embedding(9, 4, mask_zero=True)(x)
+    above = keras.Sequential([keras.Input((T, 4)), L.LSTM(3, return_sequences=True), L.GRU(2)], name="above")
+    return keras.Model(x, above(y))
+
+
+def spaces():
+    return chain(sequence(), L.LSTM(3, name="the first layer", return_sequences=True), L.Dense(2, name="head\t2"))
+
+
 def masked_branches():
     x = ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -108,6 +161,7 @@ KINDS = {
         sequence(), L.Bidirectional(L.GRU(4), backward_layer=L.LSTM(3, go_backwards=True))
     ),
     "bidirectional states": both_directions,
+    "a direction frozen": half_frozen,
     "rnn cell lstm": lambda: chain(sequence(), L.RNN(L.LSTMCell(4), return_sequences=True)),
     "rnn cell gru": lambda: chain(sequence(), L.RNN(L.GRUCell(4))),
     "rnn cell simpleRNN": lambda: chain(sequence(), L.RNN(L.SimpleRNNCell(4))),
@@ -144,6 +198,17 @@ KINDS = {
         L.Activation("hard_silu"),
         L.Softmax(),
     ),
+    "activations that are layers": lambda: chain(
+        sequence(),
+        L.LSTM(4, activation=L.LeakyReLU(negative_slope=0.1), recurrent_activation=L.Activation("hard_sigmoid"), return_sequences=True),
+        L.Dense(3, activation=L.ReLU(negative_slope=0.2)),
+        L.Dense(3, activation=L.ELU(0.7)),
+        L.Activation(L.ReLU(max_value=6.0)),
+        L.Identity(),
+        L.Bidirectional(L.GRU(2, activation=L.ReLU(), return_sequences=True)),
+        L.RNN(L.GRUCell(3, activation=L.ELU(0.5))),
+        L.Dense(3, activation=L.Softmax()),
+    ),
     "prelu per step": lambda: chain(sequence(), L.PReLU()),
     "noise and dropout": lambda: chain(
         sequence(), L.GaussianNoise(0.1), L.SpatialDropout1D(0.2), L.Dropout(0.3), L.LSTM(3, dropout=0.1, recurrent_dropout=0.2)
@@ -153,6 +218,12 @@ KINDS = {
         L.LSTM(4, kernel_regularizer="l2", recurrent_constraint=keras.constraints.MaxNorm(1.0)),
         L.Dense(2, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02), bias_constraint="non_neg"),
     ),
+    "models in a row": stacked_models,
+    "models used twice": models_used_twice,
+    "a model with branches inside": branched_inside,
+    "masks inside a model": masks_inside,
+    "masks handed into a model": masks_handed_in,
+    "names with spaces": spaces,
     "residual": residual,
     "shared": shared,
     "states": states,
@@ -227,24 +298,40 @@ def make(kind, seed, path, compile=None, steps=0):
     rng = np.random.default_rng(seed)
     model = KINDS[kind]()
     randomize(model, rng)
+    # Faster than to trace a few steps; and TensorFlow's graphs have no names with spaces.
+    model.run_eagerly = True
     x = inputs_of(model, rng)
     answer = {"x": arrays(x)}
     if compile:
         y = [rng.normal(size=(N, *out.shape[1:])).astype("float32") for out in model.outputs]
         model.compile(optimizer_of(compile), compile.get("loss", "mse"))
-        # Faster than to trace a few steps.
         model.run_eagerly = True
         train(model, one_or_list(x), one_or_list(y), steps)
         answer["y"] = arrays(y)
     answer["predicted"] = arrays(model.predict_on_batch(one_or_list(x)))
     if path.endswith(".weights.h5"):
         model.save_weights(path)
+    elif path.endswith(".safetensors"):
+        from safetensors.numpy import save_file
+
+        save_file({v.path: np.array(v) for v in model.weights}, path)
     else:
         model.save(path)
     if compile:
         answer["losses"] = train(model, one_or_list(x), one_or_list(y), steps)
         answer["after"] = arrays(model.predict_on_batch(one_or_list(x)))
     return answer
+
+
+def assign(kind, path, x):
+    from safetensors.numpy import load_file
+
+    keras.backend.clear_session()
+    model = KINDS[kind]()
+    t = load_file(path)
+    [v.assign(t[v.path]) for v in model.weights]
+    assert len(t) == len(model.weights), "the file has arrays that the model has not"
+    return {"predicted": arrays(model.predict_on_batch(given(x, [i.dtype for i in model.inputs])))}
 
 
 def open_model(path, x, y=None, steps=0):
@@ -269,7 +356,7 @@ def evaluate(path, x, y):
     return {"scores": {name: np.asarray(score).reshape(-1).tolist() for name, score in scores.items()}}
 
 
-COMMANDS = {"make": make, "open": open_model, "evaluate": evaluate, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
+COMMANDS = {"make": make, "assign": assign, "open": open_model, "evaluate": evaluate, "kinds": lambda: {"kinds": list(KINDS), "version": keras.__version__}}
 
 
 def main():

@@ -1,4 +1,5 @@
 import { refuse } from '../../errors';
+import type { WeightsNaming } from '../../models/modelWriters';
 import type { ModelFormat } from '../formats';
 
 const ZIP = [0x50, 0x4b, 3, 4];
@@ -14,6 +15,7 @@ function firstMember(head: Uint8Array): string {
 
 // Loaded when a file needs them, with the libraries that they need.
 const loader = () => require('./load') as typeof import('./load');
+const namer = () => require('./names') as typeof import('./names');
 const saver = () => require('./save') as typeof import('./save');
 
 /** Keras 3's own format: an archive of `config.json`, `metadata.json` and `model.weights.h5`. */
@@ -45,4 +47,10 @@ export const hdf5Format: ModelFormat = {
   loadWeights: async (model, path) => loader().loadHdf5Weights(model, path),
   weightsEndings: ['.weights.h5'],
   saveWeights: async (model, path) => saver().saveKerasWeights(model, path),
+};
+
+/** Keras's names in safetensors files. */
+export const kerasNaming: WeightsNaming = {
+  encode: async (model) => namer().toKerasNames(model),
+  decode: (model, tensors, path, asked) => namer().fromKerasNames(model, tensors, path, asked),
 };

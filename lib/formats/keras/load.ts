@@ -4,6 +4,7 @@ import { DeepRnnError, quoted, reasonOf, refuse } from '../../errors';
 import { readBytes } from '../../io/modelFile';
 import type { CompileOptions } from '../../models/compiled';
 import { structureToModel } from '../../models/fromConfig';
+import { flattened, type KerasListed } from '../../models/kerasNested';
 import type { Model } from '../../models/model';
 import { type Shape, sameShape, sizeOf } from '../../tensors/tensor';
 import type { LoadOptions } from '../loadModel';
@@ -39,14 +40,14 @@ export async function loadKeras(path: string, given: LoadOptions): Promise<Model
   const weights = required(found.get(members.weights), subject, members.weights);
   const ownBytes = found.get(members.own);
   const own = ownBytes ? readOwn(parsed(ownBytes, subject, members.own), subject) : undefined;
-  const model = structured(own?.namesOutputs ? withNames(config) : config, subject);
+  const { model, listed } = structured(own?.namesOutputs ? withNames(config) : config, subject);
   if (own) adopt(model, own, subject);
   if (compiles) compileAs(model, config['compile_config'], more, subject);
   await reading(model, async () => {
     const file = new Hdf5(subject);
     try {
       const contents = await file.open(weights);
-      const places = inFile(subject, () => placesAsListed(model, layerNames(config)));
+      const places = inFile(subject, () => placesAsListed(model, listed));
       const wanted = weightsIn(contents, places, subject);
       const state = model.compiled
         ? optimizerIn(contents, 'optimizer/vars', model, places, subject)
@@ -74,11 +75,11 @@ export async function loadHdf5(path: string, given: LoadOptions): Promise<Model>
         `${subject} holds weights alone. Make the model and call loadWeights(model, path).`,
       );
     const config = parsed(Buffer.from(model_config), subject, 'model_config');
-    const model = structured(config, subject);
+    const { model, listed } = structured(config, subject);
     if (compiles && typeof training_config === 'string')
       compileAs(model, parsed(Buffer.from(training_config), subject, 'training_config'), more, subject);
     await reading(model, async () => {
-      const places = inFile(subject, () => placesAsListed(model, layerNames(config)));
+      const places = inFile(subject, () => placesAsListed(model, listed));
       const wanted = namedWeightsIn(contents, 'model_weights', places, subject);
       const group = contents.groups['optimizer_weights'];
       const names = group ? listOf(group, 'weight_names') : [];
@@ -115,13 +116,17 @@ export async function loadHdf5Weights(model: Model, path: string): Promise<void>
 }
 
 async function loadWeightsFrom(model: Model, bytes: Uint8Array, subject: string): Promise<void> {
-  const places = placesOf(model);
   const file = new Hdf5(subject);
   try {
     const contents = await file.open(bytes);
     const group = ['', 'model_weights'].find(
       (path) => listOf(contents.groups[path] ?? {}, 'layer_names').length > 0,
     );
+    const listed = listedParts.get(model);
+    const isOfParts = listed?.some((part) => 'parts' in part);
+    // What is there by name, or lies in the groups of models, is where it was in the file that the model is from.
+    const isListed = isOfParts ? hasParts(contents, listed ?? []) : group !== undefined;
+    const places = listed && isListed ? placesAsListed(model, listed) : placesOf(model);
     const wanted =
       group === undefined
         ? weightsIn(contents, places, subject)
@@ -130,6 +135,16 @@ async function loadWeightsFrom(model: Model, bytes: Uint8Array, subject: string)
   } finally {
     await file.close();
   }
+}
+
+/** Whether a file of weights is that of a model with models among its layers. */
+function hasParts({ arrays, groups }: Hdf5Contents, listed: readonly KerasListed[]): boolean {
+  const names = ['', 'model_weights'].flatMap((group) => listOf(groups[group] ?? {}, 'layer_names'));
+  return (
+    Object.keys(arrays).some((path) =>
+      /^(layers|_layer_checkpoint_dependencies)\/[^/]+\/layers\//.test(path),
+    ) || listed.some((part) => 'parts' in part && names.includes(part.name))
+  );
 }
 
 function readLoadOptions(given: LoadOptions): { compiles: boolean; more: Partial<CompileOptions> } {
@@ -173,8 +188,14 @@ function inFile<R>(subject: string, work: () => R): R {
   }
 }
 
-/** The model that a configuration says, its weights zeros. */
-function structured(config: Config, subject: string): Model {
+/** Of models from files of models: how the layers lie in those. */
+const listedParts = new WeakMap<Model, readonly KerasListed[]>();
+
+/** The model that a configuration says, its weights zeros, and how the layers lie in its file. */
+function structured(
+  config: Config,
+  subject: string,
+): { readonly model: Model; readonly listed: readonly KerasListed[] } {
   return inFile(subject, () => {
     const { class_name, config: inner } = config;
     if (typeof class_name !== 'string' || typeof inner !== 'object' || inner === null)
@@ -182,11 +203,13 @@ function structured(config: Config, subject: string): Model {
     const known = ['Sequential', 'Functional', 'Model'];
     if (!known.includes(class_name as string))
       refuse('ERR_VALUE', 'config: class_name', "'Sequential' or 'Functional'", quoted(class_name));
-    const spec = { class_name: class_name as string, config: inner as object };
-    const model = structureToModel(class_name === 'Sequential' ? withoutInput(spec) : spec, false);
+    const whole = { class_name: class_name as string, config: inner as object };
+    const { spec, listed } = flattened(whole, 'config');
+    const model = structureToModel(spec.class_name === 'Sequential' ? withoutInput(spec) : spec, false);
     refuseReversedMasks(model);
     if (!model.built) model.build();
-    return model;
+    listedParts.set(model, listed);
+    return { model, listed };
   });
 }
 
@@ -206,12 +229,6 @@ function shapeOptions([batch, ...shape]: readonly unknown[]): object {
   return batch === null || batch === undefined
     ? { input_shape: shape }
     : { batch_input_shape: [batch, ...shape] };
-}
-
-/** Names of the layers in a configuration, in its order. */
-function layerNames(config: Config): string[] {
-  const { layers } = Object(config['config']) as { layers?: readonly { config?: { name?: string } }[] };
-  return (layers ?? []).map((layer) => layer.config?.name ?? '');
 }
 
 /** A configuration whose one output has a name. */
@@ -339,14 +356,16 @@ function namedWeightsIn(
   const layers = listOf(contents.groups[group] ?? {}, 'layer_names').filter(
     (name) => namesOf(name).length > 0,
   );
-  const own = places.filter(({ variables }) => variables.length > 0);
-  if (layers.length !== own.length) foreign(subject, `${own.length} layers with weights`, `${layers.length}`);
-  const byName = own.every(({ layer }) => layers.includes(layer.name));
-  return own.flatMap(({ layer, variables }, i) => {
-    const name = byName ? layer.name : (layers[i] as string);
+  const own = new Map<string, KerasVariable[]>();
+  for (const { listed, variables } of places)
+    if (variables.length > 0) own.set(listed, [...(own.get(listed) ?? []), ...variables]);
+  if (layers.length !== own.size) foreign(subject, `${own.size} layers with weights`, `${layers.length}`);
+  const byName = [...own.keys()].every((name) => layers.includes(name));
+  return [...own].flatMap(([listed, variables], i) => {
+    const name = byName ? listed : (layers[i] as string);
     const arrays = namesOf(name);
     if (arrays.length !== variables.length)
-      foreign(subject, `${variables.length} arrays of ${layer.subject}`, `${arrays.length} of '${name}'`);
+      foreign(subject, `${variables.length} arrays of layer '${listed}'`, `${arrays.length} of '${name}'`);
     return inOldOrder(variables).map((variable, k) => {
       const path = at(`${name}/${arrays[k]}`);
       proveArray(contents.arrays[path], `${variable.name} at '${path}'`, variable.fileShape, subject);

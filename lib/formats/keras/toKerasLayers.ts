@@ -228,7 +228,7 @@ function kerasValue(key: string, value: unknown, subject: string): unknown {
   if (/initializer$/i.test(key)) return initializerObject(value as Config, subject);
   if (/regularizer$/i.test(key)) return regularizerObject(value as Config);
   if (/constraint$/i.test(key)) return constraintObject(value as Config);
-  if (/activation$/i.test(key)) return activationName(value, subject);
+  if (/activation$/i.test(key)) return activationValue(value, subject);
   if (key === 'seed' && (value as number) > MOST_SEED)
     refuse('ERR_VALUE', subject, `at most ${MOST_SEED} for Keras`, value);
   return value;
@@ -240,13 +240,24 @@ const activationNames: Readonly<Record<string, string | undefined>> = {
   threshold: undefined,
 };
 
-function activationName(given: unknown, subject: string): string {
-  const { type = given, ...parameters } = Object(given) as { type?: unknown };
+/** Functions that are layers in Keras where they have a parameter other than its usual one. */
+const activationLayers: Readonly<Record<string, readonly [className: string, option: string]>> = {
+  leakyRelu: ['LeakyReLU', 'negative_slope'],
+  elu: ['ELU', 'alpha'],
+};
+
+function activationValue(given: unknown, subject: string): unknown {
+  const { type = given, ...parameters } = Object(given) as { type?: unknown; alpha?: unknown };
   const name = type as string;
   const isPlain = typeof given === 'string';
+  const layer = isPlain ? undefined : activationLayers[name];
+  if (layer) {
+    const [className, option] = layer;
+    return kerasObject('keras.layers', className, { name: toSnakeCase(name), [option]: parameters.alpha });
+  }
   if (!isPlain || name in activationNames) {
     const got = isPlain ? `'${name}'` : `'${name}' with ${JSON.stringify(parameters)}`;
-    const wayOut = 'Keras writes activations by name alone; leakyReLU, elu and relu are layers there too.';
+    const wayOut = 'Keras writes activations by name, and leakyReLU, elu and relu as layers.';
     refuse('ERR_VALUE', subject, 'an activation that Keras has by name', got, wayOut);
   }
   return toSnakeCase(name);

@@ -8,6 +8,7 @@ import type { RecurrentLayer } from '../../layers/recurrentLayer';
 import { Rnn } from '../../layers/rnn';
 import { TimeDistributed } from '../../layers/timeDistributed';
 import { Functional } from '../../models/functional';
+import type { KerasListed } from '../../models/kerasNested';
 import type { Model } from '../../models/model';
 import type { Shape, TensorData } from '../../tensors/tensor';
 import { kerasOrder, type Operation } from './order';
@@ -33,6 +34,8 @@ export interface KerasPlace {
   readonly layer: Layer;
   /** The group of a layer in a file of weights. */
   readonly path: string;
+  /** In files of Keras 2: the name of the layer, or of the model that it is in and that is used as a layer. */
+  readonly listed: string;
   /** All groups of the layer, outer ones first, each with the name of what it belongs to. */
   readonly groups: readonly (readonly [path: string, name: string])[];
   readonly variables: readonly KerasVariable[];
@@ -58,9 +61,9 @@ function counter(): (name: string) => string {
 
 /** The layers of a built model, in the order in which Keras opens it, with their places. */
 export function placesOf(model: Model): KerasPlace[] {
-  const places = placed(operationsOf(model, 0));
+  const places = placed(operationsOf(model, 0), '');
   // Where Keras's masks come to lie decides which of two alike layers is the first: rather none than the wrong weights.
-  const other = new Map(placed(operationsOf(model, 1)).map(({ path, layer }) => [path, layer]));
+  const other = new Map(placed(operationsOf(model, 1), '').map(({ path, layer }) => [path, layer]));
   const odd = places.find(({ path, layer }) => other.get(path) !== layer);
   if (odd)
     refuse(
@@ -73,29 +76,48 @@ export function placesOf(model: Model): KerasPlace[] {
   return places;
 }
 
-/** The layers of a model as a file of Keras lists them, by name. */
-export function placesAsListed(model: Model, names: readonly string[]): KerasPlace[] {
-  const place = new Map(names.map((name, i) => [name, i]));
-  const layers = model.layers.filter(({ type }) => type !== 'input');
-  return placed([...layers].sort((a, b) => (place.get(a.name) as number) - (place.get(b.name) as number)));
+/** The layers of a model as a file of Keras lists them. */
+export function placesAsListed(model: Model, listed: readonly KerasListed[]): KerasPlace[] {
+  const layers = new Map(
+    model.layers.filter(({ type }) => type !== 'input').map((layer) => [layer.name, layer]),
+  );
+  const partsOf = (parts: readonly KerasListed[]): Part[] =>
+    parts.flatMap((part): Part[] => {
+      if ('parts' in part) return [{ ...part, parts: partsOf(part.parts) }];
+      const layer = layers.get(part.here);
+      return layer ? [{ layer, name: part.name }] : [];
+    });
+  return placed(partsOf(listed), '');
 }
 
-function operationsOf(model: Model, maskDepth: number): Operation[] {
-  if (model instanceof Functional) return kerasOrder(model.graph, maskDepth);
-  return model.layers.filter(({ type }) => type !== 'input');
+function operationsOf(model: Model, maskDepth: number): Part[] {
+  const operations: readonly Operation[] =
+    model instanceof Functional
+      ? kerasOrder(model.graph, maskDepth)
+      : model.layers.filter(({ type }) => type !== 'input');
+  return operations.flatMap((layer) => (typeof layer === 'number' ? [] : [{ layer, name: layer.name }]));
 }
 
-function placed(order: readonly Operation[]): KerasPlace[] {
+/** A layer, or a model among layers with those in it, by its name in a file. */
+type Part =
+  | { readonly name: string; readonly layer: Layer }
+  | { readonly name: string; readonly className: string; readonly parts: readonly Part[] };
+
+/** @param within the group of the model that they are in */
+function placed(parts: readonly Part[], within: string): KerasPlace[] {
   const next = counter();
-  return order.flatMap((operation) => {
-    if (typeof operation === 'number') return [];
-    const path = `layers/${next(groupName(classOf(operation)))}`;
-    const found = variablesOf(operation, operation.name, path, '');
+  return parts.flatMap((part) => {
+    const className = 'parts' in part ? part.className : classOf(part.layer);
+    const path = `${within}layers/${next(groupName(className))}`;
+    const { name: listed } = part;
+    if ('parts' in part) return placed(part.parts, `${path}/`).map((place) => ({ ...place, listed }));
+    const { layer } = part;
+    const found = variablesOf(layer, layer.name, path, '');
     const variables = found.variables.map((variable) => ({
       ...variable,
-      trainable: operation.trainable && variable.trainable,
+      trainable: layer.trainable && variable.trainable,
     }));
-    return [{ layer: operation, path, groups: found.groups, variables }];
+    return [{ layer, path, listed, groups: found.groups, variables }];
   });
 }
 
@@ -105,9 +127,11 @@ type Found = Pick<KerasPlace, 'groups' | 'variables'>;
 function variablesOf(layer: Layer, owner: string, path: string, prefix: string): Found {
   const own: Found['groups'] = [[path, layer.name || owner]];
   if (layer instanceof Bidirectional) {
-    const parts = (['forward', 'backward'] as const).map((direction) =>
-      variablesOf(layer.parts[direction], owner, `${path}/${direction}_layer`, `${direction}/`),
-    );
+    const parts = (['forward', 'backward'] as const).map((direction) => {
+      const found = variablesOf(layer.parts[direction], owner, `${path}/${direction}_layer`, `${direction}/`);
+      if (!layer.isFrozen(direction)) return found;
+      return { ...found, variables: found.variables.map((own) => ({ ...own, trainable: false })) };
+    });
     return joined([{ groups: own, variables: [] }, ...parts]);
   }
   if (layer instanceof TimeDistributed)

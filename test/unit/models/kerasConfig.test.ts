@@ -178,6 +178,100 @@ test('what is no sequential model', async () => {
   );
 });
 
+describe('activations that are layers of Keras', () => {
+  const object = (class_name: string, own: object) => ({
+    module: 'keras.layers',
+    class_name,
+    config: { name: 'a', trainable: true, dtype: policy, ...own },
+    registered_name: null,
+  });
+  const read = (activation: unknown) =>
+    layers.dense({ units: 2, name: 'd', activation: activation as never }).getConfig()['activation'];
+
+  test.each<[string, object, unknown]>([
+    ['LeakyReLU', { negative_slope: 0.1 }, { type: 'leakyRelu', alpha: 0.1 }],
+    ['LeakyReLU', { alpha: 0.1 }, { type: 'leakyRelu', alpha: 0.1 }],
+    ['LeakyReLU', {}, { type: 'leakyRelu', alpha: 0.3 }],
+    ['LeakyReLU', { negative_slope: 0 }, 'relu'],
+    ['ELU', { alpha: 0.5 }, { type: 'elu', alpha: 0.5 }],
+    ['ELU', { alpha: 1 }, 'elu'],
+    ['ReLU', { max_value: null, negative_slope: 0, threshold: 0 }, 'relu'],
+    ['ReLU', { max_value: 6, negative_slope: 0, threshold: 0 }, 'relu6'],
+    ['ReLU', { max_value: null, negative_slope: 0.25, threshold: 0 }, { type: 'leakyRelu', alpha: 0.25 }],
+    ['ReLU', { threshold: 0.5 }, { type: 'threshold', alpha: 0.5 }],
+    ['Softmax', { axis: -1 }, 'softmax'],
+    ['Activation', { activation: 'mish' }, 'mish'],
+    ['Activation', { activation: object('ELU', { alpha: 0.5 }) }, { type: 'elu', alpha: 0.5 }],
+  ])('%s %j', (class_name, own, wanted) => {
+    expect(read(object(class_name, own))).toEqual(wanted);
+  });
+
+  test.each<[string, object, string]>([
+    [
+      'PReLU',
+      { shared_axes: null },
+      'activation: PReLU: expected a function without weights of its own, got a PReLU.',
+    ],
+    [
+      'ReLU',
+      { max_value: 2 },
+      'activation: ReLU: expected a ReLU up to 6 and nothing else, got max_value: 2.',
+    ],
+    [
+      'ReLU',
+      { max_value: 6, threshold: 1 },
+      'activation: ReLU: expected a ReLU with a threshold and nothing else',
+    ],
+    ['Softmax', { axis: 1 }, 'activation: Softmax: axis: expected -1, got 1.'],
+    ['LeakyReLU', { negative_slope: 0.1, slope: 1 }, "activation: LeakyReLU: unknown option 'slope'"],
+    [
+      'LeakyReLU',
+      { negative_slope: -1 },
+      "layer 'd': activation: alpha: expected a finite number above 0, got -1",
+    ],
+    ['ELU', { dtype: 'float16' }, "activation: dtype: expected 'float32', got 'float16'"],
+    ['Dense', { units: 2 }, "layer 'd': activation: expected one of"],
+  ])('%s %j is refused', async (class_name, own, reason) => {
+    expect(await refusal(() => read(object(class_name, own)))).toContain(reason);
+  });
+
+  test('of recurrent layers and cells', () => {
+    const given = object('LeakyReLU', { negative_slope: 0.1 });
+    const wanted = { type: 'leakyRelu', alpha: 0.1 };
+    const lstm = layers.lstm({ units: 2, activation: given, recurrentActivation: given });
+    expect(lstm.getConfig()).toMatchObject({ activation: wanted, recurrentActivation: wanted });
+    const cell = {
+      class_name: 'GRUCell',
+      config: { units: 2, activation: given, recurrent_activation: 'sigmoid' },
+    };
+    expect(layers.rnn({ cell: cell as never }).getConfig()).toMatchObject({
+      cell: { config: { activation: wanted, recurrent_activation: 'sigmoid' } },
+    });
+  });
+});
+
+test('Identity is an activation that changes nothing', () => {
+  const config = {
+    layers: [{ class_name: 'Identity', config: { name: 'same', trainable: true, dtype: policy } }],
+  };
+  const [layer] = sequentialFromConfig(config).layers;
+  expect([layer?.type, layer?.getConfig()]).toEqual(['activation', { name: 'same', activation: 'linear' }]);
+});
+
+test('means by other names are losses, sums and the like are not', async () => {
+  const compiled = (reduction: string | null) =>
+    sequential([layers.dense({ units: 3, inputShape: [2] })]).compile({
+      loss: { class_name: 'Huber', config: { delta: 2, reduction } } as never,
+      optimizer: 'sgd',
+    });
+  for (const reduction of ['mean', 'auto', 'sum_over_batch_size'])
+    expect(compiled(reduction).compiled?.losses[0]?.getConfig()).toEqual({ type: 'huber', delta: 2 });
+  for (const reduction of ['sum', 'none', 'mean_with_sample_weight'])
+    expect(await refusal(() => compiled(reduction))).toContain(
+      "compile: loss: 'Huber': reduction: expected a mean",
+    );
+});
+
 test('compile takes optimizers, losses and metrics as Keras writes them', async () => {
   const dense = () => sequential([layers.dense({ units: 3, inputShape: [2] })]);
   const model = dense().compile({
@@ -239,7 +333,9 @@ test('compile takes optimizers, losses and metrics as Keras writes them', async 
     await refusal(() =>
       dense().compile({ loss: { class_name: 'MeanSquaredError', config: { reduction: 'sum' } } } as never),
     ),
-  ).toBe("ERR_VALUE compile: loss: reduction: expected 'sum_over_batch_size' or 'auto', got 'sum'.");
+  ).toBe(
+    "ERR_VALUE compile: loss: 'MeanSquaredError': reduction: expected a mean over the batch (sum_over_batch_size), which is what losses are here, got 'sum'. For batches of one size lossWeights: [the number of rows in a batch] makes the same of it.",
+  );
   expect(
     await refusal(() =>
       dense().compile({ loss: 'mse', optimizer: { class_name: 'Adam', config: { decay: 0.1 } } } as never),
