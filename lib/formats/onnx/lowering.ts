@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DeepRnnError } from '../../errors';
-import { PlanBuilder } from '../../plan/builder';
+import type { PlanBuilder } from '../../plan/builder';
 import { fuseStacks } from '../../plan/fuseStacks';
 import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
@@ -104,7 +104,6 @@ const MOST_GROWTH = 2 ** 12;
 
 /** Writes a plan for inputs of known shapes. */
 export class GraphLowering {
-  readonly builder: PlanBuilder;
   /** Of the node at work, for messages. */
   subject = '';
 
@@ -114,11 +113,10 @@ export class GraphLowering {
 
   /** @param given numbers of inputs and weights: what is made of them may be larger, but not by any factor */
   constructor(
-    name: string,
-    private readonly store: ConstantStore,
+    readonly builder: PlanBuilder,
+    readonly store: ConstantStore,
     given: number,
   ) {
-    this.builder = new PlanBuilder(name);
     this.most = MOST_MADE * 4 + MOST_GROWTH * given;
   }
 
@@ -316,6 +314,25 @@ export class GraphLowering {
   scale(value: Value, factor: number): Live {
     const [id] = this.builder.emit('scale', [this.form(value)], { factor }, this.subject);
     return this.live(id as ValueId, value.dims, value.type);
+  }
+
+  /** a + b or a ⊙ b, of equal shapes. */
+  combine(kind: 'add' | 'multiply', a: Value, b: Value): Live {
+    const [id] = this.builder.emit(kind, [this.form(a), this.form(b)], {}, this.subject);
+    return this.live(id as ValueId, a.dims, a.type);
+  }
+
+  /** A vector added to the product that was just made is its bias. The product without it is dropped if nothing else reads it. */
+  addBias(product: Value, bias: Value): Live | undefined {
+    const last = this.builder.ops.at(-1);
+    if (isConstant(product) || !isConstant(bias) || last?.kind !== 'dense') return undefined;
+    const [x, kernel, none] = last.inputs as [ValueId, ValueId, ValueId];
+    const width = product.dims.at(-1);
+    const isVector = bias.data.length === width && bias.dims.at(-1) === width;
+    const rank = bias.dims.length <= product.dims.length;
+    if (last.outputs[0] !== product.id || none !== ABSENT || !isVector || !rank) return undefined;
+    const [id] = this.builder.emit('dense', [x, kernel, this.form(bias, [width])], {}, this.subject);
+    return this.live(id as ValueId, product.dims, product.type);
   }
 
   /** A function of numbers that lie in the same place of values as ONNX broadcasts them. */

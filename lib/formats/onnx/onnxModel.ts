@@ -9,6 +9,7 @@ import type { Graph } from '../../models/graph';
 import { Model } from '../../models/model';
 import type { ModelStructure } from '../../models/modelStructure';
 import { Queue } from '../../models/queue';
+import { PlanBuilder } from '../../plan/builder';
 import { type Plan, PlanCheckError } from '../../plan/types';
 import { namedTensor, sizeOf, Tensor, type TensorLike } from '../../tensors/tensor';
 import { type Constant, constantOf, isFloat, readTensor } from './constants';
@@ -62,7 +63,7 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
 
   /** What follows from constants alone is worked out once. */
   private foldConstants(): void {
-    const lowering = new GraphLowering('constants', this.store, 0);
+    const lowering = new GraphLowering(new PlanBuilder('constants'), this.store, 0);
     const open = new Set(this.onnx.inputs.map(({ name }) => name));
     for (const node of this.onnx.nodes) {
       if (node.inputs.some((name) => name !== '' && (open.has(name) || !this.constants.has(name)))) continue;
@@ -205,7 +206,7 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
     if (this.store.bytes > MOST_MADE_BYTES + 8 * this.countParams()) this.beginAnew();
     const given = [...inputs.values()].reduce((sum, { size }) => sum + size, this.countParams());
     const shapes = [...inputs.values()].map(String).join(' ');
-    const lowering = new GraphLowering(`run ${shapes}`, this.store, given);
+    const lowering = new GraphLowering(new PlanBuilder(`run ${shapes}`), this.store, given);
     const values = new Map<string, Value>(this.constants);
     for (const { name, type } of this.onnx.inputs) {
       const tensor = inputs.get(name);

@@ -16,6 +16,7 @@ import {
 } from './lowering';
 import { elementName, elementTypes } from './messages';
 import { recurrentOperators } from './recurrentOperators';
+import { scanOperator } from './scanOperator';
 
 function axisOf(lowering: GraphLowering, axis: number, rank: number): number {
   const at = axis < 0 ? axis + rank : axis;
@@ -770,4 +771,5 @@ export const operators: Readonly<Record<string, Operator>> = {
   ReduceSum: reduction('sum'),
   ReduceL2: reduction('norm'),
   ReduceProd: reduction('product'),
+  Scan: scanOperator((op) => (Object.hasOwn(operators, op) ? operators[op] : undefined)),
 };
