@@ -641,6 +641,13 @@ async function conformance() {
   if (error) throw new Error(error);
   const passed = [];
   const others = new Map();
+  /** Cases of each operator: those that agree, those that do not, and those that do not apply. */
+  const counts = new Map();
+  const count = ({ operator }, place) => {
+    const own = counts.get(operator) ?? [0, 0, 0];
+    own[place] += 1;
+    counts.set(operator, own);
+  };
   for (const one of cases) {
     const file = path.join(folder, 'case.onnx');
     writeFileSync(file, Buffer.from(one.model, 'base64'));
@@ -657,6 +664,8 @@ async function conformance() {
         ...one.outputs.map((array, i) => difference(unpack(array), outputs[loaded.outputs[i]])),
       );
       note('conformance cases', 'in', worst, 1e-5);
+      if (!(worst <= 1e-5)) failures.push(`case ${one.name}: ${worst}`);
+      count(one, worst <= 1e-5 ? 0 : 1);
       passed.push(one);
     } catch (problem) {
       const refused =
@@ -665,11 +674,15 @@ async function conformance() {
       if (!refused) failures.push(`case ${one.name}: ${problem.message}`);
       const reason = `${one.operator}: ${reasonOf(problem.message)}`;
       others.set(reason, (others.get(reason) ?? 0) + 1);
+      count(one, refused ? 2 : 1);
     }
     loaded?.dispose();
   }
   process.stdout.write(`\nconformance: ${passed.length} of ${cases.length} run and agree; not applicable:\n`);
   for (const [reason, count] of [...others].sort()) process.stdout.write(`  ${count} ${reason}\n`);
+  process.stdout.write('\nby operator: passed / failed / not applicable\n');
+  for (const [operator, own] of [...counts].sort())
+    process.stdout.write(`  ${operator} ${own.join(' / ')}\n`);
   writeFixture('conformance.json.gz', {
     cases: passed.map(({ name, operator, model: bytes, inputs, outputs }) => ({
       name,

@@ -6,7 +6,7 @@ import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ActivationAttrs, type Plan, type ValueId } from '../../plan/types';
 import { sameShape, sizeOf, type TensorData } from '../../tensors/tensor';
-import { type Constant, type ConstantType, MOST_MADE, newData } from './constants';
+import { type Constant, type ConstantType, constantOf, MOST_MADE, newData } from './constants';
 import type { GraphNode } from './graphFile';
 
 /**
@@ -107,6 +107,9 @@ export class GraphLowering {
   /** Of the node at work, for messages. */
   subject = '';
 
+  /** Of whole inputs that are places along axes, how long those axes are. */
+  readonly idLengths = new Map<ValueId, Set<number>>();
+
   /** Numbers of all values so far. */
   private made = 0;
   private readonly most: number;
@@ -168,6 +171,12 @@ export class GraphLowering {
     return this.builder.emitOnce('reshape', [value.id], { shape: wanted }, this.subject);
   }
 
+  /** Says that a whole input is places along an axis of so many. */
+  countIds(ids: Live, length: number): void {
+    const known = this.idLengths.get(ids.id) ?? new Set();
+    this.idLengths.set(ids.id, known.add(length));
+  }
+
   /** The plan's own whole numbers [..], in the shape in which they are stored. */
   isStoredInt(value: Value): boolean {
     return !isConstant(value) && this.builder.spec(value.id).dtype === 'int32';
@@ -197,7 +206,8 @@ export class GraphLowering {
   pick(value: Value, dims: readonly number[], block: number, places: () => Int32Array): Value {
     if (sizeOf(dims) > MOST_MADE) this.fail(`at most ${MOST_MADE} numbers`, shown(dims));
     if (isConstant(value)) return moved(value, dims, places(), block);
-    if (sizeOf(dims) === 0) this.fail('a shape without a 0', shown(dims));
+    // Nothing is known of nothing.
+    if (sizeOf(dims) === 0) return constantOf(value.type, dims, []);
     const from = places();
     const total = sizeOf(value.dims) / block;
     const first = from[0] as number;
