@@ -7,5 +7,5 @@ for (const { endings, save, recognizes, loadWeights, weightsEndings = [], saveWe
   if (saveWeights) for (const ending of weightsEndings) writeWeightsEndingWith(ending, saveWeights);
 }
 
-export { type LoadOptions, loadModel } from './loadModel';
+export { type LoadedModel, type LoadOptions, loadModel } from './loadModel';
 export { exportOnnx, type OnnxExportOptions } from './onnx';
