@@ -594,6 +594,30 @@ async function scansOutAndIn() {
     model({ inputs: [video], outputs: conv({ padding: 'valid', name: 'decoder' }).apply([video, h, c]) }),
     [X(2, 4, 6, 2)],
   );
+  for (const mergeMode of ['concat', 'ave'])
+    for (const o of [{}, all]) {
+      const layer = layers.convLSTM1D({ filters: 3, kernelSize: 2, ...o });
+      await outAndIn(
+        'bidirectional convLSTM1D',
+        S(layers.bidirectional({ layer, mergeMode, inputShape: [null, 6, 2] })),
+        X(2, 4, 6, 2),
+      );
+    }
+  const states = { options: { states: true }, predict: { returnStates: true }, keep: false };
+  const stateful = layers.convLSTM1D({
+    filters: 3,
+    kernelSize: 2,
+    stateful: true,
+    batchInputShape: [2, null, 6, 2],
+  });
+  await outAndIn('states of convLSTM1D', S(stateful), X(2, 4, 6, 2), states);
+  const shared = layers.lstm({ units: 4, layerNormalization: true, ...all });
+  const twice = input({ shape: [null, 4], name: 'twice' });
+  await outAndIn(
+    'a layer used twice',
+    model({ inputs: [twice], outputs: shared.apply(shared.apply(twice)) }),
+    [X(3, 5, 4)],
+  );
 }
 
 async function operatorsIn() {

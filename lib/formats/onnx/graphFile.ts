@@ -69,7 +69,10 @@ export interface OperatorSpec {
 const NEWEST_OPSET = 28;
 const valueTypes = ['float32', 'int32', 'int64', 'bool'] as const;
 
-/** More than any exporter writes, recurrences unrolled over a thousand steps included: plans of more would take minutes to make. */
+/**
+ * More than any exporter writes, recurrences unrolled over a thousand steps included. Time and memory grow with the number: a plan of so many
+ * takes some seconds and half a gigabyte to make.
+ */
 const MOST_NODES = 50_000;
 
 /** Reads a model's structure. No weight is read. @throws ERR_FILE, naming node, operator and reason */

@@ -407,6 +407,42 @@ test('a graph of more nodes than any exporter writes is refused before they are 
   );
 });
 
+test('of more recurrences on each other than any network has a stack holds 256', async () => {
+  const count = 300;
+  const rnn = (i: number): NodeMessage[] => [
+    { opType: 'RNN', name: `n${i}`, input: [i === 0 ? 'x' : `h${i - 1}`, 'k', 'r'], output: [`d${i}`] },
+    { opType: 'Squeeze', input: [`d${i}`, 'axis'], output: [i === count - 1 ? 'y' : `h${i}`] },
+  ];
+  const bytes = small({
+    node: Array.from({ length: count }, (_, i) => rnn(i)).flat(),
+    initializer: [
+      vector('k', [1, 1, 1], [1.5]),
+      vector('r', [1, 1, 1], [-0.5]),
+      {
+        name: 'axis',
+        dims: [1],
+        dataType: elementTypes.int64,
+        rawData: Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0]),
+      },
+    ],
+    input: [info('x', ['T', 'N', 1])],
+    output: [info('y', ['T', 'N', 1])],
+  });
+  const x = tensor([
+    [[0.5], [-1]],
+    [[1], [0.25]],
+  ]);
+  const outputs = [];
+  for (const device of ['cpu', 'reference']) {
+    const model = await load(bytes, device);
+    const stacks = model.lower(new Map([['x', x]])).plan.ops.filter((op) => op.kind === 'rnnStack');
+    expect(stacks.map(({ attrs }) => attrs.layers.length)).toEqual([256, 44]);
+    outputs.push((await model.run({ x }))['y'] as Tensor);
+    model.dispose();
+  }
+  expect(worstOf(outputs[1] as Tensor, outputs[0] as Tensor)).toBeLessThan(1e-5);
+});
+
 describe('refusals name node, operator and reason', () => {
   const node = (change: Partial<NodeMessage>) =>
     small({ node: [{ opType: 'MatMul', name: 'n', input: ['x', 'W'], output: ['y'], ...change }] });
