@@ -71,6 +71,26 @@ describe('values of a plan in one block', () => {
   });
 });
 
+test('places that were apart are one place again when all of them are free', () => {
+  // Two values of 64 bytes side by side, then one of 128, over and over.
+  const builder = new PlanBuilder('pairs');
+  const x = builder.input('x', 'real', [1, 32]);
+  let whole = x;
+  for (let i = 0; i < 1500; i++) {
+    const half = (first: number) =>
+      builder.emit('slice', [whole], { first, width: 16 }, `${i}`)[0] as ValueId;
+    const halves = [half(0), half(16)];
+    const [next] = builder.emit('concat', [...halves].reverse(), {}, `${i}`) as [ValueId];
+    // One after the other, so that both halves are free before the next two are made.
+    whole = builder.emit('scale', [next], { factor: 1 }, `${i}`)[0] as ValueId;
+  }
+  builder.output('y', whole);
+  const plan = builder.finish();
+  const { offsets, arenaBytes } = planBuffers(plan, 4);
+  expect(offsets.filter((offset) => offset !== undefined).length).toBeGreaterThan(4096);
+  expect(arenaBytes).toBe(256);
+});
+
 describe('emitOnce', () => {
   it('gives the same op upon the same inputs, and another for other attributes or inputs', () => {
     const builder = new PlanBuilder('once');
