@@ -10,7 +10,7 @@ export type {
 export * from './data';
 export { type Device, devices } from './engines/devices';
 export { DeepRnnError, type ErrorCode } from './errors';
-export { exportOnnx, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
+export { exportOnnx, type LoadedModel, type LoadOptions, loadModel, type OnnxExportOptions } from './formats';
 export type { OnnxInputs, OnnxModel, OnnxOutputs } from './formats/onnx/onnxModel';
 export {
   type FromTorchOptions,

@@ -14,5 +14,5 @@ for (const { endings, save, recognizes, loadWeights, weightsEndings = [], saveWe
 }
 weightsNamings.set('keras', kerasNaming);
 
-export { type LoadOptions, loadModel } from './loadModel';
+export { type LoadedModel, type LoadOptions, loadModel } from './loadModel';
 export { exportOnnx, type OnnxExportOptions } from './onnx';

@@ -19,14 +19,23 @@ export interface LoadOptions {
   readonly threads?: number;
 }
 
+/**
+ * A model whose file is not known when the program is written: those of ONNX graphs have `run` and the names of what it takes and gives, all
+ * others have not.
+ */
+export type LoadedModel<Y = Tensor> = Model<Y> & Partial<Pick<OnnxModel<Y>, 'run' | 'inputs' | 'outputs'>>;
+
 /** A model of an ONNX graph, which `run` works out for inputs by name. @throws ERR_FILE, naming the node, for what cannot be run */
 export function loadModel<Y = Tensor>(path: `${string}.onnx`, options?: LoadOptions): Promise<OnnxModel<Y>>;
 /**
- * A model from a file that `save` wrote (`Y`: what it predicts, a record where its outputs have names): built, with its weights and preprocessing, and compiled where the file says how.
+ * A model from a file that `save` wrote, or of another format (`Y`: what it predicts, a record where its outputs have names): built, with its weights and preprocessing, and compiled where the file says how.
  * @throws ERR_FILE for a missing, truncated, altered or foreign file
  */
-export function loadModel<Y = Tensor>(path: string, options?: LoadOptions): Promise<Model<Y>>;
-export async function loadModel<Y = Tensor>(path: string, options: LoadOptions = {}): Promise<Model<Y>> {
+export function loadModel<Y = Tensor>(path: string, options?: LoadOptions): Promise<LoadedModel<Y>>;
+export async function loadModel<Y = Tensor>(
+  path: string,
+  options: LoadOptions = {},
+): Promise<LoadedModel<Y>> {
   requirePath(path, 'loadModel: path');
   const o = readConfig(options, ['compile', 'device', 'threads'], 'loadModel');
   const compiles = flagOption(o.compile, true, 'loadModel: compile');

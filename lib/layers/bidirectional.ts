@@ -186,8 +186,9 @@ export class Bidirectional extends Layer {
         new PartContext(context, this, `${direction}/`, purposes),
         read,
       ) as [LayerValue, ...LayerValue[]];
-      const mask = value.sequence ? given : undefined;
-      if (!value.sequence || !part.goBackwards) return [{ ...value, mask }, ...states];
+      // The frame that a convolutional one ends with is a sequence too, of places and not of steps.
+      const mask = part.returnSequences ? given : undefined;
+      if (!part.returnSequences || !part.goBackwards) return [{ ...value, mask }, ...states];
       // Whichever reads from the end gives its outputs in that order.
       const [turned] = context.builder.emit('reverseTime', [value.id], {}, this.subject) as [ValueId];
       return [{ ...value, id: turned, mask }, ...states];

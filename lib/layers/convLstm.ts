@@ -250,15 +250,26 @@ export class ConvLstm extends RecurrentLayer {
       );
   }
 
+  /** @internal A filter is a matrix in it: what it reads by what it gives. */
+  override asCell(): CellDefinition {
+    const matrices = this.stepWeights().map(({ name, shape }) => {
+      const width = shape[shape.length - 1] as number;
+      return [name, { shape: shape.length > 1 ? [sizeOf(shape) / width, width] : shape }] as const;
+    });
+    return {
+      states: Object.fromEntries(this.states.map(({ name, size }) => [name, size])),
+      outputSize: this.outputSize,
+      weights: () => Object.fromEntries(matrices),
+      step: this.step,
+    };
+  }
+
   protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {
     const { returnSequences, goBackwards, states, outputSize, step } = this;
-    const matrices = this.weights.map(({ name, shape }) => {
-      const width = shape[shape.length - 1] as number;
-      return [name, shape.length > 1 ? [sizeOf(shape) / width, width] : shape] as const;
-    });
+    const weights = Object.entries(this.asCell().weights(inputs.input.shape[1] as number));
     const run = {
       layer: this,
-      weights: new Map(matrices),
+      weights: new Map(weights.map(([name, { shape }]) => [name, shape])),
       states,
       outputSize,
       returnSequences,

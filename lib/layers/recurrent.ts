@@ -296,8 +296,8 @@ export abstract class Recurrent extends RecurrentLayer {
     return this.epsilon !== undefined;
   }
 
-  /** @internal The step as a cell for `layers.rnn`. */
-  asCell(): CellDefinition {
+  /** @internal The step as a cell, for `layers.rnn` too. */
+  override asCell(): CellDefinition {
     return {
       states: Object.fromEntries(this.states.map(({ name, size }) => [name, size])),
       outputSize: this.outputSize,

@@ -1,6 +1,7 @@
 import { flagOption } from '../config';
 import { refuse } from '../errors';
 import type { DropoutMode, ValueId } from '../plan/types';
+import type { CellDefinition } from './cells/cell';
 import { initializers } from './initializers';
 import {
   type CallContext,
@@ -113,6 +114,9 @@ export abstract class RecurrentLayer extends Layer {
       `${subject}: activityRegularizer`,
     );
   }
+
+  /** @internal The step, and its weights in the shapes in which it reads them. */
+  abstract asCell(): CellDefinition;
 
   /** Emits the recurrence. */
   protected abstract recur(context: CallContext, inputs: RecurrenceInputs): Recurrence;

@@ -1,6 +1,6 @@
 import { readConfig } from '../config';
 import { quoted, refuse } from '../errors';
-import { type Cell, type CellWeight, resolveCell, weightsOf } from './cells/cell';
+import { type Cell, type CellDefinition, type CellWeight, resolveCell, weightsOf } from './cells/cell';
 import { lowerCell, traceCell } from './cells/lowerCell';
 import { resolveConstraint } from './constraints';
 import { resolveInitializer } from './initializers';
@@ -72,6 +72,11 @@ export class Rnn extends RecurrentLayer {
         decay: weight.decay ?? matrix,
       };
     });
+  }
+
+  /** @internal */
+  override asCell(): CellDefinition {
+    return this.cell.definition;
   }
 
   protected override recur(context: CallContext, inputs: RecurrenceInputs): Recurrence {

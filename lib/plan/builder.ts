@@ -17,6 +17,8 @@ export class PlanBuilder {
   readonly values: ValueSpec[] = [];
   ops: AnyPlanOp[] = [];
   private readonly named = new Map<string, ValueId>();
+  /** The first `count` of these ops by what they read: graphs of thousands of ops ask for the same ones again and again. */
+  private byInputs = { of: this.ops, count: 0, ops: new Map<string, AnyPlanOp[]>() };
 
   constructor(readonly name: string) {}
 
@@ -53,9 +55,25 @@ export class PlanBuilder {
 
   /** `emit` of an op with one output, or the output of the same op upon the same inputs: masks of steps are compared by what they are. */
   emitOnce<K extends OpKind>(kind: K, inputs: ValueId[], attrs: OpAttrs[K], label: string): ValueId {
-    const wanted = JSON.stringify([kind, inputs, attrs]);
-    const known = this.ops.find((op) => JSON.stringify([op.kind, op.inputs, op.attrs]) === wanted);
+    const wanted = JSON.stringify(attrs);
+    const known = this.opsUpon(kind, inputs).find((op) => JSON.stringify(op.attrs) === wanted);
     return (known ? known.outputs : this.emit(kind, inputs, attrs, label))[0] as ValueId;
+  }
+
+  private opsUpon(kind: OpKind, inputs: readonly ValueId[]): readonly AnyPlanOp[] {
+    const keyOf = (own: OpKind, ids: readonly ValueId[]) => `${own} ${ids.join()}`;
+    // Passes put other ops in the place of these.
+    if (this.byInputs.of !== this.ops || this.byInputs.count > this.ops.length)
+      this.byInputs = { of: this.ops, count: 0, ops: new Map() };
+    const { byInputs } = this;
+    for (; byInputs.count < this.ops.length; byInputs.count++) {
+      const op = this.ops[byInputs.count] as AnyPlanOp;
+      const key = keyOf(op.kind, op.inputs);
+      const others = byInputs.ops.get(key);
+      if (others) others.push(op);
+      else byInputs.ops.set(key, [op]);
+    }
+    return byInputs.ops.get(keyOf(kind, inputs)) ?? [];
   }
 
   /** Appends an op that writes into values which exist already (variables). */

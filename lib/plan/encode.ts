@@ -47,8 +47,13 @@ export function encodePlan(
   }
   for (const op of plan.ops) {
     const attrs = (opRow(op.kind) as OpRow<typeof op.kind>).encode(op.attrs as never);
-    words.push(opCodes[op.kind], op.inputs.length, ...op.inputs, op.outputs.length, ...op.outputs);
-    words.push(attrs.ints.length, ...attrs.ints, attrs.floats.length);
+    words.push(opCodes[op.kind]);
+    // One by one: a call has no room for the arguments of a program of thousands of instructions.
+    for (const list of [op.inputs, op.outputs, attrs.ints]) {
+      words.push(list.length);
+      for (const word of list) words.push(word);
+    }
+    words.push(attrs.floats.length);
     for (const f of attrs.floats) floats.push(f);
   }
   for (const word of words) {
@@ -70,9 +75,12 @@ export function encodePlan(
     HEADER_WORDS + words.length,
     floats.length,
   ];
+  const encoded = new Int32Array(HEADER_WORDS + words.length);
+  encoded.set(header);
+  encoded.set(words, HEADER_WORDS);
   return {
-    words: Int32Array.from([...header, ...words]),
-    floats: Float64Array.from(floats),
+    words: encoded,
+    floats: new Float64Array(floats),
     arenaBytes,
     inputs,
     outputs,

@@ -10,7 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { decode, encode } from '../../dist/formats/onnx/wire.js';
 import deeprnn from '../../dist/index.js';
 
-const { loadModel, Tensor } = deeprnn;
+const { cells, layers, loadModel, sequential, Tensor } = deeprnn;
 const executions = Number(process.argv[2] ?? 20_000);
 const firstSeed = Number(process.argv[3] ?? 1);
 const MOST_MS = 2000;
@@ -20,6 +20,22 @@ const read = (name) =>
   JSON.parse(gunzipSync(readFileSync(new URL(`../fixtures/onnx/${name}.json.gz`, import.meta.url))));
 const bytesOf = ({ model }) => Buffer.from(model, 'base64');
 const [small, exports] = [read('conformance').cases.map(bytesOf), read('pytorch-exports').cases.map(bytesOf)];
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'onnx-fuzz-'));
+const file = path.join(folder, 'case.onnx');
+
+/** Files of this library with a Scan. */
+const scans = [];
+for (const layer of [
+  layers.lstm({ units: 3, layerNormalization: true, projectionUnits: 2, inputShape: [null, 2] }),
+  layers.gru({ units: 3, zoneout: 0.1, goBackwards: true, returnSequences: true, inputShape: [null, 2] }),
+  layers.rnn({ cell: cells.sru({ units: 3 }), returnSequences: true, inputShape: [null, 2] }),
+  layers.convLSTM1D({ filters: 2, kernelSize: 2, padding: 'same', inputShape: [null, 3, 2] }),
+  layers.bidirectional({ layer: layers.lstm({ units: 2, cellClip: 1 }), inputShape: [null, 2] }),
+]) {
+  await sequential([layer]).save(file);
+  scans.push(readFileSync(file));
+}
 
 let state = firstSeed >>> 0;
 /** A number from 0 to n − 1, by a Weyl sequence and a mixer of 32 bits. */
@@ -31,7 +47,7 @@ function below(n) {
   return ((z ^ (z >>> 15)) >>> 0) % n;
 }
 const pick = (list) => list[below(list.length)];
-const anyModel = () => pick(below(2) === 0 ? small : exports);
+const anyModel = () => pick(pick([small, exports, scans]));
 
 const odd = [
   0,
@@ -55,7 +71,7 @@ const odd = [
 function changeField(message) {
   const places = [];
   const visit = (value, depth) => {
-    if (depth > 8) return;
+    if (depth > 16) return;
     for (const [key, inner] of Object.entries(value)) {
       if (inner instanceof Uint8Array) places.push([value, key]);
       else if (typeof inner === 'object' && inner !== null) {
@@ -77,6 +93,7 @@ function changeField(message) {
       'X',
       'W',
       'Loop',
+      'Scan',
       'LSTM',
       'GRU',
       'Slice',
@@ -130,7 +147,9 @@ const mutations = {
   /** A number of an attribute or of a shape: most files stay readable. */
   number: (bytes) => {
     const message = decode(Uint8Array.from(bytes), 'Model');
-    const { node = [], initializer = [] } = message.graph ?? {};
+    const { node: outer = [], initializer = [] } = message.graph ?? {};
+    const bodies = outer.flatMap(({ attribute = [] }) => attribute.map(({ g }) => g?.node ?? []));
+    const node = [...outer, ...bodies.flat()];
     const attributes = node.flatMap(({ attribute = [] }) => attribute);
     const lists = [
       ...attributes.flatMap(({ ints, floats }) => [ints, floats]),
@@ -163,8 +182,6 @@ const mutations = {
   },
 };
 
-const folder = mkdtempSync(path.join(os.tmpdir(), 'onnx-fuzz-'));
-const file = path.join(folder, 'case.onnx');
 const counts = { loaded: 0, ran: 0, refusedAtLoad: 0, refusedAtRun: 0 };
 const known = ['ERR_FILE', 'ERR_SHAPE', 'ERR_VALUE', 'ERR_STATE', 'ERR_DEVICE'];
 let slowest = 0;

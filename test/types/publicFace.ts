@@ -13,6 +13,7 @@ import {
   loadModel,
   losses,
   type MeasuredProfile,
+  type Model,
   metrics,
   optimizers,
   regularizers,
@@ -36,6 +37,20 @@ export async function acceptedOfOnnx(): Promise<void> {
   await exportOnnx(sequential([]), 'm.onnx', { states: true, lengths: false });
   // @ts-expect-error other files are models of layers
   (await loadModel('m.keras')).run({});
+  const path: string = 'm.onnx';
+  const any = await loadModel(path);
+  const model: Model = any;
+  model.dispose();
+  holds<Same<Awaited<ReturnType<typeof any.predict>>, Tensor>>();
+  if (any.run) {
+    const { z } = await any.run({ x: tensor([[1]]) });
+    holds<Same<typeof z, Tensor | undefined>>();
+    holds<Same<typeof any.outputs, readonly string[] | undefined>>();
+  }
+  // @ts-expect-error it may be a model of layers
+  await any.run({});
+  // @ts-expect-error no model has it
+  any.sprint;
   // @ts-expect-error no such option
   await exportOnnx(sequential([]), 'm.onnx', { opset: 17 });
 }

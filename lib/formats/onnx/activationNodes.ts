@@ -103,15 +103,11 @@ const recurrentNames: Readonly<Partial<Record<ActivationKind, (alpha: number) =>
   threshold: (alpha) => ({ name: 'ThresholdedRelu', alpha }),
 };
 
-/** @throws ERR_VALUE for one that ONNX's recurrent operators have not */
-export function recurrentActivation({ kind, alpha }: ActivationAttrs, subject: string): RecurrentActivation {
-  const found = recurrentNames[kind];
-  if (!found)
-    refuse(
-      'ERR_VALUE',
-      subject,
-      `one that ONNX's recurrent operators have (${Object.keys(recurrentNames).join(', ')})`,
-      `'${kind}'`,
-    );
-  return (found as (alpha: number) => RecurrentActivation)(alpha);
+export function isRecurrentActivation({ kind }: ActivationAttrs): boolean {
+  return kind in recurrentNames;
+}
+
+/** One that ONNX's recurrent operators have. */
+export function recurrentActivation({ kind, alpha }: ActivationAttrs): RecurrentActivation {
+  return (recurrentNames[kind] as (alpha: number) => RecurrentActivation)(alpha);
 }

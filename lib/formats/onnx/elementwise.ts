@@ -1,6 +1,6 @@
 import type { InstructionKind } from '../../plan/program/program';
 import type { ProgramBuilder, ProgramValue } from '../../plan/program/programBuilder';
-import { ABSENT, type ActivationAttrs } from '../../plan/types';
+import type { ActivationAttrs } from '../../plan/types';
 import { sizeOf } from '../../tensors/tensor';
 import { type Constant, type ConstantType, isFloat, newData } from './constants';
 import type { GraphNode, OperatorSpec } from './graphFile';
@@ -104,38 +104,17 @@ function arithmetic(
     outputs: 1,
     lower(lowering, _, inputs) {
       const [a, b] = present(inputs) as [Value, Value];
-      const { builder, subject } = lowering;
-      const emit = (kind: 'add' | 'multiply', x: Value, y: Value) =>
-        lowering.live(
-          builder.emit(kind, [lowering.form(x), lowering.form(y)], {}, subject)[0] as number,
-          x.dims,
-          x.type,
-        );
-      const biased = name === 'add' ? (addBias(lowering, a, b) ?? addBias(lowering, b, a)) : undefined;
+      const biased = name === 'add' ? (lowering.addBias(a, b) ?? lowering.addBias(b, a)) : undefined;
       if (biased) return [biased];
       const live = !isConstant(a) || !isConstant(b);
       if (live && sameDims(a, b)) {
-        if (name === 'add' || name === 'multiply') return [emit(name, a, b)];
-        if (name === 'subtract') return [emit('add', a, lowering.scale(b, -1))];
+        if (name === 'add' || name === 'multiply') return [lowering.combine(name, a, b)];
+        if (name === 'subtract') return [lowering.combine('add', a, lowering.scale(b, -1))];
       }
       const whole = name === 'divide' && !isFloat(a.type);
       return [elementwise(lowering, [a, b], whole ? (x, y) => Math.trunc(x / y) : of, two(name))];
     },
   };
-}
-
-/** A vector added to the product that was just made is its bias. The product without it is dropped if nothing else reads it. */
-function addBias(lowering: GraphLowering, product: Value, bias: Value): Live | undefined {
-  const { builder, subject } = lowering;
-  const last = builder.ops.at(-1);
-  if (isConstant(product) || !isConstant(bias) || last?.kind !== 'dense') return undefined;
-  const [x, kernel, none] = last.inputs as [number, number, number];
-  const width = product.dims.at(-1);
-  const isVector = bias.data.length === width && bias.dims.at(-1) === width;
-  const rank = bias.dims.length <= product.dims.length;
-  if (last.outputs[0] !== product.id || none !== ABSENT || !isVector || !rank) return undefined;
-  const [id] = builder.emit('dense', [x, kernel, lowering.form(bias, [width])], {}, subject);
-  return lowering.live(id as number, product.dims, product.type);
 }
 
 function comparison(of: (a: number, b: number) => boolean, write: Write): Operator {

@@ -5,7 +5,9 @@ import {
   attributeTypes,
   elementName,
   elementTypes,
+  type GraphMessage,
   type ModelMessage,
+  type NodeMessage,
   type TensorMessage,
 } from './messages';
 import { decode } from './wire';
@@ -20,6 +22,14 @@ export interface GraphNode {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: ReadonlyMap<string, AttributeMessage>;
+  /** The graph that the node runs. What that reads of the graph around it stands behind the node's own inputs. */
+  readonly body?: GraphBody;
+}
+
+export interface GraphBody {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly nodes: readonly GraphNode[];
 }
 
 /** An input or output of the graph; undefined lengths are open, named ones equal wherever the name is. */
@@ -49,6 +59,8 @@ export interface OperatorSpec {
   readonly known?: readonly number[];
   /** First version of the operator set in which the operator means what it does here. Default 1. */
   readonly since?: number;
+  /** Operators of the graph that a node has in its attribute `body`. */
+  readonly body?: (op: string) => OperatorSpec | undefined;
   /** Why a node cannot be run, where that shows in its attributes: what is expected, and what came. */
   readonly obstacle?: (node: GraphNode) => readonly [wanted: string, got: string] | undefined;
 }
@@ -57,7 +69,10 @@ export interface OperatorSpec {
 const NEWEST_OPSET = 28;
 const valueTypes = ['float32', 'int32', 'int64', 'bool'] as const;
 
-/** More than any exporter writes, recurrences unrolled over a thousand steps included: plans of more would take minutes to make. */
+/**
+ * More than any exporter writes, recurrences unrolled over a thousand steps included. Time and memory grow with the number: a plan of so many
+ * takes some seconds and half a gigabyte to make.
+ */
 const MOST_NODES = 50_000;
 
 /** Reads a model's structure. No weight is read. @throws ERR_FILE, naming node, operator and reason */
@@ -121,46 +136,9 @@ export function readGraph(
   const made = new Set(initializers.keys());
   for (const { name } of inputs) made.add(name);
   if (new Set(inputs.map(({ name }) => name)).size < inputs.length) return fail('two inputs have one name');
-  const count = (graph.node ?? []).length;
+  const count = countNodes(graph);
   if (count > MOST_NODES) return fail(`its graph has ${count} nodes, expected at most ${MOST_NODES}`);
-  const nodes = (graph.node ?? []).map((node, i): GraphNode => {
-    const { opType = '', domain = '', input = [], output = [] } = node;
-    const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})`;
-    const spec = domain === '' || domain === 'ai.onnx' ? specOf(opType) : undefined;
-    if (!spec) return fail(`${subject}: this operator is not known here`);
-    if (opset < (spec.since ?? 1))
-      return fail(`${subject}: it needs operator set ${spec.since}, the model has ${opset}`);
-    const first = input.slice(0, spec.inputs[0]).filter((name) => name !== '').length;
-    const [least, most] = spec.inputs;
-    if (first < least || input.length > most)
-      return fail(
-        `${subject}: expected ${least === most ? least : `${least} to ${most}`} inputs, got ${input.length}`,
-      );
-    if (output.length > spec.outputs)
-      return fail(`${subject}: expected at most ${spec.outputs} outputs, got ${output.length}`);
-    const attributes = new Map<string, AttributeMessage>();
-    for (const attribute of node.attribute ?? []) {
-      const { name = '', type, refAttrName } = attribute;
-      const wanted =
-        spec.attributes && Object.hasOwn(spec.attributes, name) ? spec.attributes[name] : undefined;
-      if (wanted === undefined) return fail(`${subject}: attribute '${name}' is not known here`);
-      if (attributeTypes[wanted] !== type || refAttrName)
-        return fail(`${subject}: attribute '${name}' is not written as ${wanted}`);
-      attributes.set(name, attribute);
-    }
-    for (const [, { t }] of attributes)
-      if (t) {
-        try {
-          proveTensor(t);
-        } catch (error) {
-          return fail(`${subject}: its tensor: ${reasonOf(error)}`, error);
-        }
-      }
-    const read: GraphNode = { subject, op: opType, opset, inputs: input, outputs: output, attributes };
-    const obstacle = spec.obstacle?.(read);
-    if (obstacle) return fail(`${subject}: expected ${obstacle[0]}, got ${obstacle[1]}`);
-    return read;
-  });
+  const nodes = (graph.node ?? []).map((node, i) => readNode(node, i, opset, specOf, fail));
   return {
     name: graph.name || 'onnx',
     inputs,
@@ -168,6 +146,99 @@ export function readGraph(
     nodes: inOrder(nodes, made, outputs, fail),
     initializers,
   };
+}
+
+type Fail = (reason: string, cause?: unknown) => never;
+type SpecOf = (op: string) => OperatorSpec | undefined;
+
+/** Nodes of a graph and of the graphs that they run. */
+function countNodes({ node = [] }: GraphMessage): number {
+  return node.reduce(
+    (count, { attribute = [] }) => attribute.reduce((sum, { g }) => sum + (g ? countNodes(g) : 0), count),
+    node.length,
+  );
+}
+
+function readNode(node: NodeMessage, i: number, opset: number, specOf: SpecOf, fail: Fail): GraphNode {
+  const { opType = '', domain = '', input = [], output = [] } = node;
+  const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})`;
+  const spec = domain === '' || domain === 'ai.onnx' ? specOf(opType) : undefined;
+  if (!spec) return fail(`${subject}: this operator is not known here`);
+  if (opset < (spec.since ?? 1))
+    return fail(`${subject}: it needs operator set ${spec.since}, the model has ${opset}`);
+  const first = input.slice(0, spec.inputs[0]).filter((name) => name !== '').length;
+  const [least, most] = spec.inputs;
+  if (first < least || input.length > most)
+    return fail(
+      `${subject}: expected ${least === most ? least : `${least} to ${most}`} inputs, got ${input.length}`,
+    );
+  if (output.length > spec.outputs)
+    return fail(`${subject}: expected at most ${spec.outputs} outputs, got ${output.length}`);
+  const attributes = new Map<string, AttributeMessage>();
+  for (const attribute of node.attribute ?? []) {
+    const { name = '', type, refAttrName } = attribute;
+    const wanted =
+      spec.attributes && Object.hasOwn(spec.attributes, name) ? spec.attributes[name] : undefined;
+    if (wanted === undefined) return fail(`${subject}: attribute '${name}' is not known here`);
+    if (attributeTypes[wanted] !== type || refAttrName)
+      return fail(`${subject}: attribute '${name}' is not written as ${wanted}`);
+    attributes.set(name, attribute);
+  }
+  for (const [, { t }] of attributes)
+    if (t) {
+      try {
+        proveTensor(t);
+      } catch (error) {
+        return fail(`${subject}: its tensor: ${reasonOf(error)}`, error);
+      }
+    }
+  const own = { subject, op: opType, opset, outputs: output, attributes };
+  const body = spec.body && readBody(subject, attributes.get('body')?.g, opset, spec.body, fail);
+  if (body && input.length !== body.graph.inputs.length)
+    return fail(
+      `${subject}: expected ${body.graph.inputs.length} inputs, as its body has, got ${input.length}`,
+    );
+  const inputs = body ? [...input, ...body.captured] : input;
+  const read: GraphNode = { ...own, inputs, ...(body ? { body: body.graph } : {}) };
+  const obstacle = spec.obstacle?.(read);
+  if (obstacle) return fail(`${subject}: expected ${obstacle[0]}, got ${obstacle[1]}`);
+  return read;
+}
+
+/** A graph that a node runs, and the names that it reads of the graph around it. */
+function readBody(
+  subject: string,
+  message: GraphMessage | undefined,
+  opset: number,
+  specOf: SpecOf,
+  fail: Fail,
+): { graph: GraphBody; captured: string[] } {
+  const wrong = (reason: string) => fail(`${subject}: its body: ${reason}`);
+  if (!message) return wrong('it has none');
+  if ((message.initializer ?? []).length > 0 || (message.sparseInitializer ?? []).length > 0)
+    return wrong('it has initializers of its own, which are not read');
+  const nodes = (message.node ?? []).map((node, i) => readNode(node, i, opset, specOf, fail));
+  const inputs = (message.input ?? []).map(({ name = '' }) => name);
+  const outputs = (message.output ?? []).map(({ name = '' }) => name);
+  if (inputs.includes('') || outputs.includes('')) return wrong('an input or output has no name');
+  if (new Set(inputs).size < inputs.length) return wrong('two inputs have one name');
+  const makers = new Set(nodes.flatMap(({ outputs: own }) => own));
+  const made = new Set(inputs);
+  const captured = new Set<string>();
+  const read = (reader: string, name: string) => {
+    if (name === '' || made.has(name)) return;
+    if (makers.has(name)) wrong(`${reader}: '${name}' is made behind it, in a cycle or out of order`);
+    captured.add(name);
+  };
+  for (const { subject: own, inputs: names, outputs: given } of nodes) {
+    for (const name of names) read(own, name);
+    for (const name of given) {
+      if (name !== '' && made.has(name)) wrong(`${own}: its output '${name}' is made twice`);
+      made.add(name);
+    }
+  }
+  for (const name of outputs) read('its outputs', name);
+  return { graph: { inputs, outputs, nodes }, captured: [...captured] };
 }
 
 /** Nodes as ONNX wants them to stand: each behind those that make its inputs, each value made once. */

@@ -2,20 +2,22 @@ import { sizeOf } from '../../tensors/tensor';
 import {
   type AttributeMessage,
   attributeTypes,
+  type BodyMessage,
   elementTypes,
   type GraphMessage,
   type NodeMessage,
   type ValueInfoMessage,
 } from './messages';
 
-/** An attribute: a whole number, `{ f }` or `{ fs }` for real ones, a word, or lists. */
+/** An attribute: a whole number, `{ f }` or `{ fs }` for real ones, a word, lists, or a graph that the operator runs. */
 export type AttributeValue =
   | number
   | string
   | readonly number[]
   | readonly string[]
   | { readonly f: number }
-  | { readonly fs: readonly number[] };
+  | { readonly fs: readonly number[] }
+  | { readonly graph: BodyMessage };
 
 /** A length, or the name of one that varies. */
 export type Dim = number | string;
@@ -32,14 +34,22 @@ function attribute(name: string, value: AttributeValue): AttributeMessage {
   if (typeof value === 'number') return { name, i: value, type: attributeTypes.int };
   if (typeof value === 'string') return { name, s: value, type: attributeTypes.string };
   if ('f' in value) return { name, f: value.f, type: attributeTypes.float };
+  if ('graph' in value) return { name, g: value.graph, type: attributeTypes.graph };
   if ('fs' in value) return { name, floats: [...value.fs], type: attributeTypes.floats };
   if (typeof value[0] === 'string')
     return { name, strings: [...(value as string[])], type: attributeTypes.strings };
   return { name, ints: [...(value as number[])], type: attributeTypes.ints };
 }
 
-function valueInfo(name: string, type: 'float32' | 'int32', dims: readonly Dim[]): ValueInfoMessage {
-  const dim = dims.map((n) => (typeof n === 'number' ? { dimValue: n } : { dimParam: n }));
+/** @param dims undefined stands for a length of which nothing is said */
+function valueInfo(
+  name: string,
+  type: 'float32' | 'int32' | 'bool',
+  dims: readonly (Dim | undefined)[],
+): ValueInfoMessage {
+  const dim = dims.map((n) =>
+    n === undefined ? {} : typeof n === 'number' ? { dimValue: n } : { dimParam: n },
+  );
   return { name, type: { tensorType: { elemType: elementTypes[type], shape: { dim } } } };
 }
 
@@ -59,7 +69,7 @@ function bytesOf(values: ArrayLike<number>, type: Initializer['type']): Uint8Arr
 
 /** Collects the nodes, constants, inputs and outputs of a graph. */
 export class GraphWriter {
-  private readonly nodes: NodeMessage[] = [];
+  private nodes: NodeMessage[] = [];
   private readonly initializers = new Map<string, Initializer>();
   private readonly inputs: ValueInfoMessage[] = [];
   private readonly outputs: ValueInfoMessage[] = [];
@@ -163,6 +173,33 @@ export class GraphWriter {
     attributes: Readonly<Record<string, AttributeValue>> = {},
   ): string {
     return this.nodeAll(opType, inputs, attributes)[0] as string;
+  }
+
+  /**
+   * The graph that an operator runs, made of the nodes that `write` adds. It reads what is there outside of it by name; constants lie outside.
+   * @param inputs types and columns of what the operator hands in, each [N, columns]
+   * @param write gives the outputs, with their columns
+   */
+  body(
+    inputs: readonly { readonly type: 'float32' | 'bool'; readonly width: number }[],
+    write: (names: readonly string[]) => readonly { readonly name: string; readonly width: number }[],
+  ): BodyMessage {
+    const outer = this.nodes;
+    this.nodes = [];
+    const name = this.fresh(`${this.scope}/body`);
+    const names = inputs.map(() => this.fresh(`${name}:x`));
+    const made = new Set<string>();
+    const outputs = write(names).map(({ name: value, width }) => {
+      // Each has a name of its own, and a node that makes it.
+      const own = made.has(value) || !this.nodes.some(({ output }) => output?.includes(value));
+      const output = own ? this.node('Identity', [value]) : value;
+      made.add(output);
+      return valueInfo(output, 'float32', [undefined, width]);
+    });
+    const { nodes } = this;
+    this.nodes = outer;
+    const input = inputs.map(({ type, width }, i) => valueInfo(names[i] as string, type, [undefined, width]));
+    return { node: nodes, name, input, output: outputs };
   }
 
   transpose(x: string, perm: readonly number[]): string {

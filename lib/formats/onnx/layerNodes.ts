@@ -9,7 +9,8 @@ import type { ActivationAttrs } from '../../plan/types';
 import { writeActivation } from './activationNodes';
 import { type ExportContext, ExportValue } from './exportContext';
 import type { AttributeValue, Dim } from './graphWriter';
-import { type RecurrentCell, recurrentCell } from './recurrentNodes';
+import { hasOperator, type RecurrentCell, recurrentCell } from './recurrentNodes';
+import { scan, zeroRows } from './scanNodes';
 
 /** A use of a layer. */
 interface Use {
@@ -314,9 +315,9 @@ interface Direction {
 }
 
 interface Recurred {
-  /** Time-major, in the order of the input; undefined without returnSequences. */
+  /** [T, N, …] in the order of the input; undefined without returnSequences. */
   readonly sequence: string | undefined;
-  /** The last output [N, H]. */
+  /** The last output [N, …]; of no use with returnSequences. */
   readonly last: string;
   /** [N, size], in the order of the layer's states. */
   readonly ends: readonly string[];
@@ -368,26 +369,92 @@ function bothAttributes([forward, backward]: readonly RecurrentCell[]): Record<s
 /** Both directions of a layer, as one node where they are alike. */
 function recurBoth(context: ExportContext, directions: readonly [Direction, Direction]): readonly Recurred[] {
   const [{ owner, x }] = directions;
+  if (!directions.every(({ cell }) => hasOperator(cell)))
+    return directions.map((direction) => recurOnce(context, direction));
   const cells = directions.map(({ cell }) => recurrentCell(cell, x.dims[1] as number, owner.subject));
   return isOneNode(cells, directions)
     ? recur(context, directions)
     : directions.flatMap((direction) => recur(context, [direction]));
 }
 
-/** One node for one direction, or for both of a layer. */
-function recur(context: ExportContext, directions: readonly Direction[]): Recurred[] {
-  const { graph } = context;
-  const [{ cell, owner, prefix, x, zerosWhereMasked }] = directions as readonly [Direction];
-  const { subject } = owner;
-  const at = (n: number) => graph.constant([n], 'int64');
+/** One direction, by an operator of recurrence or step by step. */
+function recurOnce(context: ExportContext, direction: Direction): Recurred {
+  return hasOperator(direction.cell)
+    ? (recur(context, [direction])[0] as Recurred)
+    : recurByScan(context, direction);
+}
+
+function requireStates(context: ExportContext, { cell, owner }: Direction): void {
   if (cell.carriesState && !context.wantsStates)
     refuse(
       'ERR_VALUE',
-      `${subject}: stateful`,
+      `${owner.subject}: stateful`,
       'false, because a graph carries no state from run to run',
       true,
       'exportOnnx(model, path, { states: true }) makes states inputs and outputs.',
     );
+}
+
+/** Values [N, size], or of frames [N, …], with other axes behind the first `lead` ones. */
+function framed(
+  { graph }: ExportContext,
+  value: string,
+  lead: number,
+  own: readonly Dim[],
+  wanted: readonly Dim[],
+): string {
+  if (own.length === wanted.length) return value;
+  const shape = [...new Array<number>(lead).fill(0), ...(wanted as readonly number[])];
+  return graph.node('Reshape', [value, graph.constant(shape, 'int64')]);
+}
+
+function recurByScan(context: ExportContext, direction: Direction): Recurred {
+  const { cell, owner, prefix, x, begins, zerosWhereMasked } = direction;
+  const { graph } = context;
+  requireStates(context, direction);
+  const starts = cell.states.map(({ name, size }, i) => {
+    const begin = begins[i];
+    if (begin) return framed(context, begin.batchMajor, 1, begin.dims, [size]);
+    const learned = cell.initialWeight(name);
+    const weight = learned === undefined ? undefined : context.weight(owner, `${prefix}${learned}`);
+    const given = context.givenState(owner, `${prefix}${name}`, size, weight);
+    const zeros = () => zeroRows(context, size);
+    return given ?? (weight === undefined ? zeros() : graph.node('Add', [zeros(), weight]));
+  });
+  const frame = x.dims.slice(1) as readonly number[];
+  const features = frame.reduce((size, n) => size * n, 1);
+  const counts =
+    x.mask === undefined
+      ? undefined
+      : graph.node('Unsqueeze', [graph.transpose(x.mask, [1, 0]), graph.constant([2], 'int64')]);
+  const { output, ends } = scan(context, {
+    cell,
+    owner,
+    prefix,
+    x: framed(context, x.timeMajor, 2, frame, [features]),
+    features,
+    counts,
+    starts,
+  });
+  const { shape } = cell.outputShape({ dtype: 'real', shape: [null, ...frame], sequence: true });
+  const own = [cell.outputSize];
+  if (!cell.returnSequences)
+    return { sequence: undefined, last: framed(context, output, 1, own, shape as number[]), ends };
+  const zeroed =
+    zerosWhereMasked && counts !== undefined
+      ? graph.node('Where', [counts, output, graph.scalar(0)])
+      : output;
+  return { sequence: framed(context, zeroed, 2, own, shape.slice(1) as number[]), last: output, ends };
+}
+
+/** One node for one direction, or for both of a layer. */
+function recur(context: ExportContext, directions: readonly Direction[]): Recurred[] {
+  const { graph } = context;
+  const [first] = directions as readonly [Direction];
+  const { cell, owner, prefix, x, zerosWhereMasked } = first;
+  const { subject } = owner;
+  const at = (n: number) => graph.constant([n], 'int64');
+  requireStates(context, first);
   const cells = directions.map((direction) => recurrentCell(direction.cell, x.dims[1] as number, subject));
   const made = cells[0] as RecurrentCell;
   const isBoth = directions.length > 1;
@@ -451,9 +518,8 @@ const recurrent: LayerWriter = (context, { layer, inputs: [x, ...begins], o, dim
   const { graph } = context;
   const cell = layer as RecurrentLayer;
   const zerosWhereMasked = o['zeroOutputForMask'] === true;
-  const [{ sequence, last, ends }] = recur(context, [
-    { cell, owner: layer, prefix: '', x, begins, zerosWhereMasked },
-  ]) as [Recurred];
+  const direction = { cell, owner: layer, prefix: '', x, begins, zerosWhereMasked };
+  const { sequence, last, ends } = recurOnce(context, direction);
   for (const [i, { name, size }] of cell.states.entries())
     context.endState(layer, name, size, ends[i] as string);
   const [own, ...stateDims] = dims as readonly (readonly Dim[])[];
@@ -466,9 +532,28 @@ const recurrent: LayerWriter = (context, { layer, inputs: [x, ...begins], o, dim
     const at = (n: number) => graph.constant([n], 'int64');
     mask = graph.node('Slice', [mask, at(-1), at(INT64_MIN), at(1), at(-1)]);
   }
-  const y = new ExportValue(graph, place, own as readonly Dim[], sequence !== undefined, mask);
-  return [y, ...stateDims.map((d, i) => new ExportValue(graph, { batch: ends[i] as string }, d, false))];
+  // A frame's first axis is a sequence too, but no mask is of its steps.
+  const isSequence = sequence !== undefined || (own?.length ?? 0) > 1;
+  const y = new ExportValue(graph, place, own as readonly Dim[], isSequence, mask);
+  return [
+    y,
+    ...cell.states
+      .slice(0, stateDims.length)
+      .map((state, i) => stateValue(context, state, ends[i], stateDims[i])),
+  ];
 };
+
+/** A state after the last step, [N, size] or a frame, for layers above. */
+function stateValue(
+  context: ExportContext,
+  { size }: { readonly size: number },
+  end: string | undefined,
+  dims: readonly Dim[] | undefined,
+): ExportValue {
+  const wanted = dims as readonly Dim[];
+  const batch = framed(context, end as string, 1, [size], wanted);
+  return new ExportValue(context.graph, { batch }, wanted, wanted.length > 1);
+}
 
 const bidirectional: LayerWriter = (context, { layer, inputs: [x, ...begins], dims }) => {
   const { graph } = context;
@@ -488,6 +573,7 @@ const bidirectional: LayerWriter = (context, { layer, inputs: [x, ...begins], di
   const value = (name: string, own: readonly Dim[]) =>
     new ExportValue(graph, isSequence ? { time: name } : { batch: name }, own, isSequence, mask);
   const states = both.flatMap(({ ends }) => ends);
+  const sizes = directions.flatMap(({ cell }) => cell.states);
   const merged = {
     concat: () => [graph.node('Concat', [a, b], { axis: -1 })],
     sum: () => [graph.node('Add', [a, b])],
@@ -497,10 +583,7 @@ const bidirectional: LayerWriter = (context, { layer, inputs: [x, ...begins], di
   }[mergeMode ?? 'two']();
   const outputs = merged.map((name, i) => value(name, dims[i] as readonly Dim[]));
   const rest = dims.slice(merged.length);
-  return [
-    ...outputs,
-    ...rest.map((d, i) => new ExportValue(graph, { batch: states[i] as string }, d, false)),
-  ];
+  return [...outputs, ...rest.map((d, i) => stateValue(context, sizes[i] as { size: number }, states[i], d))];
 };
 
 const writers: Readonly<Record<string, LayerWriter>> = {
@@ -543,27 +626,17 @@ const writers: Readonly<Record<string, LayerWriter>> = {
   simpleRNN: recurrent,
   lstm: recurrent,
   gru: recurrent,
+  rnn: recurrent,
+  convLSTM1D: recurrent,
+  convLSTM2D: recurrent,
   bidirectional,
-};
-
-/** Why there is no operator for a type of layers. */
-const obstacles: Readonly<Record<string, string>> = {
-  rnn: 'whose steps are a cell of its own',
-  convLSTM1D: 'a recurrence of convolutions',
-  convLSTM2D: 'a recurrence of convolutions',
 };
 
 /** How a layer is written. @throws ERR_VALUE, naming the layer, where ONNX has no operators for it */
 function writerOf(layer: Layer): LayerWriter {
   const writer = Object.hasOwn(writers, layer.type) ? writers[layer.type] : undefined;
   if (writer) return writer;
-  const reason = obstacles[layer.type];
-  return refuse(
-    'ERR_VALUE',
-    layer.subject,
-    'a layer that ONNX has operators for',
-    `layers.${layer.type}${reason ? `, ${reason}` : ''}`,
-  );
+  return refuse('ERR_VALUE', layer.subject, 'a layer that ONNX has operators for', `layers.${layer.type}`);
 }
 
 /** Writes a use of a layer; gives its outputs. */

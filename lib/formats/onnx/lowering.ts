@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { DeepRnnError } from '../../errors';
-import { PlanBuilder } from '../../plan/builder';
+import type { PlanBuilder } from '../../plan/builder';
 import { fuseStacks } from '../../plan/fuseStacks';
 import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ActivationAttrs, type Plan, type ValueId } from '../../plan/types';
 import { sameShape, sizeOf, type TensorData } from '../../tensors/tensor';
-import { type Constant, type ConstantType, MOST_MADE, newData } from './constants';
+import { type Constant, type ConstantType, constantOf, MOST_MADE, newData } from './constants';
 import type { GraphNode } from './graphFile';
 
 /**
@@ -104,9 +104,11 @@ const MOST_GROWTH = 2 ** 12;
 
 /** Writes a plan for inputs of known shapes. */
 export class GraphLowering {
-  readonly builder: PlanBuilder;
   /** Of the node at work, for messages. */
   subject = '';
+
+  /** Of whole inputs that are places along axes, how long those axes are. */
+  readonly idLengths = new Map<ValueId, Set<number>>();
 
   /** Numbers of all values so far. */
   private made = 0;
@@ -114,11 +116,10 @@ export class GraphLowering {
 
   /** @param given numbers of inputs and weights: what is made of them may be larger, but not by any factor */
   constructor(
-    name: string,
-    private readonly store: ConstantStore,
+    readonly builder: PlanBuilder,
+    readonly store: ConstantStore,
     given: number,
   ) {
-    this.builder = new PlanBuilder(name);
     this.most = MOST_MADE * 4 + MOST_GROWTH * given;
   }
 
@@ -170,6 +171,12 @@ export class GraphLowering {
     return this.builder.emitOnce('reshape', [value.id], { shape: wanted }, this.subject);
   }
 
+  /** Says that a whole input is places along an axis of so many. */
+  countIds(ids: Live, length: number): void {
+    const known = this.idLengths.get(ids.id) ?? new Set();
+    this.idLengths.set(ids.id, known.add(length));
+  }
+
   /** The plan's own whole numbers [..], in the shape in which they are stored. */
   isStoredInt(value: Value): boolean {
     return !isConstant(value) && this.builder.spec(value.id).dtype === 'int32';
@@ -199,7 +206,8 @@ export class GraphLowering {
   pick(value: Value, dims: readonly number[], block: number, places: () => Int32Array): Value {
     if (sizeOf(dims) > MOST_MADE) this.fail(`at most ${MOST_MADE} numbers`, shown(dims));
     if (isConstant(value)) return moved(value, dims, places(), block);
-    if (sizeOf(dims) === 0) this.fail('a shape without a 0', shown(dims));
+    // Nothing is known of nothing.
+    if (sizeOf(dims) === 0) return constantOf(value.type, dims, []);
     const from = places();
     const total = sizeOf(value.dims) / block;
     const first = from[0] as number;
@@ -316,6 +324,25 @@ export class GraphLowering {
   scale(value: Value, factor: number): Live {
     const [id] = this.builder.emit('scale', [this.form(value)], { factor }, this.subject);
     return this.live(id as ValueId, value.dims, value.type);
+  }
+
+  /** a + b or a ⊙ b, of equal shapes. */
+  combine(kind: 'add' | 'multiply', a: Value, b: Value): Live {
+    const [id] = this.builder.emit(kind, [this.form(a), this.form(b)], {}, this.subject);
+    return this.live(id as ValueId, a.dims, a.type);
+  }
+
+  /** A vector added to the product that was just made is its bias. The product without it is dropped if nothing else reads it. */
+  addBias(product: Value, bias: Value): Live | undefined {
+    const last = this.builder.ops.at(-1);
+    if (isConstant(product) || !isConstant(bias) || last?.kind !== 'dense') return undefined;
+    const [x, kernel, none] = last.inputs as [ValueId, ValueId, ValueId];
+    const width = product.dims.at(-1);
+    const isVector = bias.data.length === width && bias.dims.at(-1) === width;
+    const rank = bias.dims.length <= product.dims.length;
+    if (last.outputs[0] !== product.id || none !== ABSENT || !isVector || !rank) return undefined;
+    const [id] = this.builder.emit('dense', [x, kernel, this.form(bias, [width])], {}, this.subject);
+    return this.live(id as ValueId, product.dims, product.type);
   }
 
   /** A function of numbers that lie in the same place of values as ONNX broadcasts them. */

@@ -26,6 +26,9 @@ export type MessageName =
   | 'Graph'
   | 'Node'
   | 'Attribute'
+  | 'Body'
+  | 'BodyNode'
+  | 'BodyAttribute'
   | 'Tensor'
   | 'ValueInfo'
   | 'Type'
@@ -34,9 +37,31 @@ export type MessageName =
   | 'Dimension'
   | 'Entry';
 
+const attributeFields: readonly Field[] = [
+  one(1, 'name', 'string'),
+  one(2, 'f', 'float'),
+  one(3, 'i', 'int'),
+  one(4, 's', 'string'),
+  one(5, 't', 'Tensor'),
+  many(7, 'floats', 'float'),
+  many(8, 'ints', 'int'),
+  many(9, 'strings', 'string'),
+  one(20, 'type', 'int'),
+  one(21, 'refAttrName', 'string'),
+];
+
+const nodeFields = (attribute: 'Attribute' | 'BodyAttribute'): readonly Field[] => [
+  many(1, 'input', 'string'),
+  many(2, 'output', 'string'),
+  one(3, 'name', 'string'),
+  one(4, 'opType', 'string'),
+  many(5, 'attribute', attribute),
+  one(7, 'domain', 'string'),
+];
+
 /**
- * The messages of ONNX (IR version 3 and later) by the numbers of their fields, as far as they are read or written here. Graphs inside
- * attributes are not in it, so that messages have a known depth.
+ * The messages of ONNX (IR version 3 and later) by the numbers of their fields, as far as they are read or written here. A graph inside an
+ * attribute is a `Body`, whose own attributes have none, so that messages have a known depth.
  */
 export const messages: Readonly<Record<MessageName, readonly Field[]>> = {
   Model: [
@@ -55,26 +80,18 @@ export const messages: Readonly<Record<MessageName, readonly Field[]>> = {
     many(12, 'output', 'ValueInfo'),
     many(15, 'sparseInitializer', 'bytes'),
   ],
-  Node: [
-    many(1, 'input', 'string'),
-    many(2, 'output', 'string'),
-    one(3, 'name', 'string'),
-    one(4, 'opType', 'string'),
-    many(5, 'attribute', 'Attribute'),
-    one(7, 'domain', 'string'),
+  Node: nodeFields('Attribute'),
+  Attribute: [...attributeFields, one(6, 'g', 'Body')],
+  Body: [
+    many(1, 'node', 'BodyNode'),
+    one(2, 'name', 'string'),
+    many(5, 'initializer', 'Tensor'),
+    many(11, 'input', 'ValueInfo'),
+    many(12, 'output', 'ValueInfo'),
+    many(15, 'sparseInitializer', 'bytes'),
   ],
-  Attribute: [
-    one(1, 'name', 'string'),
-    one(2, 'f', 'float'),
-    one(3, 'i', 'int'),
-    one(4, 's', 'string'),
-    one(5, 't', 'Tensor'),
-    many(7, 'floats', 'float'),
-    many(8, 'ints', 'int'),
-    many(9, 'strings', 'string'),
-    one(20, 'type', 'int'),
-    one(21, 'refAttrName', 'string'),
-  ],
+  BodyNode: nodeFields('BodyAttribute'),
+  BodyAttribute: attributeFields,
   Tensor: [
     many(1, 'dims', 'int'),
     one(2, 'dataType', 'int'),
@@ -114,6 +131,9 @@ export interface GraphMessage {
   sparseInitializer?: Uint8Array[];
 }
 
+/** A graph that an operator runs. */
+export type BodyMessage = GraphMessage;
+
 export interface NodeMessage {
   input?: string[];
   output?: string[];
@@ -129,6 +149,7 @@ export interface AttributeMessage {
   i?: number;
   s?: string;
   t?: TensorMessage;
+  g?: BodyMessage;
   floats?: number[];
   ints?: number[];
   strings?: string[];
@@ -164,6 +185,7 @@ export const attributeTypes = {
   int: 2,
   string: 3,
   tensor: 4,
+  graph: 5,
   floats: 6,
   ints: 7,
   strings: 8,

@@ -9,8 +9,9 @@ import type { Graph } from '../../models/graph';
 import { Model } from '../../models/model';
 import type { ModelStructure } from '../../models/modelStructure';
 import { Queue } from '../../models/queue';
+import { PlanBuilder } from '../../plan/builder';
 import { type Plan, PlanCheckError } from '../../plan/types';
-import { namedTensor, sizeOf, Tensor, type TensorLike } from '../../tensors/tensor';
+import { namedTensor, sizeOf, Tensor, type TensorData, type TensorLike } from '../../tensors/tensor';
 import { type Constant, constantOf, isFloat, readTensor } from './constants';
 import type { Operator } from './elementwise';
 import type { GraphNode, GraphValue, OnnxGraph } from './graphFile';
@@ -26,6 +27,8 @@ interface Loaded {
   readonly executable: Executable;
   /** Values of outputs that no plan is needed for, and the names under which the plan gives the others. */
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  /** Inputs that are places along axes of a length and nothing else: negative ones count from the end. */
+  readonly ids: ReadonlyMap<string, number>;
 }
 
 /** Arrays by the names of a graph's inputs. */
@@ -46,6 +49,7 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
   private readonly declared = new Set<string>();
   /** Inputs that plans are made for by what they hold, because shapes or weights follow from them. */
   private readonly fixed: ReadonlySet<string>;
+  private readonly idInputs: ReadonlySet<string>;
   private gone = false;
 
   /** @param device where it runs @internal */
@@ -58,11 +62,12 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
     for (const [name, tensor] of onnx.initializers) this.constants.set(name, readTensor(tensor));
     this.foldConstants();
     this.fixed = knownInputs(onnx);
+    this.idInputs = idInputs(onnx);
   }
 
   /** What follows from constants alone is worked out once. */
   private foldConstants(): void {
-    const lowering = new GraphLowering('constants', this.store, 0);
+    const lowering = new GraphLowering(new PlanBuilder('constants'), this.store, 0);
     const open = new Set(this.onnx.inputs.map(({ name }) => name));
     for (const node of this.onnx.nodes) {
       if (node.inputs.some((name) => name !== '' && (open.has(name) || !this.constants.has(name)))) continue;
@@ -161,7 +166,7 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
     const read = new Set(executable.plan.ops.flatMap(({ inputs: ids }) => ids));
     for (const { role, name, id } of executable.plan.values)
       if (role === 'input' && inputs.has(name) && read.has(id))
-        executable.input(name).set((inputs.get(name) as Tensor).data);
+        executable.input(name).set(counted((inputs.get(name) as Tensor).data, loaded.ids.get(name)));
     try {
       await executable.run();
     } catch (error) {
@@ -188,7 +193,7 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
   }
 
   private load(inputs: ReadonlyMap<string, Tensor>): Loaded {
-    const { plan, outputs } = this.lower(inputs);
+    const { plan, outputs, ids } = this.lower(inputs);
     this.session ??= createEngine(this.device).createSession(this.options);
     const { session } = this;
     for (const { role, name, shape, dtype } of plan.values) {
@@ -197,20 +202,21 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
       session.write(name, this.store.take(name));
       this.declared.add(name);
     }
-    return { executable: session.load(plan), outputs };
+    return { executable: session.load(plan), outputs, ids };
   }
 
   /** The plan for inputs of these shapes. @internal */
-  lower(inputs: ReadonlyMap<string, Tensor>): { plan: Plan; outputs: Loaded['outputs'] } {
+  lower(inputs: ReadonlyMap<string, Tensor>): { plan: Plan } & Pick<Loaded, 'outputs' | 'ids'> {
     if (this.store.bytes > MOST_MADE_BYTES + 8 * this.countParams()) this.beginAnew();
     const given = [...inputs.values()].reduce((sum, { size }) => sum + size, this.countParams());
     const shapes = [...inputs.values()].map(String).join(' ');
-    const lowering = new GraphLowering(`run ${shapes}`, this.store, given);
+    const lowering = new GraphLowering(new PlanBuilder(`run ${shapes}`), this.store, given);
     const values = new Map<string, Value>(this.constants);
     for (const { name, type } of this.onnx.inputs) {
       const tensor = inputs.get(name);
       if (!tensor) continue;
-      if (this.fixed.has(name)) {
+      // Arrays without numbers are known too.
+      if (this.fixed.has(name) || tensor.size === 0) {
         values.set(name, constantOf(type, tensor.shape, tensor.data));
         continue;
       }
@@ -240,7 +246,13 @@ export class OnnxModel<Y = Tensor> extends Model<Y> {
       lowering.builder.output(name, id);
       return { name, value };
     });
-    return { plan: lowering.finish(), outputs };
+    const ids = new Map<string, number>();
+    for (const name of this.idInputs) {
+      const value = values.get(name);
+      const lengths = value && !isConstant(value) ? [...(lowering.idLengths.get(value.id) ?? [])] : [];
+      if (lengths.length === 1) ids.set(name, lengths[0] as number);
+    }
+    return { plan: lowering.finish(), outputs, ids };
   }
 
   private beginAnew(): void {
@@ -334,6 +346,29 @@ function knownInputs({ nodes, inputs }: OnnxGraph): Set<string> {
   return new Set(inputs.map(({ name }) => name).filter((name) => wanted.has(name)));
 }
 
+/** Inputs that are read as places of `Gather` alone. */
+function idInputs({ nodes, inputs, outputs }: OnnxGraph): Set<string> {
+  /** Names of an input, by all that it is called. */
+  const roots = new Map(inputs.map(({ name }) => [name, name]));
+  const others = new Set(outputs.map(({ name }) => name));
+  for (const { op, inputs: read, outputs: made } of nodes) {
+    const isAlias = op === 'Identity' || op === 'Cast';
+    const [first = ''] = read;
+    const root = roots.get(first);
+    if (isAlias && root !== undefined) roots.set(made[0] as string, root);
+    else if (op !== 'Shape' && op !== 'Size')
+      for (const [i, name] of read.entries()) if (op !== 'Gather' || i !== 1) others.add(name);
+  }
+  const mixed = new Set([...others].map((name) => roots.get(name)));
+  return new Set(inputs.map(({ name }) => name).filter((name) => !mixed.has(name)));
+}
+
+/** Places along an axis of so many, with the negative ones as what they are from its begin. */
+function counted(data: TensorData, length: number | undefined): TensorData {
+  if (length === undefined || data.every((n) => n >= 0)) return data;
+  return Int32Array.from(data, (n) => (n < 0 && n >= -length ? n + length : n));
+}
+
 function lowerNode(
   lowering: GraphLowering,
   node: GraphNode,
@@ -358,17 +393,9 @@ function checkDims(
   const { shape } = tensor;
   const shownDims = dims?.map((n) => n ?? 'any').join(', ');
   const fits =
-    shape.every((n) => n > 0) &&
-    (!dims ||
-      (dims.length === shape.length &&
-        dims.every((n, i) => typeof n !== 'number' || n <= 0 || n === shape[i])));
-  if (!fits)
-    refuse(
-      'ERR_SHAPE',
-      `run: input '${name}'`,
-      dims ? `[${shownDims}]` : 'a shape without a 0',
-      `[${shape.join(', ')}]`,
-    );
+    !dims ||
+    (dims.length === shape.length && dims.every((n, i) => typeof n !== 'number' || n <= 0 || n === shape[i]));
+  if (!fits) refuse('ERR_SHAPE', `run: input '${name}'`, `[${shownDims}]`, `[${shape.join(', ')}]`);
   for (const [i, n] of (dims ?? []).entries()) {
     if (typeof n !== 'string') continue;
     const known = lengths.get(n) ?? (shape[i] as number);

@@ -1,6 +1,14 @@
 import { ABSENT, type ValueId } from '../../plan/types';
 import { sameShape, sizeOf } from '../../tensors/tensor';
-import { type Constant, type ConstantType, constantOf, MOST_MADE, newData, readTensor } from './constants';
+import {
+  type Constant,
+  type ConstantType,
+  constantOf,
+  isFloat,
+  MOST_MADE,
+  newData,
+  readTensor,
+} from './constants';
 import { elementwiseOperators, held, type Operator } from './elementwise';
 import type { GraphNode } from './graphFile';
 import {
@@ -16,6 +24,7 @@ import {
 } from './lowering';
 import { elementName, elementTypes } from './messages';
 import { recurrentOperators } from './recurrentOperators';
+import { scanOperator } from './scanOperator';
 
 function axisOf(lowering: GraphLowering, axis: number, rank: number): number {
   const at = axis < 0 ? axis + rank : axis;
@@ -159,11 +168,26 @@ function gathered(lowering: GraphLowering, node: GraphNode, [x, ids]: readonly (
       return from;
     });
   }
-  if (axis !== 0 || !lowering.isStoredInt(at))
-    return lowering.fail('ids that are an input, along axis 0', `axis ${axis}`);
+  if (!lowering.isStoredInt(at)) lowering.fail('ids that are an input', 'some that are worked out');
+  lowering.countIds(at, length);
   builder.emit('check', [at.id], { mode: 'index', size: length }, `ids of ${subject}`);
-  const rows = lowering.form(table, [length, sizeOf(behind)]);
-  return lowering.live(builder.emit('embedding', [at.id, rows], {}, subject)[0] as ValueId, dims, table.type);
+  const rank = table.dims.length;
+  const others = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis);
+  const inFront = () => lowering.transpose(table, [axis, ...others]);
+  const tableDims = [length, sizeOf(before) * sizeOf(behind)];
+  const rows =
+    axis === 0
+      ? lowering.form(table, tableDims)
+      : isConstant(table)
+        ? lowering.variable(table, `by axis ${axis}`, () => ({ ...(inFront() as Constant), dims: tableDims }))
+        : lowering.form(inFront(), tableDims);
+  const [id] = builder.emit('embedding', [at.id, rows], {}, subject);
+  const made = lowering.live(id as ValueId, [...at.dims, ...before, ...behind], table.type);
+  // What stood in front of the axis comes in front of the places again.
+  const places = at.dims.length;
+  const from = (first: number, count: number) => Array.from({ length: count }, (_, i) => first + i);
+  const order = [...from(places, axis), ...from(0, places), ...from(places + axis, behind.length)];
+  return axis === 0 ? made : lowering.transpose(made, order);
 }
 
 /** Largest number, mean, sum or norm over some axes. */
@@ -209,8 +233,12 @@ function reduction(kind: 'max' | 'min' | 'mean' | 'sum' | 'norm' | 'product'): O
       const front = lowering.transpose(x, [...axes, ...others]);
       if (isConstant(front)) {
         const data = newData(x.type, rest);
+        // Of no truth values none is true, and all are.
+        const begin = x.type === 'bool' && !Number.isFinite(first) ? Number(kind === 'min') : first;
+        if (count === 0 && !Number.isFinite(begin) && !isFloat(x.type))
+          lowering.fail(`numbers of ${x.type} to compare`, 'none');
         for (let r = 0; r < rest; r++) {
-          let sum = first;
+          let sum = begin;
           for (let k = 0; k < count; k++) sum = combine(sum, front.data[k * rest + r] as number);
           data[r] = held(x.type)(kind === 'mean' ? sum / count : kind === 'norm' ? Math.sqrt(sum) : sum);
         }
@@ -530,14 +558,17 @@ function cast(lowering: GraphLowering, x: Value, code: number): Value {
   }
   if (to === 'bool') {
     const zero = constantOf('float32', [], [0]);
+    // What is 0 is at least 0 and at most 0. NaN is neither, and true as all that is not 0.
     return lowering.program(
       [x, zero],
-      (program, [v, o], width) =>
-        program.emit(
-          'maximum',
-          [program.emit('greater', [v, o], width), program.emit('greater', [o, v], width)],
+      (program, [v, o], width) => {
+        const isZero = program.emit(
+          'multiply',
+          [program.emit('greaterEqual', [v, o], width), program.emit('greaterEqual', [o, v], width)],
           width,
-        ),
+        );
+        return program.emit('shift', [program.emit('scale', [isZero], width, [], [-1])], width, [], [1]);
+      },
       'bool',
     );
   }
@@ -563,11 +594,12 @@ export const operators: Readonly<Record<string, Operator>> = {
   Dropout: {
     inputs: [1, 3],
     outputs: 2,
-    known: [2],
+    known: [1, 2],
     attributes: { ratio: 'float', seed: 'int' },
-    lower(lowering, _, [x, , training]) {
-      if (training && (!isConstant(training) || training.data[0] !== 0))
-        lowering.fail('training_mode false', 'another');
+    lower(lowering, _, [x, ratio, training]) {
+      const isOff = (value: Value | undefined) => value && isConstant(value) && value.data[0] === 0;
+      if (training && !isOff(training) && !isOff(ratio))
+        lowering.fail('training_mode false, or a ratio of 0', 'another');
       const { dims } = x as Value;
       return [x as Value, constantOf('bool', dims, new Float64Array(sizeOf(dims)).fill(1))];
     },
@@ -729,7 +761,7 @@ export const operators: Readonly<Record<string, Operator>> = {
       const parts =
         listOf(lowering, node, 'split', list) ??
         Array.from({ length: count }, (_, i) => Math.min(each, length - i * each));
-      if (parts.length !== count || parts.some((n) => n < 1) || parts.reduce((a, b) => a + b) !== length)
+      if (parts.length !== count || parts.some((n) => n < 0) || parts.reduce((a, b) => a + b) !== length)
         lowering.fail(`${count} parts of ${length}`, shown(parts));
       let first = 0;
       return parts.map((width) => {
@@ -770,4 +802,5 @@ export const operators: Readonly<Record<string, Operator>> = {
   ReduceSum: reduction('sum'),
   ReduceL2: reduction('norm'),
   ReduceProd: reduction('product'),
+  Scan: scanOperator((op) => (Object.hasOwn(operators, op) ? operators[op] : undefined)),
 };

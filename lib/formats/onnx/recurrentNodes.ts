@@ -1,9 +1,8 @@
-import { refuse } from '../../errors';
 import type { Layer } from '../../layers/layer';
 import { resolveActivation } from '../../ops/activations';
 import type { ActivationAttrs } from '../../plan/types';
 import type { Tensor } from '../../tensors/tensor';
-import { type RecurrentActivation, recurrentActivation } from './activationNodes';
+import { isRecurrentActivation, type RecurrentActivation, recurrentActivation } from './activationNodes';
 import type { AttributeValue } from './graphWriter';
 
 /**
@@ -37,19 +36,24 @@ interface CellConfig {
   readonly resetAfter: boolean;
 }
 
-/** The configuration of a recurrent layer. @throws ERR_VALUE, naming layer and option, for what ONNX's operators cannot do */
+/** Options that no operator of ONNX's has, where they are not off. Its clip bounds what activations read, not the state. */
+const ownSteps = ['layerNormalization', 'projectionUnits', 'cellClip', 'zoneout', 'cellZoneout'] as const;
+
+/** Whether ONNX's RNN, LSTM or GRU makes the steps of a layer. */
+export function hasOperator(layer: Layer): boolean {
+  if (!(layer.type in gateOrders)) return false;
+  const o = layer.getConfig();
+  if (ownSteps.some((option) => o[option] !== undefined && o[option] !== false && o[option] !== 0))
+    return false;
+  const { activation, recurrentActivation, coupledGates } = readConfig(layer, layer.subject);
+  return (
+    [activation, recurrentActivation].every(isRecurrentActivation) &&
+    (!coupledGates || complementary.includes(recurrentActivation.kind))
+  );
+}
+
 function readConfig(layer: Layer, subject: string): CellConfig {
   const o = layer.getConfig();
-  const off = (option: string, reason: string) => {
-    const value = o[option];
-    if (value !== undefined && value !== false && value !== 0)
-      refuse('ERR_VALUE', `${subject}: ${option}`, `none for ONNX, ${reason}`, value);
-  };
-  off('layerNormalization', 'whose recurrent operators do not normalize');
-  off('projectionUnits', 'whose LSTM has no projection');
-  off('cellClip', 'whose clip bounds what activations read, not the state');
-  off('zoneout', 'whose recurrent operators keep no part of a state');
-  off('cellZoneout', 'whose recurrent operators keep no part of a state');
   const lstm = layer.type === 'lstm';
   return {
     units: o['units'] as number,
@@ -84,23 +88,14 @@ function turnGates(
   return made;
 }
 
-/** A cell for ONNX. @param features columns of the input */
+/** A cell for ONNX, of a layer that has an operator there. @param features columns of the input */
 export function recurrentCell(layer: Layer, features: number, subject: string): RecurrentCell {
-  if (!(layer.type in gateOrders))
-    refuse('ERR_VALUE', subject, 'a layer that ONNX has an operator for', `layers.${layer.type}`);
   const type = layer.type as CellType;
   const { units, coupledGates, peepholes, resetAfter, ...activations } = readConfig(layer, subject);
-  const inner = recurrentActivation(activations.activation, `${subject}: activation`);
-  const gate = () => recurrentActivation(activations.recurrentActivation, `${subject}: recurrentActivation`);
+  const inner = recurrentActivation(activations.activation);
+  const gate = () => recurrentActivation(activations.recurrentActivation);
   const list: readonly RecurrentActivation[] =
     type === 'simpleRNN' ? [inner] : type === 'gru' ? [gate(), inner] : [gate(), inner, inner];
-  if (coupledGates && !complementary.includes(activations.recurrentActivation.kind))
-    refuse(
-      'ERR_VALUE',
-      `${subject}: recurrentActivation`,
-      `one of ${complementary.join(', ')} beside coupledGates, because ONNX couples the other gate`,
-      `'${activations.recurrentActivation.kind}'`,
-    );
   // With i = s(−u) of the weights of f, turned, ONNX's f = 1 − i is s(u). Its own gate f is not looked at.
   const order: readonly number[] = coupledGates ? [0, 2, -1, 1] : gateOrders[type];
   const signs = coupledGates ? [-1, 1, 0, 1] : order.map(() => 1);

@@ -101,7 +101,7 @@ function provenStep(
 }
 
 /** All values that some are made of, those first that others are made of. */
-function inOrder(roots: readonly Traced[]): Traced[] {
+export function inOrder(roots: readonly Traced[]): Traced[] {
   const order = new Set<Traced>();
   const visiting: { value: Traced; entered: boolean }[] = roots.map((value) => ({ value, entered: false }));
   while (visiting.length > 0) {

@@ -48,7 +48,7 @@ export const program: OpRow<'program'> = {
     ints.push(operands.length, carries.length, registers.length, instructions.length);
     for (const { kind, rows, width } of operands) ints.push(operandCodes[kind], rows, width);
     for (const { from, init } of carries) ints.push(from, init);
-    ints.push(...registers);
+    for (const width of registers) ints.push(width);
     const floats: number[] = [];
     for (const instruction of instructions as readonly Instruction[]) {
       ints.push(instructionCodes[instruction.kind], instruction.to);

@@ -35,7 +35,7 @@ describe("the ONNX project's conformance cases of the operators that are known",
   const { cases } = fixture<{ cases: ConformanceCase[] }>('conformance');
 
   it('are there, those of recurrences among them', () => {
-    expect(cases.length).toBeGreaterThanOrEqual(314);
+    expect(cases.length).toBeGreaterThanOrEqual(338);
     const recurrent = cases.filter(({ name }) => /^test_(simple_rnn|rnn|gru|lstm)_/.test(name));
     expect(recurrent.map(({ name }) => name)).toHaveLength(18);
   });
@@ -244,6 +244,138 @@ describe('a vector that is added to a product', () => {
   });
 });
 
+describe('ids', () => {
+  const ids = (node: NodeMessage[], output = ['y']) =>
+    small({
+      node,
+      initializer: [vector('W', [2, 3], [1, 2, 3, 4, 5, 6]), vector('V', [4, 1], [10, 20, 30, 40])],
+      input: [info('ids', ['N', 2], elementTypes.int32)],
+      output: output
+        .map((name) => info(name, []))
+        .map(({ name, type: { tensorType } }) => {
+          return { name, type: { tensorType: { elemType: tensorType.elemType } } };
+        }),
+    });
+  const gather = (table: string, y: string, axis = 0, from = 'ids'): NodeMessage => ({
+    opType: 'Gather',
+    name: y,
+    input: [table, from],
+    output: [y],
+    attribute: [{ name: 'axis', i: axis, type: attributeTypes.int }],
+  });
+  const given = { ids: tensor(Int32Array.from([0, -1]), [1, 2]) };
+
+  it('below 0 count from the end, under another name too', async () => {
+    const cast = { name: 'to', i: elementTypes.int64, type: attributeTypes.int };
+    const node = [
+      { opType: 'Cast', input: ['ids'], output: ['same'], attribute: [cast] },
+      gather('V', 'y', 0, 'same'),
+    ];
+    const model = await load(ids(node));
+    expect((await model.run(given))['y']?.toArray()).toEqual([[[10], [40]]]);
+    // What the caller gave is left as it was.
+    expect([...given.ids.data]).toEqual([0, -1]);
+    await expect(model.run({ ids: tensor(Int32Array.from([0, -5]), [1, 2]) })).rejects.toThrow(
+      /ids of node 'y' \(Gather\): expected whole numbers from 0 to 3, got -5/,
+    );
+    model.dispose();
+  });
+
+  it('are refused below 0 where they are of axes of two lengths, or read otherwise', async () => {
+    const two = await load(ids([gather('W', 'y'), gather('V', 'z')], ['y', 'z']));
+    await expect(two.run(given)).rejects.toThrow(/expected whole numbers from 0 to/);
+    two.dispose();
+    const compared: NodeMessage = { opType: 'Equal', input: ['ids', 'minus'], output: ['z'] };
+    const bytes = ids(
+      [
+        {
+          opType: 'Constant',
+          output: ['minus'],
+          attribute: [{ name: 'value_int', i: -1, type: attributeTypes.int }],
+        },
+        gather('V', 'y'),
+        compared,
+      ],
+      ['y', 'z'],
+    );
+    const other = await load(bytes);
+    await expect(other.run(given)).rejects.toThrow(/expected whole numbers from 0 to/);
+    other.dispose();
+  });
+
+  it('along any axis, of a constant and of what is worked out', async () => {
+    const relu: NodeMessage = { opType: 'Relu', input: ['W'], output: ['live'] };
+    for (const [nodes, table] of [
+      [[], 'W'],
+      [[relu], 'live'],
+    ] as const) {
+      const model = await load(ids([...nodes, gather(table, 'y', 1)]));
+      expect((await model.run(given))['y']?.toArray()).toEqual([[[1, 3]], [[4, 6]]]);
+      model.dispose();
+    }
+  });
+});
+
+describe('arrays without numbers', () => {
+  it('are summed to 0, and come out where something is cut off whole', async () => {
+    const axes = { ...vector('axes', [1], []), dataType: elementTypes.int64, rawData: new Uint8Array(8) };
+    const begin = { ...axes, name: 'begin', rawData: Uint8Array.from([9, 0, 0, 0, 0, 0, 0, 0]) };
+    const bytes = small({
+      node: [
+        {
+          opType: 'ReduceSum',
+          input: ['x', 'axes'],
+          output: ['y'],
+          attribute: [{ name: 'keepdims', i: 0, type: attributeTypes.int }],
+        },
+        { opType: 'Slice', input: ['x', 'begin', 'begin', 'axes'], output: ['cut'] },
+      ],
+      initializer: [axes, begin],
+      output: [info('y', [2]), info('cut', ['M', 2])],
+    });
+    const model = await load(bytes);
+    const empty = await model.run({ x: new Tensor(new Float32Array(0), [0, 2]) });
+    expect(empty['y']?.toArray()).toEqual([0, 0]);
+    expect(empty['cut']?.shape).toEqual([0, 2]);
+    expect((await model.run({ x: [[1, 2]] }))['y']?.toArray()).toEqual([1, 2]);
+    model.dispose();
+  });
+
+  it('are refused by the node that has nothing to do with them', async () => {
+    const model = await load(small());
+    await expect(model.run({ x: new Tensor(new Float32Array(0), [0, 2]) })).rejects.toThrow(
+      /node 'product' \(MatMul\): expected a shape without a 0, got \[0, 2\]/,
+    );
+    model.dispose();
+  });
+});
+
+test('NaN is true, as all that is not 0', async () => {
+  const cast = (input: string, output: string, to: number): NodeMessage => {
+    return {
+      opType: 'Cast',
+      input: [input],
+      output: [output],
+      attribute: [{ name: 'to', i: to, type: attributeTypes.int }],
+    };
+  };
+  const model = await load(
+    small({ node: [cast('x', 'b', elementTypes.bool), cast('b', 'y', elementTypes.float32)] }),
+  );
+  const x = [
+    [Number.NaN, 0],
+    [-0, -2],
+    [Number.POSITIVE_INFINITY, 1e-40],
+  ];
+  const { y } = await model.run({ x });
+  expect(y?.toArray()).toEqual([
+    [1, 0],
+    [0, 1],
+    [1, 1],
+  ]);
+  model.dispose();
+});
+
 describe('a file is known as ONNX', () => {
   it('by what is in it, whatever its name', async () => {
     const file = path.join(folder, 'graph.bin');
@@ -273,6 +405,42 @@ test('a graph of more nodes than any exporter writes is refused before they are 
   await expect(load(small({ node: chain }))).rejects.toThrow(
     /its graph has 50001 nodes, expected at most 50000/,
   );
+});
+
+test('of more recurrences on each other than any network has a stack holds 256', async () => {
+  const count = 300;
+  const rnn = (i: number): NodeMessage[] => [
+    { opType: 'RNN', name: `n${i}`, input: [i === 0 ? 'x' : `h${i - 1}`, 'k', 'r'], output: [`d${i}`] },
+    { opType: 'Squeeze', input: [`d${i}`, 'axis'], output: [i === count - 1 ? 'y' : `h${i}`] },
+  ];
+  const bytes = small({
+    node: Array.from({ length: count }, (_, i) => rnn(i)).flat(),
+    initializer: [
+      vector('k', [1, 1, 1], [1.5]),
+      vector('r', [1, 1, 1], [-0.5]),
+      {
+        name: 'axis',
+        dims: [1],
+        dataType: elementTypes.int64,
+        rawData: Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0]),
+      },
+    ],
+    input: [info('x', ['T', 'N', 1])],
+    output: [info('y', ['T', 'N', 1])],
+  });
+  const x = tensor([
+    [[0.5], [-1]],
+    [[1], [0.25]],
+  ]);
+  const outputs = [];
+  for (const device of ['cpu', 'reference']) {
+    const model = await load(bytes, device);
+    const stacks = model.lower(new Map([['x', x]])).plan.ops.filter((op) => op.kind === 'rnnStack');
+    expect(stacks.map(({ attrs }) => attrs.layers.length)).toEqual([256, 44]);
+    outputs.push((await model.run({ x }))['y'] as Tensor);
+    model.dispose();
+  }
+  expect(worstOf(outputs[1] as Tensor, outputs[0] as Tensor)).toBeLessThan(1e-5);
 });
 
 describe('refusals name node, operator and reason', () => {

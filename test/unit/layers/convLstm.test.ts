@@ -176,3 +176,34 @@ describe('convLSTM2D', () => {
     expect(act).toThrow(message);
   });
 });
+
+test('in both directions the last frames lie side by side, neither turned', async () => {
+  const o = { filters: 2, kernelSize: 2 };
+  const inputShape = [null, 4, 1];
+  const x = tensor(
+    Float32Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+    [2, 3, 4, 1],
+  );
+  const both = sequential([layers.bidirectional({ layer: layers.convLSTM1D(o), inputShape, name: 'both' })]);
+  const weights = await both.getWeights();
+  const frames = [];
+  for (const [part, goBackwards] of [
+    ['forward', false],
+    ['backward', true],
+  ] as const) {
+    const one = sequential([layers.convLSTM1D({ ...o, goBackwards, inputShape, name: 'one' })]);
+    const own = [...weights].filter(([name]) => name.startsWith(`both/${part}/`));
+    await one.setWeights(new Map(own.map(([name, w]) => [name.replace(`both/${part}`, 'one'), w])));
+    frames.push(await one.predict(x));
+    one.dispose();
+  }
+  const y = await both.predict(x);
+  expect(y.shape).toEqual([2, 3, 4]);
+  const [a, b] = frames as [Tensor, Tensor];
+  y.data.forEach((v, i) => {
+    const [place, column] = [Math.floor(i / 4), i % 4];
+    const own = column < 2 ? a.data[place * 2 + column] : b.data[place * 2 + column - 2];
+    expect(v).toBeCloseTo(own as number, 6);
+  });
+  both.dispose();
+});

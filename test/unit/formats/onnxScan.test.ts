@@ -1,0 +1,342 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { loadModel } from '../../../lib/formats';
+import {
+  type AttributeMessage,
+  attributeTypes,
+  elementTypes,
+  type GraphMessage,
+  type NodeMessage,
+  type TensorMessage,
+  type ValueInfoMessage,
+} from '../../../lib/formats/onnx/messages';
+import type { OnnxModel } from '../../../lib/formats/onnx/onnxModel';
+import { encode } from '../../../lib/formats/onnx/wire';
+import { cells, layers, sequential, tensor } from '../../../lib/index';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'onnx-scan-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = path.join(folder, 'm.onnx');
+
+function info(name: string, dims: readonly (number | string)[] = []): ValueInfoMessage {
+  const dim = dims.map((n) => (typeof n === 'number' ? { dimValue: n } : { dimParam: n }));
+  return { name, type: { tensorType: { elemType: elementTypes.float32, shape: { dim } } } };
+}
+
+function constant(
+  name: string,
+  dims: number[],
+  values: number[],
+  type: 'float32' | 'int64' = 'float32',
+): TensorMessage {
+  const numbers = type === 'float32' ? Float32Array.from(values) : BigInt64Array.from(values, BigInt);
+  return { name, dims, dataType: elementTypes[type], rawData: new Uint8Array(numbers.buffer) };
+}
+
+const int = (name: string, i: number): AttributeMessage => ({ name, i, type: attributeTypes.int });
+const ints = (name: string, list: number[]): AttributeMessage => ({
+  name,
+  ints: list,
+  type: attributeTypes.ints,
+});
+
+interface ScanGraph {
+  readonly body?: Partial<GraphMessage>;
+  readonly node?: Partial<NodeMessage>;
+  /** Beside body and num_scan_inputs. */
+  readonly attributes?: AttributeMessage[];
+  readonly sequences?: number;
+}
+
+/** s ← 2·s + x·W of each step, which shows s too. */
+function written({ body, node, attributes = [], sequences = 1 }: ScanGraph = {}): Uint8Array {
+  const own: GraphMessage = {
+    name: 'body',
+    node: [
+      { opType: 'MatMul', name: 'product', input: ['step', 'W'], output: ['p'] },
+      { opType: 'Mul', name: 'twice', input: ['before', 'two'], output: ['t'] },
+      { opType: 'Add', name: 'sum', input: ['p', 't'], output: ['after'] },
+      { opType: 'Identity', name: 'show', input: ['after'], output: ['shown'] },
+    ],
+    input: [info('before'), info('step')],
+    output: [info('after'), info('shown')],
+    ...body,
+  };
+  const scan: NodeMessage = {
+    opType: 'Scan',
+    name: 'steps',
+    input: ['s', 'x'],
+    output: ['end', 'all'],
+    attribute: [
+      { name: 'body', g: own, type: attributeTypes.graph },
+      int('num_scan_inputs', sequences),
+      ...attributes,
+    ],
+    ...node,
+  };
+  const graph: GraphMessage = {
+    name: 'scan',
+    node: [scan],
+    initializer: [
+      constant('W', [2, 2], [1, 0, 0, 10]),
+      constant('two', [], [2]),
+      constant('places', [2], [1, 0], 'int64'),
+      constant('last', [1], [-1], 'int64'),
+      constant('shape', [3], [0, 2, 1], 'int64'),
+    ],
+    input: [info('s', ['N', 2]), info('x', ['T', 'N', 2])],
+    output: [info('end', ['N', 2]), info('all', ['T', 'N', 2])],
+  };
+  return encode({ irVersion: 8, graph, opsetImport: [{ domain: '', version: 17 }] }, 'Model');
+}
+
+async function load(bytes: Uint8Array, device?: string): Promise<OnnxModel> {
+  writeFileSync(file, bytes);
+  return (await loadModel(file, device === undefined ? {} : { device })) as OnnxModel;
+}
+
+const inputs = { s: [[1, 1]], x: [[[1, 1]], [[2, 2]], [[3, 3]]] };
+async function ran(bytes: Uint8Array): Promise<Record<string, unknown>> {
+  const model = await load(bytes);
+  const outputs = await model.run(inputs);
+  model.dispose();
+  return Object.fromEntries(Object.entries(outputs).map(([name, y]) => [name, y.toArray()]));
+}
+
+/** s of each step by hand: x forwards, and from its end. */
+const forwards = [[[3, 12]], [[8, 44]], [[19, 118]]];
+const backwards = [[[5, 32]], [[12, 84]], [[25, 178]]];
+
+describe('Scan', () => {
+  const turned = (list: unknown[]) => [...list].reverse();
+  it.each<[string, AttributeMessage[], unknown[]]>([
+    ['forwards', [], forwards],
+    ['forwards, the last step in front', [ints('scan_output_directions', [1])], turned(forwards)],
+    ['from the end', [ints('scan_input_directions', [1])], backwards],
+    [
+      'from the end, in the order of the input',
+      [ints('scan_input_directions', [1]), ints('scan_output_directions', [1])],
+      turned(backwards),
+    ],
+  ])('reads %s', async (_, attributes, all) => {
+    const { end, all: shown } = await ran(written({ attributes }));
+    expect(shown).toEqual(all);
+    expect(end).toEqual(
+      attributes.some(({ name }) => name === 'scan_input_directions') ? [[25, 178]] : [[19, 118]],
+    );
+  });
+
+  it('reads two sequences, each its own way', async () => {
+    const bytes = written({
+      sequences: 2,
+      node: { input: ['s', 'x', 'x'] },
+      attributes: [ints('scan_input_directions', [0, 1])],
+      body: {
+        input: [info('before'), info('step'), info('other')],
+        node: [
+          { opType: 'Sub', input: ['step', 'other'], output: ['d'] },
+          { opType: 'Add', input: ['d', 'before'], output: ['after'] },
+          { opType: 'Mul', input: ['step', 'other'], output: ['shown'] },
+        ],
+      },
+    });
+    expect(await ran(bytes)).toEqual({ end: [[1, 1]], all: [[[3, 3]], [[4, 4]], [[3, 3]]] });
+  });
+
+  it.each<[string, NodeMessage[], unknown]>([
+    [
+      'sums of a row',
+      [
+        { opType: 'ReduceSum', input: ['step', 'last'], output: ['r'] },
+        { opType: 'Add', input: ['r', 'before'], output: ['after'] },
+      ],
+      [[13, 13]],
+    ],
+    [
+      'places of columns',
+      [
+        { opType: 'Gather', input: ['step', 'places'], output: ['r'], attribute: [int('axis', 1)] },
+        { opType: 'MatMul', input: ['r', 'W'], output: ['after'] },
+      ],
+      [[3, 30]],
+    ],
+    [
+      'rows in other axes',
+      [
+        { opType: 'Reshape', input: ['step', 'shape'], output: ['r'] },
+        { opType: 'ReduceSum', input: ['r', 'last'], output: ['q'], attribute: [int('keepdims', 0)] },
+        { opType: 'Concat', input: ['q', 'before'], output: ['c'], attribute: [int('axis', -1)] },
+        { opType: 'Split', input: ['c'], output: ['a', 'b'], attribute: [int('axis', 1)] },
+        { opType: 'Add', input: ['a', 'b'], output: ['after'] },
+      ],
+      [[7, 7]],
+    ],
+  ])('%s', async (_, nodes, end) => {
+    const node = [...nodes, { opType: 'Identity', input: ['after'], output: ['shown'] }];
+    expect((await ran(written({ body: { node } })))['end']).toEqual(end);
+  });
+
+  it('is one program on every engine', async () => {
+    for (const device of ['cpu', 'reference']) {
+      const model = await load(written(), device);
+      const given = new Map([
+        ['s', tensor([[1, 1]])],
+        ['x', tensor(inputs.x)],
+      ]);
+      expect(model.lower(given).plan.ops.filter(({ kind }) => kind === 'program')).toHaveLength(1);
+      expect((await model.run(inputs))['end']?.toArray()).toEqual([[19, 118]]);
+      model.dispose();
+    }
+  });
+
+  it('of any batch and number of steps, as files of this library have it', async () => {
+    const built = sequential([
+      layers.lstm({ units: 3, layerNormalization: true, returnSequences: true, inputShape: [null, 2] }),
+      layers.rnn({ cell: cells.sru({ units: 4 }), goBackwards: true }),
+    ]);
+    await built.save(file);
+    const model = (await loadModel(file)) as OnnxModel;
+    for (const [n, t] of [
+      [1, 1],
+      [3, 7],
+    ] as const) {
+      const x = tensor(
+        Float32Array.from({ length: n * t * 2 }, (_, i) => Math.cos(i)),
+        [n, t, 2],
+      );
+      const [a, b] = [await built.predict(x), await model.predict(x)];
+      expect(b.shape).toEqual([n, 4]);
+      b.data.forEach((v, i) => {
+        expect(v).toBeCloseTo(a.data[i] as number, 5);
+      });
+    }
+    model.dispose();
+    built.dispose();
+  });
+});
+
+describe('a Scan that cannot be run is refused, naming node and reason', () => {
+  const body = (change: Partial<GraphMessage>) => written({ body: change });
+  const only = (change: Partial<NodeMessage>) =>
+    body({
+      node: [
+        { opType: 'Add', name: 'inner', input: ['before', 'step'], output: ['after'], ...change },
+        { opType: 'Identity', input: ['after'], output: ['shown'] },
+      ],
+    });
+  it.each<[string, Uint8Array, RegExp]>([
+    [
+      'an operator that steps have not',
+      only({ opType: 'LSTM' }),
+      /node 'inner' \(LSTM\): this operator is not known/,
+    ],
+    ['a Scan in a Scan', only({ opType: 'Scan' }), /node 'inner' \(Scan\): this operator is not known/],
+    [
+      'a graph in a step, which is not read',
+      only({ attribute: [{ name: 'body', type: attributeTypes.graph }] }),
+      /node 'inner' \(Add\): attribute 'body'/,
+    ],
+    [
+      'no body',
+      written({ node: { attribute: [int('num_scan_inputs', 1)] } }),
+      /node 'steps' \(Scan\): its body: it has none/,
+    ],
+    [
+      'a value that nothing makes',
+      only({ input: ['before', 'ghost'] }),
+      /node 'steps' \(Scan\): nothing makes its input 'ghost'/,
+    ],
+    [
+      'a cycle',
+      only({ input: ['shown', 'step'] }),
+      /its body: node 'inner' \(Add\): 'shown' is made behind it, in a cycle/,
+    ],
+    ['a value made twice', only({ output: ['step'] }), /its output 'step' is made twice/],
+    [
+      'an output that nothing makes',
+      body({ output: [info('after'), info('ghost')] }),
+      /nothing makes its input 'ghost'/,
+    ],
+    ['initializers of its own', body({ initializer: [constant('w', [1], [1])] }), /initializers of its own/],
+    ['inputs of one name', body({ input: [info('step'), info('step')] }), /two inputs have one name/],
+    [
+      'an input without a name',
+      body({ input: [info('before'), info('')] }),
+      /an input or output has no name/,
+    ],
+    [
+      'too few inputs',
+      written({ node: { input: ['x'] } }),
+      /\(Scan\): expected 2 inputs, as its body has, got 1/,
+    ],
+    ['no sequence', written({ sequences: 0 }), /expected sequences among the 2 inputs/],
+    ['more sequences than inputs', written({ sequences: 3 }), /expected sequences among the 2 inputs/],
+    ['an input that is left out', written({ node: { input: ['s', ''] } }), /none left out/],
+    [
+      'more outputs than its body has',
+      written({ node: { output: ['end', 'all', 'more'] } }),
+      /expected outputs of 1 states/,
+    ],
+    ['fewer outputs than states', body({ output: [] }), /expected outputs of 1 states/],
+    [
+      'steps along another axis',
+      written({ attributes: [ints('scan_input_axes', [1])] }),
+      /expected steps along the first axis/,
+    ],
+    [
+      'another direction',
+      written({ attributes: [ints('scan_input_directions', [2])] }),
+      /expected directions 0 or 1, got 2/,
+    ],
+    [
+      'more nodes than any exporter writes',
+      body({
+        node: Array.from({ length: 50_000 }, () => ({ opType: 'Relu', input: ['step'], output: ['after'] })),
+      }),
+      /its graph has 50001 nodes/,
+    ],
+  ])('%s', async (_, bytes, message) => {
+    await expect(load(bytes)).rejects.toMatchObject({
+      code: 'ERR_FILE',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it.each<[string, NodeMessage, RegExp]>([
+    [
+      'a state of another shape',
+      { opType: 'ReduceSum', input: ['step', 'last'], output: ['after'] },
+      /node 'steps' \(Scan\): expected the state \[1, 2\] again, got \[1, 1\]/,
+    ],
+    [
+      'a product by what is worked out at the step',
+      { opType: 'MatMul', name: 'm', input: ['step', 'before'], output: ['after'] },
+      /node 'm' \(MatMul\): expected rows by a matrix from outside/,
+    ],
+    [
+      'sequences mixed',
+      { opType: 'Transpose', name: 't', input: ['step'], output: ['after'] },
+      /node 't' \(Transpose\): this operator is not known/,
+    ],
+    [
+      'places that are not there',
+      {
+        opType: 'Gather',
+        name: 'g',
+        input: ['step', 'shape'],
+        output: ['after'],
+        attribute: [int('axis', 1)],
+      },
+      /node 'g' \(Gather\): expected indices below 2/,
+    ],
+    [
+      'places along the batch',
+      { opType: 'Gather', name: 'g', input: ['step', 'places'], output: ['after'] },
+      /node 'g' \(Gather\): expected the first axis of columns/,
+    ],
+  ])('%s', async (_, node, message) => {
+    const bytes = body({ node: [node, { opType: 'Identity', input: ['after'], output: ['shown'] }] });
+    await expect(ran(bytes)).rejects.toThrow(message);
+  });
+});
