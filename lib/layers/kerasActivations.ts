@@ -5,7 +5,10 @@ import { toCamelCase } from '../names';
 /** Options of every layer of Keras, which say nothing of an activation. */
 const harmless: Harmless = { name: ANY, trainable: ANY, dtype: ['float32'], autocast: ANY };
 
-type Reader = (options: Record<string, unknown>, subject: string) => unknown;
+type Reader = (options: Record<string, unknown>, subject: string, depth: number) => unknown;
+
+/** More than anybody puts into one another. */
+const DEEPEST = 8;
 
 /** Layers of Keras that are functions, by their names in lower case, as activations here. */
 const readers: Readonly<Record<string, Reader>> = {
@@ -38,8 +41,10 @@ const readers: Readonly<Record<string, Reader>> = {
     if (axis !== -1) refuse('ERR_VALUE', `${subject}: axis`, '-1', quoted(axis));
     return 'softmax';
   },
-  activation: (options, subject) =>
-    activationOf(readConfig(options, ['activation'], subject).activation, subject),
+  activation: (options, subject, depth) => {
+    if (depth > DEEPEST) refuse('ERR_VALUE', subject, 'an activation', 'activations in activations');
+    return activationOf(readConfig(options, ['activation'], subject).activation, subject, depth + 1);
+  },
   prelu: (_, subject) =>
     refuse(
       'ERR_VALUE',
@@ -64,7 +69,7 @@ function shown(options: Record<string, unknown>): string {
  * An activation that is a layer, as Keras writes it (`Dense(4, activation=LeakyReLU(0.1))`), in the terms of this library; anything else as it is.
  * @throws ERR_VALUE for one that is no activation here
  */
-export function activationOf(given: unknown, subject: string): unknown {
+export function activationOf(given: unknown, subject: string, depth = 0): unknown {
   const { class_name, config } = Object(given) as { class_name?: unknown; config?: unknown };
   if (typeof class_name !== 'string' || typeof config !== 'object' || config === null) return given;
   const name = toCamelCase(class_name).toLowerCase();
@@ -73,5 +78,6 @@ export function activationOf(given: unknown, subject: string): unknown {
   return read(
     withoutHarmless(config as Record<string, unknown>, harmless, subject),
     `${subject}: ${class_name}`,
+    depth,
   );
 }

@@ -198,14 +198,14 @@ function inLine(all: readonly Entry[], config: Config): Entry[] | undefined {
   for (let at = last; at !== undefined; ) {
     const entry = byName.get(at.layer);
     if (!entry || at.node !== 0 || at.output !== 0 || line.length > all.length) return undefined;
-    line.unshift(entry);
+    line.push(entry);
     if (at.layer === first?.layer) break;
     if (entry.inbound_nodes.length !== 1) return undefined;
     const { inputs, masks } = readUse(entry.inbound_nodes[0], `layer '${entry.name}'`);
     if (inputs.length !== 1 || masks.length > 0) return undefined;
     [at] = inputs;
   }
-  return line.length === all.length ? line : undefined;
+  return line.length === all.length ? line.reverse() : undefined;
 }
 
 /** The configuration of a sequential model as that of a functional one. */

@@ -6,7 +6,7 @@
     open   { path, x, y?, steps? }                 opens a model, predicts, and trains it further
     evaluate { path, x, y }                        opens a model and answers with its scores
 
-Arrays are { shape, data }. Needs Keras 3 with any backend.
+Arrays are { shape, data }. Needs Keras 3 with any backend, and safetensors for files of that kind.
 """
 
 import json

@@ -235,6 +235,14 @@ describe('activations that are layers of Keras', () => {
     expect(await refusal(() => read(object(class_name, own)))).toContain(reason);
   });
 
+  test('in one another without end are refused', async () => {
+    let deep: unknown = 'relu';
+    for (let i = 0; i < 5000; i++) deep = object('Activation', { activation: deep });
+    expect(await refusal(() => read(deep))).toContain(
+      'expected an activation, got activations in activations',
+    );
+  });
+
   test('of recurrent layers and cells', () => {
     const given = object('LeakyReLU', { negative_slope: 0.1 });
     const wanted = { type: 'leakyRelu', alpha: 0.1 };
