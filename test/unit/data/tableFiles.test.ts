@@ -101,6 +101,12 @@ describe('files of other shapes', () => {
     expect(runBuilt(program, join(fixtures, name))).toEqual(wanted);
   });
 
+  test('columns have no members that are none of theirs', () => {
+    const program = `const { columns } = await readTable(path);
+      return [Object.getPrototypeOf(columns), columns.constructor === undefined];`;
+    expect(runBuilt(program, join(fixtures, 'pandas.parquet'))).toEqual([null, true]);
+  });
+
   test('batches of an Arrow file, of which a break ends the reading and the process', () => {
     const program = `const shapes = [];
       for await (const { x, y } of tableBatches(path, { features: ['value'], target: 'value', batchSize: 30_000 })())

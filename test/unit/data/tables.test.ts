@@ -160,6 +160,20 @@ describe('CSV', () => {
     expect(tableTensors(table, { features: ['size'] }).y).toBeUndefined();
   });
 
+  test('numbers that float32 would make infinite are refused', async () => {
+    writeFileSync(file, 'a,b\n1,1\n1e39,-1e300\n');
+    const table = await readTable(file);
+    expect(await refusal(() => tableTensors(table, { features: ['a'] }))).toMatch(
+      /tableTensors: column 'a', row 1: expected a number up to 3\.4e38, which float32 holds, got 1e\+39/,
+    );
+    writeFileSync(file, 'a,b\n1,1\n2,-1e300\n');
+    const batches = tableBatches(file, { features: ['a'], target: 'b', batchSize: 1 })();
+    await batches.next();
+    expect(await refusal(() => batches.next())).toMatch(/tableBatches: column 'b', row 1: expected a number/);
+    expect(() => table.toTensor(['a'], { dtype: 'float32' })).toThrow(/table\.toTensor: column 'a', row 1/);
+    expect(table.toTensor(['a']).data).toEqual(Float64Array.of(1, 1e39));
+  });
+
   test('batches are those of the whole table, again and again', async () => {
     writeFileSync(file, text);
     const whole = tableTensors(await readTable(file), { features, target });
