@@ -37,6 +37,8 @@ export interface ThreadRows {
   readonly close: () => Promise<void>;
 }
 
+/** How long an answer may take, milliseconds: in any case, and for each byte of the file and each value. Several times what a slow machine needs. */
+const LIMIT = { always: 10_000, byte: 1 / 1024, value: 0.002 };
 /** The most a thread's objects may take, MiB. */
 const MOST_HEAP = 4096;
 
@@ -50,7 +52,6 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
   const refused = (reason: string) =>
     new DeepRnnError('ERR_FILE', `${caller}: '${file}' could not be read: ${reason}.`);
   const { size } = await stat(file);
-  const limit = 10_000 + size / 1024;
   const worker = new Worker(path.join(__dirname, 'tableWorker.js'), {
     workerData: start,
     resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP },
@@ -64,7 +65,8 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
     await worker.terminate();
   };
   /** Its next answer, until which the process does not end. */
-  const answer = async (): Promise<unknown> => {
+  const answer = async (values: number): Promise<unknown> => {
+    const limit = LIMIT.always + LIMIT.byte * size + LIMIT.value * values;
     worker.ref();
     let timer: NodeJS.Timeout | undefined;
     try {
@@ -84,14 +86,15 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
       worker.unref();
     }
   };
-  const { names, rows } = (await answer()) as Pick<ThreadRows, 'names' | 'rows'>;
+  const { names, rows } = (await answer(0)) as Pick<ThreadRows, 'names' | 'rows'>;
   return {
     names,
     rows,
     read: async (request) => {
+      const values = (request.end - request.begin) * request.names.length;
       worker.postMessage(request);
       // Without a prototype again, which messages give: a column may be called like one of its members.
-      return Object.assign(Object.create(null), await answer()) as Columns;
+      return Object.assign(Object.create(null), await answer(values)) as Columns;
     },
     close,
   };

@@ -20,7 +20,7 @@ export interface OpenTable {
 
 /** More rows than any file has, and than so many bytes of one hold: an absurd claim, for which no memory is taken. */
 const MOST_ROWS = 2 ** 40;
-const MOST_ROWS_A_BYTE = 4096;
+const MOST_ROWS_A_BYTE = 512;
 const FEW_ROWS = 2 ** 20;
 
 const openers: Readonly<Record<TableFormat, (start: ThreadStart) => Promise<OpenTable>>> = {
