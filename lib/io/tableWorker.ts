@@ -42,6 +42,7 @@ async function within<R>(work: () => Promise<R>): Promise<R> {
 
 const opened = within(async () => {
   const table = await openers[format](workerData as ThreadStart);
+  if (!table.columns.every(({ name }) => typeof name === 'string')) throw new Error('a column has no name');
   const { size } = await stat(file);
   const most = Math.min(MOST_ROWS, Math.max(FEW_ROWS, MOST_ROWS_A_BYTE * size));
   if (!(table.rows >= 0 && table.rows <= most))

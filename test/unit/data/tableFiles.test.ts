@@ -146,6 +146,13 @@ describe('refused', () => {
     );
   });
 
+  test.each([
+    ['nameless.damaged', /could not be read: a column has no name/],
+    ['endless-arrow.damaged', /could not be read: Expected RecordBatch Message|is not where it says/],
+  ])('what was found by damaging files: %s', (name, message) => {
+    expect(read(readFileSync(join(fixtures, name)), "{ columns: ['size'] }")).toMatch(message);
+  });
+
   test.each<[string, Uint8Array | string, RegExp]>([
     [
       'an Arrow file that is cut',

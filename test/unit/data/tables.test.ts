@@ -62,23 +62,20 @@ describe('Parquet', () => {
     expect(run(`return readTable(path, ${options})`, join(fixtures, 'none.parquet'))).toMatch(message);
   });
 
-  test.each(['endless.damaged', 'endless-arrow.damaged'])(
-    'refuses a file that decodes without end, while the event loop runs: %s',
-    (name) => {
-      const found = run(
-        `let ticks = 0;
+  test('refuses a file that decodes without end, while the event loop runs', () => {
+    const found = run(
+      `let ticks = 0;
        const timer = setInterval(() => ticks++, 100);
        const reason = await readTable(path).catch((error) => error.message);
        clearInterval(timer);
        return { reason, ran: ticks > 10 };`,
-        join(fixtures, name),
-      );
-      expect(found).toEqual({
-        reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
-        ran: true,
-      });
-    },
-  );
+      join(fixtures, 'endless.damaged'),
+    );
+    expect(found).toEqual({
+      reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
+      ran: true,
+    });
+  });
 
   test('refuses a file that is cut', () => {
     const cut = join(folder, 'cut.parquet');
