@@ -10,6 +10,7 @@ export interface Table {
   /**
    * Columns of numbers beside each other: `[rows, names.length]`. Default: all columns of numbers, float64, so that times and large
    * counts are still told apart; a model takes either.
+   * @throws ERR_VALUE for text, and for numbers that float32 does not hold where that is asked for
    */
   toTensor(names?: readonly string[], options?: { dtype?: 'float32' | 'float64' }): Tensor;
 }
@@ -31,12 +32,20 @@ export function makeTable(columns: Record<string, Float64Array | string[]>, rows
         if (!(column instanceof Float64Array))
           refuse('ERR_VALUE', 'table.toTensor', `columns of numbers (${numeric.join(', ')})`, `'${name}'`);
         (column as Float64Array).forEach((v, r) => {
-          data[r * names.length + d] = v;
+          const where = () => `table.toTensor: column '${name}', row ${r}`;
+          data[r * names.length + d] = dtype === 'float32' ? inFloat32(v, where) : v;
         });
       });
       return new Tensor(data, [rows, names.length]);
     },
   };
+}
+
+/** A number that float32 can hold, rounded or not. @throws ERR_VALUE for one that would become infinite */
+export function inFloat32(value: number, where: () => string): number {
+  if (Number.isFinite(value) && !Number.isFinite(Math.fround(value)))
+    refuse('ERR_VALUE', where(), 'a number up to 3.4e38, which float32 holds', value);
+  return value;
 }
 
 /** Refuses a column that is not there, with the nearest that is. */

@@ -3,7 +3,7 @@ import { quoted, refuse } from '../errors';
 import { Tensor } from '../tensors/tensor';
 import { streamCsv } from './csv';
 import { type ArrowTable, chosenColumns, openRows } from './readTable';
-import { makeTable, refuseColumn, type Table } from './table';
+import { inFloat32, makeTable, refuseColumn, type Table } from './table';
 
 /** A column of numbers by its name; of text with the words that it may hold, in the order of their classes. */
 export type ColumnSpec = string | { readonly column: string; readonly vocabulary: readonly string[] };
@@ -167,8 +167,9 @@ function tensorsOf(
     const values = valuesOf(table, column, first, caller);
     for (let row = 0; row < rows; row++) {
       const place = row * width + at;
-      if (column.classes) data[place + (values[row] as number)] = 1;
-      else data[place] = values[row] as number;
+      const value = values[row] as number;
+      if (column.classes) data[place + value] = 1;
+      else data[place] = inFloat32(value, () => `${caller}: column '${column.name}', row ${first + row}`);
     }
     at += widths[i] as number;
   }
@@ -177,7 +178,12 @@ function tensorsOf(
   const values = valuesOf(table, target, first, caller);
   const y = target.classes
     ? new Tensor(Int32Array.from(values), [rows])
-    : new Tensor(Float32Array.from(values), [rows, 1]);
+    : new Tensor(
+        Float32Array.from(values, (value, row) =>
+          inFloat32(value, () => `${caller}: column '${target.name}', row ${first + row}`),
+        ),
+        [rows, 1],
+      );
   return { x, y };
 }
 

@@ -35,7 +35,7 @@ const parsers = {
 
 /** A Parquet file through hyparquet, which reads the columns and rows that are asked for only. */
 export async function openParquet({ file, caller }: ThreadStart): Promise<OpenTable> {
-  const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } = await optional(
+  const { asyncBufferFromFile, parquetMetadataAsync, parquetRead, parquetSchema } = await optional(
     'hyparquet',
     () => import('hyparquet'),
     caller,
@@ -72,7 +72,7 @@ export async function openParquet({ file, caller }: ThreadStart): Promise<OpenTa
     })),
     values: async (place, begin, end) => {
       const { name, converted_type, scale = 0, isPlain } = columns[place] as (typeof columns)[number];
-      const values: unknown[] = [];
+      const values: unknown[] = new Array(end - begin);
       let first = 0;
       // One column of one row group a call: of several that are damaged only the first failure would be waited for.
       for (const group of metadata.row_groups) {
@@ -81,13 +81,24 @@ export async function openParquet({ file, caller }: ThreadStart): Promise<OpenTa
         const rowEnd = Math.min(end, first);
         if (rowStart >= rowEnd) continue;
         const options = { file: buffer, metadata, columns: [name], rowStart, rowEnd, compressors, parsers };
-        for (const row of await parquetReadObjects(options)) {
-          const value: unknown = row[name];
-          // Null is what is missing; missing lists are left out.
-          if (value === undefined && isPlain) throw new Error(`column '${name}' ends before its last row`);
-          values.push(converted_type === 'DECIMAL' ? provenDecimal(value, scale) : value);
-        }
+        // Whole pages, which may begin before the rows that are asked for, and end after them.
+        const onChunk = ({
+          columnData,
+          rowStart: at,
+        }: {
+          columnData: ArrayLike<unknown>;
+          rowStart: number;
+        }) => {
+          const last = Math.min(rowEnd, at + columnData.length);
+          for (let row = Math.max(rowStart, at); row < last; row++) {
+            const value = columnData[row - at];
+            values[row - begin] = converted_type === 'DECIMAL' ? provenDecimal(value, scale) : value;
+          }
+        };
+        await parquetRead({ ...options, onChunk });
       }
+      // Null is what is missing; missing lists are left out.
+      if (isPlain && values.includes(undefined)) throw new Error(`column '${name}' ends before its last row`);
       return values;
     },
   };

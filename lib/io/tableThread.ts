@@ -38,8 +38,10 @@ export interface ThreadRows {
   readonly close: () => Promise<void>;
 }
 
-/** The most a thread's objects may take, MiB. */
-const MOST_HEAP = 4096;
+/** How long an answer may take, milliseconds: in any case, and for each byte of the file and each value. Several times what a slow machine needs. */
+const LIMIT = { always: 10_000, byte: 1 / 1024, value: 0.002 };
+/** What a thread's objects may take, MiB: in any case, for each MiB of the file, and at most. */
+const HEAP = { always: 512, each: 64, most: 4096 };
 
 /**
  * Opens a file in a thread of its own: a damaged one can make a library decode without end, or fail where nobody waits, and neither must stop the
@@ -51,10 +53,11 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
   const refused = (reason: string) =>
     new DeepRnnError('ERR_FILE', `${caller}: '${file}' could not be read: ${reason}.`);
   const { size } = await stat(file);
-  const limit = 10_000 + size / 1024;
   const worker = new Worker(path.join(libraryFolder, 'io/tableWorker.js'), {
     workerData: start,
-    resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP },
+    resourceLimits: {
+      maxOldGenerationSizeMb: Math.min(HEAP.most, HEAP.always + (HEAP.each * size) / 2 ** 20),
+    },
   });
   // Of the one question that is open.
   let settle: ((answer: ThreadAnswer | Error) => void) | undefined;
@@ -65,7 +68,8 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
     await worker.terminate();
   };
   /** Its next answer, until which the process does not end. */
-  const answer = async (): Promise<unknown> => {
+  const answer = async (values: number): Promise<unknown> => {
+    const limit = LIMIT.always + LIMIT.byte * size + LIMIT.value * values;
     worker.ref();
     let timer: NodeJS.Timeout | undefined;
     try {
@@ -85,13 +89,15 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
       worker.unref();
     }
   };
-  const { names, rows } = (await answer()) as Pick<ThreadRows, 'names' | 'rows'>;
+  const { names, rows } = (await answer(0)) as Pick<ThreadRows, 'names' | 'rows'>;
   return {
     names,
     rows,
-    read: (request) => {
+    read: async (request) => {
+      const values = (request.end - request.begin) * request.names.length;
       worker.postMessage(request);
-      return answer() as Promise<Columns>;
+      // Without a prototype again, which messages give: a column may be called like one of its members.
+      return Object.assign(Object.create(null), await answer(values)) as Columns;
     },
     close,
   };

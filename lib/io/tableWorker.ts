@@ -20,7 +20,7 @@ export interface OpenTable {
 
 /** More rows than any file has, and than so many bytes of one hold: an absurd claim, for which no memory is taken. */
 const MOST_ROWS = 2 ** 40;
-const MOST_ROWS_A_BYTE = 4096;
+const MOST_ROWS_A_BYTE = 512;
 const FEW_ROWS = 2 ** 20;
 
 const openers: Readonly<Record<TableFormat, (start: ThreadStart) => Promise<OpenTable>>> = {
@@ -42,6 +42,7 @@ async function within<R>(work: () => Promise<R>): Promise<R> {
 
 const opened = within(async () => {
   const table = await openers[format](workerData as ThreadStart);
+  if (!table.columns.every(({ name }) => typeof name === 'string')) throw new Error('a column has no name');
   const { size } = await stat(file);
   const most = Math.min(MOST_ROWS, Math.max(FEW_ROWS, MOST_ROWS_A_BYTE * size));
   if (!(table.rows >= 0 && table.rows <= most))

@@ -15,7 +15,7 @@ const { DeepRnnError, readTable } = require('../../dist/index.js');
 
 // As the thread does where files are read: a claim of more rows is refused before they are.
 const MOST_ROWS = 2 ** 20;
-const LIMIT = 1500;
+const LIMIT = 4000;
 
 async function readAll(file) {
   const { openArrow } = require('../../dist/io/arrowTable.js');
@@ -53,28 +53,34 @@ async function main() {
   const [count = 20_000, asUsers = 300] = process.argv.slice(2).map(Number);
   let worker;
   let endless = 0;
-  await fuzz('arrow', files, count, async (bytes) => {
-    writeFileSync(file, bytes);
-    worker ??= new Worker(fileURLToPath(import.meta.url), {
-      workerData: file,
-      resourceLimits: { maxOldGenerationSizeMb: 4096 },
-    });
-    const reading = worker;
-    const answer = await new Promise((resolve) => {
-      const timer = setTimeout(() => resolve('endless'), LIMIT);
-      reading.removeAllListeners();
-      reading.once('message', resolve).once('error', resolve);
-      reading.once('message', () => clearTimeout(timer)).once('error', () => clearTimeout(timer));
-      reading.postMessage('read');
-    });
-    if (answer === true) return;
-    if (answer !== false) {
-      await worker.terminate();
-      worker = undefined;
-      if (answer === 'endless') endless++;
-    }
-    throw new DeepRnnError('ERR_FILE', String(answer));
-  });
+  await fuzz(
+    'arrow',
+    files,
+    count,
+    async (bytes) => {
+      writeFileSync(file, bytes);
+      worker ??= new Worker(fileURLToPath(import.meta.url), {
+        workerData: file,
+        resourceLimits: { maxOldGenerationSizeMb: 512 },
+      });
+      const reading = worker;
+      const answer = await new Promise((resolve) => {
+        const timer = setTimeout(() => resolve('endless'), LIMIT);
+        reading.removeAllListeners();
+        reading.once('message', resolve).once('error', resolve);
+        reading.once('message', () => clearTimeout(timer)).once('error', () => clearTimeout(timer));
+        reading.postMessage('read');
+      });
+      if (answer === true) return;
+      if (answer !== false) {
+        await worker.terminate();
+        worker = undefined;
+        if (answer === 'endless') endless++;
+      }
+      throw new DeepRnnError('ERR_FILE', String(answer));
+    },
+    6000,
+  );
   await worker?.terminate();
   console.log(`arrow: ${endless} of them did not come to an end`);
   await fuzz(

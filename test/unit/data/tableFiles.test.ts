@@ -101,6 +101,12 @@ describe('files of other shapes', () => {
     expect(runBuilt(program, join(fixtures, name))).toEqual(wanted);
   });
 
+  test('columns have no members that are none of theirs', () => {
+    const program = `const { columns } = await readTable(path);
+      return [Object.getPrototypeOf(columns), columns.constructor === undefined];`;
+    expect(runBuilt(program, join(fixtures, 'pandas.parquet'))).toEqual([null, true]);
+  });
+
   test('batches of an Arrow file, of which a break ends the reading and the process', () => {
     const program = `const shapes = [];
       for await (const { x, y } of tableBatches(path, { features: ['value'], target: 'value', batchSize: 30_000 })())
@@ -138,6 +144,13 @@ describe('refused', () => {
     expect(read(parquet, "{ columns: ['valu'] }")).toMatch(
       /expected one of value, count, .*, got 'valu'\. Did you mean 'value'\?/,
     );
+  });
+
+  test.each([
+    ['nameless.damaged', /could not be read: a column has no name/],
+    ['endless-arrow.damaged', /could not be read: Expected RecordBatch Message|is not where it says/],
+  ])('what was found by damaging files: %s', (name, message) => {
+    expect(read(readFileSync(join(fixtures, name)), "{ columns: ['size'] }")).toMatch(message);
   });
 
   test.each<[string, Uint8Array | string, RegExp]>([

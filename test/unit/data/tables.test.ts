@@ -62,23 +62,20 @@ describe('Parquet', () => {
     expect(run(`return readTable(path, ${options})`, join(fixtures, 'none.parquet'))).toMatch(message);
   });
 
-  test.each(['endless.damaged', 'endless-arrow.damaged'])(
-    'refuses a file that decodes without end, while the event loop runs: %s',
-    (name) => {
-      const found = run(
-        `let ticks = 0;
+  test('refuses a file that decodes without end, while the event loop runs', () => {
+    const found = run(
+      `let ticks = 0;
        const timer = setInterval(() => ticks++, 100);
        const reason = await readTable(path).catch((error) => error.message);
        clearInterval(timer);
        return { reason, ran: ticks > 10 };`,
-        join(fixtures, name),
-      );
-      expect(found).toEqual({
-        reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
-        ran: true,
-      });
-    },
-  );
+      join(fixtures, 'endless.damaged'),
+    );
+    expect(found).toEqual({
+      reason: expect.stringMatching(/could not be read: it took more than 10 s\./),
+      ran: true,
+    });
+  });
 
   test('refuses a file that is cut', () => {
     const cut = join(folder, 'cut.parquet');
@@ -158,6 +155,20 @@ describe('CSV', () => {
     expect(y?.data).toEqual(Int32Array.of(0, 1, 1, 0, 1));
     expect(tableTensors(table, { features: ['size'], target: 'size' }).y?.shape).toEqual([5, 1]);
     expect(tableTensors(table, { features: ['size'] }).y).toBeUndefined();
+  });
+
+  test('numbers that float32 would make infinite are refused', async () => {
+    writeFileSync(file, 'a,b\n1,1\n1e39,-1e300\n');
+    const table = await readTable(file);
+    expect(await refusal(() => tableTensors(table, { features: ['a'] }))).toMatch(
+      /tableTensors: column 'a', row 1: expected a number up to 3\.4e38, which float32 holds, got 1e\+39/,
+    );
+    writeFileSync(file, 'a,b\n1,1\n2,-1e300\n');
+    const batches = tableBatches(file, { features: ['a'], target: 'b', batchSize: 1 })();
+    await batches.next();
+    expect(await refusal(() => batches.next())).toMatch(/tableBatches: column 'b', row 1: expected a number/);
+    expect(() => table.toTensor(['a'], { dtype: 'float32' })).toThrow(/table\.toTensor: column 'a', row 1/);
+    expect(table.toTensor(['a']).data).toEqual(Float64Array.of(1, 1e39));
   });
 
   test('batches are those of the whole table, again and again', async () => {
