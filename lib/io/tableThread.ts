@@ -40,8 +40,11 @@ export interface ThreadRows {
 
 /** How long an answer may take, milliseconds: in any case, and for each byte of the file and each value. Several times what a slow machine needs. */
 const LIMIT = { always: 10_000, byte: 1 / 1024, value: 0.002 };
-/** What a thread's objects may take, MiB: in any case, for each MiB of the file, and at most. */
-const HEAP = { always: 512, each: 64, most: 4096 };
+/**
+ * The most a thread's objects may take, MiB. More than any can make in the time that small files have: a thread that runs against its limit is ended
+ * at its next small piece of memory, but where that piece is a large one, the whole process is.
+ */
+const MOST_HEAP = 4096;
 
 /**
  * Opens a file in a thread of its own: a damaged one can make a library decode without end, or fail where nobody waits, and neither must stop the
@@ -55,9 +58,7 @@ export async function openInThread(start: ThreadStart): Promise<ThreadRows> {
   const { size } = await stat(file);
   const worker = new Worker(path.join(libraryFolder, 'io/tableWorker.js'), {
     workerData: start,
-    resourceLimits: {
-      maxOldGenerationSizeMb: Math.min(HEAP.most, HEAP.always + (HEAP.each * size) / 2 ** 20),
-    },
+    resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP },
   });
   // Of the one question that is open.
   let settle: ((answer: ThreadAnswer | Error) => void) | undefined;
