@@ -138,17 +138,26 @@ class ColumnReader {
   ) {
     const wanted = options.columns?.map(String) ?? [...names];
     const subject = `${caller}: columns of ${where}`;
-    const text = options.text?.map(String);
-    const odd = text?.find((name) => !names.includes(name));
-    if (odd !== undefined) refuseColumn(`${caller}: text: columns of ${where}`, odd, names);
-    this.chosen = wanted.map((name, i) => {
-      const place = names.indexOf(name);
-      if (place < 0) refuseColumn(subject, name, names);
-      if (names.indexOf(name, place + 1) >= 0 || wanted.indexOf(name) < i) {
+    // By name, because there may be thousands.
+    const places = new Map<string, number>();
+    const repeated = new Set<string>();
+    for (const [i, name] of names.entries()) {
+      if (places.has(name)) repeated.add(name);
+      else places.set(name, i);
+    }
+    const text = options.text && new Set(options.text.map(String));
+    for (const name of text ?? [])
+      if (!places.has(name)) refuseColumn(`${caller}: text: columns of ${where}`, name, names);
+    const chosen = new Set<string>();
+    this.chosen = wanted.map((name) => {
+      const place = places.get(name);
+      if (place === undefined) return refuseColumn(subject, name, names);
+      if (repeated.has(name) || chosen.has(name)) {
         const wayOut = 'With header: false columns go by their positions.';
         refuse('ERR_VALUE', subject, 'a name of its own for each', `'${name}' twice`, wayOut);
       }
-      return { name, place, isText: text?.includes(name), numbers: [], text: [], missing: undefined };
+      chosen.add(name);
+      return { name, place, isText: text?.has(name), numbers: [], text: [], missing: undefined };
     });
   }
 

@@ -6,7 +6,7 @@ import { readBytes } from './modelFile';
 import { decodeNpy, encodeNpy } from './npy';
 
 export interface ReadNpzOptions {
-  /** The most bytes that all arrays together may unpack to. Default 2 GiB. */
+  /** The most bytes that all arrays together may unpack to. Default: 64 times the file's, but at least 256 MiB and at most 2 GiB. */
   readonly maxBytes?: number;
 }
 export interface WriteNpzOptions {
@@ -22,8 +22,8 @@ const ENDING = '.npy';
  */
 export async function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Record<string, Tensor>> {
   requirePath(path, 'readNpz: path');
-  const { maxBytes = 2 ** 31 } = readConfig(options, ['maxBytes'], 'readNpz');
-  if (!Number.isSafeInteger(maxBytes) || (maxBytes as number) < 1)
+  const { maxBytes } = readConfig(options, ['maxBytes'], 'readNpz');
+  if (maxBytes !== undefined && (!Number.isSafeInteger(maxBytes) || (maxBytes as number) < 1))
     refuse('ERR_VALUE', 'readNpz: maxBytes', 'a positive integer', quoted(maxBytes));
   const fail = (reason: string, cause?: unknown): never => {
     throw new DeepRnnError('ERR_FILE', `'${path}' is not a usable .npz file: ${reason}.`, { cause });
@@ -35,8 +35,14 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
   };
   const bytes = await readBytes(path);
   const { readZip } = await import('./zip.js');
-  const files = await readZip(bytes, { wanted, mostBytes: maxBytes as number }).catch((error: unknown) =>
-    fail(reasonOf(error), error),
+  const mostBytes = (maxBytes as number | undefined) ?? mostUnasked(bytes.length);
+  const files = await readZip(bytes, { wanted, mostBytes }).catch((error: unknown) =>
+    fail(
+      maxBytes === undefined
+        ? reasonOf(error).replace(/ bytes$/, ' bytes, more only with maxBytes')
+        : reasonOf(error),
+      error,
+    ),
   );
   return Object.fromEntries(
     Array.from(files, ([name, file]) => [
@@ -44,6 +50,11 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
       decodeNpy(file, `'${name.slice(0, 60)}' in '${path}'`),
     ]),
   );
+}
+
+/** A small file of zeros may be an array of zeros, or be meant to fill the memory: whoever wants more says so by `maxBytes`. */
+function mostUnasked(fileBytes: number): number {
+  return Math.min(2 ** 31, Math.max(2 ** 28, 64 * fileBytes));
 }
 
 /** Writes arrays by name to one file, which `numpy.load` reads, atomically. */

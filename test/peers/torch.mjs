@@ -67,7 +67,11 @@ function activated(D, name) {
   const [module, approximate] = name.split(' ');
   return [
     { name: 'l', module: 'Linear', inFeatures: D, outFeatures: 6 },
-    { module, ...(approximate ? { approximate } : {}) },
+    {
+      module,
+      ...(approximate ? { approximate } : {}),
+      ...(module.endsWith('oftmax') ? { dim: -1 } : {}),
+    },
   ];
 }
 

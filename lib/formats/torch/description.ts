@@ -1,4 +1,5 @@
 import { quoted, refuse } from '../../errors';
+import { toCamelCase } from '../../names';
 
 /** What a module of PyTorch is called and what it was made with, `name` being the prefix of its arrays in the state dict. */
 export type TorchModule = { readonly name?: string } & (
@@ -98,6 +99,16 @@ export function prefixOf({ name }: Pick<Entry, 'name'>): string {
   return name === '' ? '' : `${name}.`;
 }
 
+/** PyTorch's spelling of options in ours; one that is given in both stays, to be refused. */
+function inCamelCase(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => {
+      const name = toCamelCase(key);
+      return [Object.hasOwn(options, name) ? key : name, value];
+    }),
+  );
+}
+
 /** @throws ERR_VALUE for what is no list of `{ module, name? }`, or where two have one name */
 export function readEntries(description: unknown, caller: string): Entry[] {
   const subject = `${caller}: description`;
@@ -112,7 +123,7 @@ export function readEntries(description: unknown, caller: string): Entry[] {
     if (typeof name !== 'string' || /[\s/]/.test(name))
       refuse('ERR_VALUE', `${at}: name`, "a prefix of the state dict as 'encoder.lstm'", quoted(name));
     const shown = name === '' ? `${at} (${module})` : `${caller}: module '${name}' (${module})`;
-    return { subject: shown, name: name as string, module: module as string, options };
+    return { subject: shown, name: name as string, module: module as string, options: inCamelCase(options) };
   });
   const names = entries.map(({ name }) => name).filter((name) => name !== '');
   const twice = names.find((name, i) => names.indexOf(name) !== i);

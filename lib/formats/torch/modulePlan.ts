@@ -24,8 +24,8 @@ export interface ModulePlan {
   readonly reads: 'ids' | 'sequence' | 'features';
   /** Features that it gives for those it reads; undefined where the shape says. */
   readonly widthAfter: (width: number | undefined) => number | undefined;
-  /** The axis that it works over, counted from the batch's, where it says; only the last one will do. */
-  readonly axis?: number;
+  /** The axis that it works over, counted from the batch's, where it says or should; only the last one will do. */
+  readonly axis?: number | 'unsaid';
   /** Its options, all of them. */
   readonly resolved: Readonly<Record<string, unknown>>;
 }

@@ -184,14 +184,14 @@ function withOption(option: string, usual: number, type: string): Planner {
   };
 }
 
-/** An activation over rows. */
-function overRows(type: string, widthAfter?: ModulePlan['widthAfter']): Planner {
+/** An activation over rows. @param usual the axis where the module is not told one: PyTorch's softmax then takes the first of three */
+function overRows(type: string, usual: number | 'unsaid', widthAfter?: ModulePlan['widthAfter']): Planner {
   return (entry) => {
-    const { dim = -1 } = readConfig(entry.options, ['dim'], entry.subject);
-    if (dim !== -1 && !(Number.isInteger(dim) && (dim as number) > 0))
+    const { dim = usual } = readConfig(entry.options, ['dim'], entry.subject);
+    if (dim !== -1 && dim !== usual && !(Number.isInteger(dim) && (dim as number) > 0))
       refuse('ERR_VALUE', `${entry.subject}: dim`, '-1, the last axis, or its number', quoted(dim));
     const made = plain(entry, 'activation', { activation: type }, widthAfter);
-    return dim === -1 ? made : { ...made, axis: dim as number };
+    return dim === -1 ? made : { ...made, axis: dim as number | 'unsaid' };
   };
 }
 
@@ -220,9 +220,9 @@ const planners: Readonly<Record<string, Planner>> = {
       refuse('ERR_VALUE', `${entry.subject}: approximate`, oneOf(['none', 'tanh']), quoted(approximate));
     return plain(entry, 'activation', { activation: approximate === 'tanh' ? 'geluTanh' : 'gelu' });
   },
-  Softmax: overRows('softmax'),
-  LogSoftmax: overRows('logSoftmax'),
-  GLU: overRows('glu', (width) => width && width / 2),
+  Softmax: overRows('softmax', 'unsaid'),
+  LogSoftmax: overRows('logSoftmax', 'unsaid'),
+  GLU: overRows('glu', -1, (width) => width && width / 2),
   ...Object.fromEntries(
     Object.entries(plainActivations).map(([module, activation]): [string, Planner] => [
       module,

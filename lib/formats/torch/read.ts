@@ -153,13 +153,14 @@ function proveAxes(
   let read = input;
   for (const [i, { entry, plan }] of modules.entries()) {
     const last = read.shape.length;
-    if (plan.axis !== undefined && plan.axis !== last) {
+    const axis = plan.axis === 'unsaid' && last === 1 ? 1 : plan.axis;
+    if (axis !== undefined && axis !== last) {
       const shape = read.shape.map((n) => n ?? 'T').join(', ');
       refuse(
         'ERR_VALUE',
         `${entry.subject}: dim`,
         `${last} or -1, the last axis of [N, ${shape}]`,
-        plan.axis,
+        axis === 'unsaid' ? undefined : axis,
       );
     }
     for (const layer of layers[i] as readonly Layer[]) read = layer.outputShape(read);

@@ -123,9 +123,15 @@ function grouped(units: readonly Placed[], entries: readonly Entry[]): Group[] {
     if (unit?.module !== module) refuse('ERR_VALUE', entry.subject, `a layer that is ${module}`, got);
     return unit as Placed;
   };
-  const groups = entries.map((entry): Group => {
+  /** As in a state dict: all layers in a row, unless the description has modules for them. */
+  const layersOf = (module: string, next: Entry | undefined): number => {
+    const other = units.findIndex((unit, i) => i >= at && unit.module !== module);
+    return next?.module === module ? 1 : Math.max(1, (other < 0 ? units.length : other) - at);
+  };
+  const groups = entries.map((entry, i): Group => {
     const { module, options } = entry;
-    const { numLayers = 1, dropout = 0, returnSequences } = isRecurrent(module) ? options : {};
+    const recurrent = isRecurrent(module) ? options : { numLayers: 1 };
+    const { numLayers = layersOf(module, entries[i + 1]), dropout = 0, returnSequences } = recurrent;
     const own: Placed[] = [];
     for (let l = 0; l < (numLayers as number); l++) {
       if (l > 0 && (dropout as number) > 0) {

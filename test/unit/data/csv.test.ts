@@ -25,6 +25,18 @@ describe('readCsv', () => {
     }
   });
 
+  test('a hundred thousand columns, each looked up once', async () => {
+    const names = Array.from({ length: 100_000 }, (_, i) => `c${i}`);
+    const { columns } = await readCsv(
+      Readable.from([`${names.join()}\n${names.map((_, i) => i).join()}\n`]),
+      {
+        columns: names.toReversed(),
+      },
+    );
+    expect(Object.keys(columns)).toHaveLength(100_000);
+    expect(columns['c99999']?.[0]).toBe(99_999);
+  });
+
   test('no header, chosen columns, another delimiter, missing numbers', async () => {
     const table = await readCsv(Readable.from(['1;2;x\n3;;y\n']), {
       header: false,

@@ -68,11 +68,11 @@ test('sizes, layers, directions and biases come from the arrays', async () => {
 
 test('Softmax over the number of the last axis, of a sequence and of its last step', async () => {
   const file = fileOf('lstm-bidirectional-projected');
-  const of = (returnSequences: boolean, dim: number) =>
+  const of = (returnSequences: boolean, dim: number | undefined) =>
     fromTorch(file, [
       { name: 'lstm', module: 'LSTM', returnSequences },
       { name: 'head', module: 'Linear' },
-      { module: 'Softmax', dim },
+      dim === undefined ? { module: 'Softmax' } : { module: 'Softmax', dim },
     ]);
   expect((await of(false, 1)).outputShape).toEqual((await of(false, -1)).outputShape);
   const sequences = await of(true, 2);
@@ -90,7 +90,40 @@ test('Softmax over the number of the last axis, of a sequence and of its last st
   expect(await refusal(() => of(true, 1))).toMatch(
     /\(Softmax\): dim: expected 2 or -1, the last axis of \[N, T, \d+\], got 1/,
   );
+  // PyTorch would take the axis of the batch.
+  expect(await refusal(() => of(true, undefined))).toMatch(
+    /dim: expected 2 or -1, .*, got undefined|got nothing/,
+  );
+  expect((await of(false, undefined)).outputShape).toEqual((await of(false, 1)).outputShape);
   expect(await refusal(() => of(false, 0))).toMatch(/dim: expected -1, the last axis, or its number, got 0/);
+});
+
+test("a description in PyTorch's spelling that leaves layers to be counted goes both ways", async () => {
+  const file = join(folder, 'stacked.safetensors');
+  const own = sequential([
+    layers.lstm({ units: 4, returnSequences: true, inputShape: [null, 3] }),
+    layers.lstm({ units: 4, returnSequences: true }),
+    layers.lstm({ units: 4 }),
+    layers.dense({ units: 2, activation: { type: 'leakyRelu', alpha: 0.25 } }),
+  ]);
+  const description = [
+    { name: 'r', module: 'LSTM', return_sequences: false },
+    { name: 'l', module: 'Linear' },
+    { module: 'LeakyReLU', negative_slope: 0.25 },
+  ] as unknown as TorchDescription;
+  const written = await toTorch(own, file, { description });
+  expect(written).toMatchObject([{ numLayers: 3 }, { outFeatures: 2 }, { negativeSlope: 0.25 }]);
+  const x = tensor([[[1, 2, 3]]]);
+  const wanted = (await own.predict(x)).data;
+  for (const modules of [written, description])
+    expectClose((await (await fromTorch(file, modules)).predict(x)).data, [...wanted]);
+  expect(
+    await refusal(() =>
+      fromTorch(file, [
+        { module: 'LeakyReLU', negative_slope: 1, negativeSlope: 1 },
+      ] as unknown as TorchDescription),
+    ),
+  ).toMatch(/given twice/);
 });
 
 test('a model of ours becomes a module for every layer, by the names of the layers', async () => {
