@@ -68,12 +68,17 @@ class StepLowering extends GraphLowering {
     return super.view(value, dims);
   }
 
-  /** A value in rows of the columns that `dims` [N, …] says, or in a column that stands for all. */
+  /**
+   * A value in rows of the columns that `dims` [N, …] says, or in a column that stands for all. Last axes meet, as ONNX broadcasts: of a value
+   * of the step with fewer axes than `dims`, the batch would lie along columns.
+   */
   rowsOf(value: Value, dims: readonly number[]): ProgramValue {
     const { dims: given } = value;
     if (this.isOwn(value)) {
-      if (!sameShape(given, dims) && sizeOf(given) !== this.batch)
-        this.fail(`rows ${shown(dims)} or one column`, shown(given));
+      const isColumn =
+        given.slice(1).every((n) => n === 1) && (given.length === dims.length || given[0] === 1);
+      if (!sameShape(given, dims) && !isColumn)
+        this.fail(`rows ${shown(dims)}, or one column with as many axes`, shown(given));
       return this.own.get(value.id) as ProgramValue;
     }
     const aligned = [...new Array<number>(dims.length - given.length).fill(1), ...given];

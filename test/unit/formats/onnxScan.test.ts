@@ -81,6 +81,7 @@ function written({ body, node, attributes = [], sequences = 1 }: ScanGraph = {})
     initializer: [
       constant('W', [2, 2], [1, 0, 0, 10]),
       constant('two', [], [2]),
+      constant('vector', [2], [5, 7]),
       constant('places', [2], [1, 0], 'int64'),
       constant('last', [1], [-1], 'int64'),
       constant('shape', [3], [0, 2, 1], 'int64'),
@@ -175,6 +176,78 @@ describe('Scan', () => {
   ])('%s', async (_, nodes, end) => {
     const node = [...nodes, { opType: 'Identity', input: ['after'], output: ['shown'] }];
     expect((await ran(written({ body: { node } })))['end']).toEqual(end);
+  });
+
+  /** s ← s + what `nodes` make of x as `r`, where the batch is as long as the rows: nothing but the number of axes tells them apart. */
+  const square = (nodes: NodeMessage[]) =>
+    written({
+      body: {
+        node: [
+          ...nodes,
+          { opType: 'Add', name: 'sum', input: ['before', 'r'], output: ['after'] },
+          { opType: 'Identity', input: ['after'], output: ['shown'] },
+        ],
+      },
+    });
+  const squareInputs = {
+    s: [
+      [0, 0],
+      [0, 0],
+    ],
+    x: [
+      [
+        [1, 2],
+        [30, 40],
+      ],
+    ],
+  };
+  const sums: NodeMessage = {
+    opType: 'ReduceSum',
+    input: ['step', 'last'],
+    output: ['q'],
+    attribute: [int('keepdims', 0)],
+  };
+
+  it.each<[string, NodeMessage[], unknown]>([
+    [
+      'again an axis',
+      [sums, { opType: 'Unsqueeze', input: ['q', 'last'], output: ['r'] }],
+      [
+        [3, 3],
+        [70, 70],
+      ],
+    ],
+    [
+      'kept axes',
+      [{ ...sums, output: ['r'], attribute: [] }],
+      [
+        [3, 3],
+        [70, 70],
+      ],
+    ],
+    [
+      'a vector from outside, along the last axis',
+      [{ opType: 'Mul', input: ['step', 'vector'], output: ['r'] }],
+      [
+        [5, 14],
+        [150, 280],
+      ],
+    ],
+  ])('adds a batch as long as its rows: %s', async (_, nodes, end) => {
+    const model = await load(square(nodes));
+    expect((await model.run(squareInputs))['end']?.toArray()).toEqual(end);
+    model.dispose();
+  });
+
+  it('refuses what would lie along the columns with its batch', async () => {
+    const model = await load(square([{ ...sums, output: ['r'] }]));
+    await expect(model.run(squareInputs)).rejects.toThrow(
+      /node 'sum' \(Add\).*: expected rows \[2, 2\], or one column with as many axes, got \[2\]/,
+    );
+    // A batch of one is one number, wherever it lies.
+    const { end } = await model.run({ s: [[0, 1]], x: [[[1, 2]]] });
+    expect(end?.toArray()).toEqual([[3, 4]]);
+    model.dispose();
   });
 
   it('is one program on every engine', async () => {
