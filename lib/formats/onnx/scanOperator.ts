@@ -2,10 +2,10 @@ import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../../plan/types';
 import { sameShape, sizeOf } from '../../tensors/tensor';
-import type { ConstantType } from './constants';
+import type { Constant, ConstantType } from './constants';
 import { elementwiseOperators, type Operator } from './elementwise';
 import type { GraphBody, GraphNode } from './graphFile';
-import { GraphLowering, int, ints, isConstant, type Live, shown, type Value } from './lowering';
+import { float, GraphLowering, int, ints, isConstant, type Live, shown, type Value } from './lowering';
 
 /** Numbers of a step's own values begin here: no plan has so many. */
 const FIRST_OWN = 2 ** 40;
@@ -30,7 +30,12 @@ class StepLowering extends GraphLowering {
   }
 
   override live(id: ValueId, dims: readonly number[], type?: ConstantType): Live {
-    return this.outer.live(id, dims, type);
+    const { outer } = this;
+    const { subject } = outer;
+    outer.subject = this.subject;
+    const made = outer.live(id, dims, type);
+    outer.subject = subject;
+    return made;
   }
 
   isOwn(value: Value): value is Live {
@@ -173,9 +178,9 @@ class StepLowering extends GraphLowering {
     return this.give(this.steps.emit('concat', parts, sizeOf(dims.slice(1))), dims, first.type);
   }
 
-  /** Rows of several rows each by a matrix from outside. */
-  product(a: Value, b: Value): Live {
-    const [K, M] = b.dims as [number, number];
+  /** Rows of several rows each by a matrix from outside. @param turned whether the matrix is [M, K] */
+  product(a: Value, b: Value, turned = false): Live {
+    const [K, M] = (turned ? [b.dims[1], b.dims[0]] : b.dims) as [number, number];
     if (
       this.isOwn(b) ||
       b.dims.length !== 2 ||
@@ -183,12 +188,21 @@ class StepLowering extends GraphLowering {
       a.dims[0] !== this.batch ||
       a.dims.at(-1) !== K
     )
-      this.fail('rows by a matrix from outside', `${shown(a.dims)} by ${shown(b.dims)}`);
+      this.fail(
+        'rows by a matrix from outside',
+        `${shown(a.dims)} by ${turned ? 'the transpose of ' : ''}${shown(b.dims)}`,
+      );
     const dims = [...a.dims.slice(0, -1), M];
-    const matrix = this.operand('weight', this.form(b), M, K);
+    const matrix = this.operand('weight', turned ? this.turned(b) : this.form(b), M, K);
     const repeat = sizeOf(a.dims.slice(1, -1));
     const rows = this.rowsOf(a, a.dims);
     return this.give(this.steps.emit('matmul', [rows, matrix], repeat * M, [0, repeat]), dims, a.type);
+  }
+
+  /** A matrix's transpose; of a constant it is made once. */
+  private turned(b: Value): ValueId {
+    const made = () => this.transpose(b, [1, 0]);
+    return isConstant(b) ? this.variable(b, 'turned', () => made() as Constant) : this.form(made());
   }
 
   /** Sums over the last axis. */
@@ -224,6 +238,22 @@ type StepLower = (step: StepLowering, node: GraphNode, inputs: readonly (Value |
 /** Operators that are another thing in a step than in a graph. */
 const stepOperators: Readonly<Record<string, StepLower>> = {
   MatMul: (step, _, [a, b]) => step.product(a as Value, b as Value),
+  Gemm(step, node, [a, b, c]) {
+    const [rows, matrix] = [a as Value, b as Value];
+    if (int(node, 'transA', 0) !== 0) step.fail('rows as they are', 'transA 1');
+    if (rows.dims.length !== 2) step.fail('two matrices', `${shown(rows.dims)} and ${shown(matrix.dims)}`);
+    const [alpha, beta] = [float(node, 'alpha', 1), float(node, 'beta', 1)];
+    const product = step.product(rows, matrix, int(node, 'transB', 0) !== 0);
+    const scaled = alpha === 1 ? product : step.scale(product, alpha);
+    if (c === undefined || beta === 0) return scaled;
+    if (!sameShape(step.broadcast(product.dims, c.dims), product.dims))
+      step.fail(`a C for ${shown(product.dims)}`, shown(c.dims));
+    return step.program([scaled, c], (program, [y, term], width) => {
+      const added = term as ProgramValue;
+      const weighted = beta === 1 ? added : program.emit('scale', [added], added.width, [], [beta]);
+      return program.emit('add', [y, weighted], width);
+    });
+  },
   ReduceSum(step, node, [x, list]) {
     const value = x as Live;
     const axes = ints(node, 'axes') ?? (list && isConstant(list) ? Array.from(list.data) : []);
@@ -292,7 +322,7 @@ const lower =
       return step.steps.carry(width, id === undefined ? undefined : step.operand('rows', id, width));
     });
     const values = new Map<string, Value>();
-    for (const [i, name] of node.inputs.slice(count).entries()) values.set(name, inputs[count + i] as Value);
+    for (const [i, name] of body.captured.entries()) values.set(name, inputs[count + i] as Value);
     for (const [i, name] of body.inputs.entries()) {
       const { dims, type } = inputs[i] as Value;
       if (i < stateCount) {
