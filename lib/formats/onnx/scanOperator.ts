@@ -109,6 +109,8 @@ class StepLowering extends GraphLowering {
     write: Parameters<GraphLowering['program']>[1],
     type: ConstantType = 'float32',
   ): Live {
+    // What is of no step is worked out once, outside.
+    if (!values.some((value) => this.isOwn(value))) return super.program(values, write, type);
     const dims = values.map(({ dims: own }) => own).reduce((a, b) => this.broadcast(a, b));
     if (dims.length < 2 || dims[0] !== this.batch) this.fail(`rows [${this.batch}, …]`, shown(dims));
     const operands = values.map((value) => this.rowsOf(value, dims));
@@ -116,6 +118,7 @@ class StepLowering extends GraphLowering {
   }
 
   override activation(value: Value, attrs: ActivationAttrs): Live {
+    if (!this.isOwn(value)) return super.activation(value, attrs);
     const group = value.dims.at(-1);
     return this.program(
       [value],
@@ -125,6 +128,7 @@ class StepLowering extends GraphLowering {
   }
 
   override scale(value: Value, factor: number): Live {
+    if (!this.isOwn(value)) return super.scale(value, factor);
     return this.program(
       [value],
       (program, [x], width) => program.emit('scale', [x], width, [], [factor]),
@@ -133,6 +137,7 @@ class StepLowering extends GraphLowering {
   }
 
   override combine(kind: 'add' | 'multiply', a: Value, b: Value): Live {
+    if (!this.isOwn(a) && !this.isOwn(b)) return super.combine(kind, a, b);
     return this.program([a, b], (program, operands, width) => program.emit(kind, operands, width), a.type);
   }
 

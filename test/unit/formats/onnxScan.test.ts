@@ -85,6 +85,7 @@ function written({ body, node, attributes = [], sequences = 1, front = [] }: Sca
       constant('W', [2, 2], [1, 0, 0, 10]),
       constant('two', [], [2]),
       constant('vector', [2], [5, 7]),
+      constant('place', [], [0], 'int64'),
       constant('batch', [1], [1], 'int64'),
       constant('tall', [2, 1], [1, 2]),
       constant('places', [2], [1, 0], 'int64'),
@@ -219,6 +220,54 @@ describe('Scan', () => {
       },
     });
     expect((await ran(bytes))['end']).toEqual(end);
+  });
+
+  it.each<[string, NodeMessage[], unknown]>([
+    [
+      'sums',
+      [
+        { opType: 'Sub', input: ['level', 'vector'], output: ['d'] },
+        { opType: 'Add', input: ['step', 'd'], output: ['after'] },
+      ],
+      [[3 + 1 - 5, 3 + 1 - 7]],
+    ],
+    [
+      'activations',
+      [
+        { opType: 'Relu', input: ['level'], output: ['d'] },
+        { opType: 'Mul', input: ['d', 'level'], output: ['e'] },
+        { opType: 'Add', input: ['step', 'e'], output: ['after'] },
+      ],
+      [[4, 4]],
+    ],
+    [
+      'a matrix as long as the batch',
+      [
+        { opType: 'Mul', input: ['flat', 'W'], output: ['d'] },
+        { opType: 'MatMul', input: ['step', 'd'], output: ['after'] },
+      ],
+      [[3, 30]],
+    ],
+  ])('works out what no step is in once, outside: %s', async (_, nodes, end) => {
+    const bytes = written({
+      front: [
+        { opType: 'Gather', input: ['s', 'place'], output: ['level'] },
+        { opType: 'Mul', input: ['level', 'level'], output: ['flat'] },
+      ],
+      body: { node: [...nodes, { opType: 'Identity', input: ['after'], output: ['shown'] }] },
+    });
+    const model = await load(bytes);
+    expect((await model.run(inputs))['end']?.toArray()).toEqual(end);
+    // Of a batch as long as the rows likewise.
+    const twice = {
+      s: [...inputs.s, [2, 2]],
+      x: inputs.x.map(([row]) => [row as number[], row as number[]]),
+    };
+    expect((await model.run(twice))['end']?.toArray()).toEqual([
+      ...(end as unknown[]),
+      ...(end as unknown[]),
+    ]);
+    model.dispose();
   });
 
   it("reads a body's own constants, of the same name as others in the graph around it and in other bodies", async () => {
