@@ -526,6 +526,11 @@ describe('a Scan that cannot be run is refused, naming node and reason', () => {
       /node 'm' \(MatMul\) in the body of node 'steps' \(Scan\): expected rows by a matrix from outside/,
     ],
     [
+      'a quotient of whole numbers',
+      { opType: 'Div', name: 'd', input: ['counted', 'last'], output: ['after'] },
+      /node 'd' \(Div\) in the body of .*: expected real numbers to divide, got int64 that depend on data/,
+    ],
+    [
       'a transposed product',
       {
         opType: 'Gemm',
@@ -579,7 +584,18 @@ describe('a Scan that cannot be run is refused, naming node and reason', () => {
       /node 'g' \(Gather\) in the body of node 'steps' \(Scan\): expected the first axis of columns/,
     ],
   ])('%s', async (_, node, message) => {
-    const bytes = body({ node: [node, { opType: 'Identity', input: ['after'], output: ['shown'] }] });
+    const counted: NodeMessage[] = [
+      { opType: 'Greater', input: ['step', 'before'], output: ['more'] },
+      {
+        opType: 'Cast',
+        input: ['more'],
+        output: ['counted'],
+        attribute: [int('to', elementTypes.int64)],
+      },
+    ];
+    const bytes = body({
+      node: [...counted, node, { opType: 'Identity', input: ['after'], output: ['shown'] }],
+    });
     await expect(ran(bytes)).rejects.toThrow(message);
   });
 });
