@@ -1,5 +1,6 @@
-// Compares models that go out to ONNX and come in from it with ONNX Runtime: random models of every kind of layer out, and back in;
-// both as ONNX Runtime saves them again; random recurrent operators of the standard and random bodies of Scan in; the conformance cases of the ONNX project. Fails where something differs.
+// Compares models that go out to ONNX and come in from it with ONNX Runtime: random models of every kind of layer out, back in, and in as
+// ONNX Runtime saves them again; random recurrent operators of the standard and random bodies of Scan in; the conformance cases of the ONNX
+// project. Fails where something differs.
 // Usage: node test/peers/onnx.mjs [--python PATH] [--rounds N] [--fixtures FOLDER]   (after npm run build:ts)
 // --fixtures writes what Jest's tests read: the conformance cases that apply, with the number of the others by reason, and a model of each
 // kind with what ONNX Runtime made of its file.
