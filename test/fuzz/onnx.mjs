@@ -37,6 +37,18 @@ for (const layer of [
   scans.push(readFileSync(file));
 }
 
+/** The same with products as `Gemm`, and with all constants in the body too, as other programs save them. */
+for (const bytes of [...scans]) {
+  const message = decode(bytes, 'Model');
+  for (const { opType, attribute } of message.graph.node)
+    if (opType === 'Scan') {
+      const { g } = attribute.find(({ name }) => name === 'body');
+      g.initializer = message.graph.initializer;
+      for (const node of g.node) if (node.opType === 'MatMul') node.opType = 'Gemm';
+    }
+  scans.push(Buffer.from(encode(message, 'Model')));
+}
+
 let state = firstSeed >>> 0;
 /** A number from 0 to n − 1, by a Weyl sequence and a mixer of 32 bits. */
 function below(n) {

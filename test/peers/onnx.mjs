@@ -1,5 +1,6 @@
-// Compares models that go out to ONNX and come in from it with ONNX Runtime: random models of every kind of layer out, and back in;
-// random recurrent operators of the standard in; the conformance cases of the ONNX project. Fails where something differs.
+// Compares models that go out to ONNX and come in from it with ONNX Runtime: random models of every kind of layer out, back in, and in as
+// ONNX Runtime saves them again; random recurrent operators of the standard and random bodies of Scan in; the conformance cases of the ONNX
+// project. Fails where something differs.
 // Usage: node test/peers/onnx.mjs [--python PATH] [--rounds N] [--fixtures FOLDER]   (after npm run build:ts)
 // --fixtures writes what Jest's tests read: the conformance cases that apply, with the number of the others by reason, and a model of each
 // kind with what ONNX Runtime made of its file.
@@ -91,7 +92,9 @@ function note(kind, way, worst, limit = LIMIT) {
   if (!(worst <= limit)) failures.push(`${kind}, ${way}: ${worst}`);
 }
 
-/** A model out, run by ONNX Runtime, in again and run here. `keep`: one of the kind goes into the fixture. */
+/**
+ * A model out, run by ONNX Runtime, in again and run here, and once more as ONNX Runtime saves it. `keep`: one of the kind goes into the fixture.
+ */
 async function outAndIn(kind, built, xs, { options, feeds = {}, predict = {}, keep = true } = {}) {
   try {
     const weights = [...(await built.getWeights())].map(([name, { shape, data }]) => {
@@ -134,6 +137,12 @@ async function outAndIn(kind, built, xs, { options, feeds = {}, predict = {}, ke
     const back = await again.run(given);
     for (const [name, y] of Object.entries(wanted)) note(kind, 'in again', difference(y, back[name]));
     again.dispose();
+    const optimized = await ask({ optimize: file, level: 'ORT_ENABLE_BASIC' });
+    if (optimized.error) throw new Error(`onnxruntime: ${optimized.error}`);
+    const theirOwn = await loadModel(file);
+    const made = await theirOwn.run(given);
+    for (const [name, y] of Object.entries(wanted)) note(kind, 'saved again', difference(y, made[name]));
+    theirOwn.dispose();
   } catch (error) {
     failures.push(`${kind}: ${error.message}`);
   }
@@ -652,6 +661,37 @@ async function operatorsIn() {
   );
 }
 
+/** Scans with random bodies, which agree or are refused by node and body. */
+async function scansIn() {
+  const count = 20 * Number(args.rounds);
+  let refused = 0;
+  for (let round = 0; round < count; round++) {
+    const file = path.join(folder, 'in.onnx');
+    const made = await ask({ make: 'Scan', seed: round, path: file });
+    const about = `random Scan, seed ${round}: ${JSON.stringify(made.about)}`;
+    let loaded;
+    try {
+      if (made.error) throw new Error(made.error);
+      loaded = await loadModel(file);
+      const named = Object.entries(made.inputs).map(([name, array]) => [name, unpack(array)]);
+      const outputs = await loaded.run(
+        Object.fromEntries(named.map(([name, { data, shape }]) => [name, tensor(data, shape)])),
+      );
+      for (const [name, array] of Object.entries(made.outputs)) {
+        const worst = difference(unpack(array), outputs[name]);
+        note('random Scan', 'in', worst);
+        if (!(worst <= LIMIT)) failures.push(about);
+      }
+    } catch (error) {
+      const isNamed = /node '[^']*' \(\w+\) in the body of node 'steps' \(Scan\): /.test(error.message);
+      if (error.code && (isNamed || /node 'steps' \(Scan\): /.test(error.message))) refused += 1;
+      else failures.push(`${about}: ${error.message}`);
+    }
+    loaded?.dispose();
+  }
+  process.stdout.write(`random Scans: ${count - refused} of ${count} run, ${refused} are refused\n`);
+}
+
 /** A refusal without what differs from case to case. */
 const reasonOf = (message) =>
   message
@@ -728,6 +768,7 @@ await layersOutAndIn();
 await scansOutAndIn();
 writeFixture('exports.json.gz', { cases: [...exported.values()] });
 await operatorsIn();
+await scansIn();
 await conformance();
 process.stdout.write('\nlargest differences (above 1 in parts of the value)\n');
 for (const [kind, row] of table)

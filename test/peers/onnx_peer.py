@@ -2,7 +2,8 @@
 
 {"check": path}                            full check of the model; {"ok": true} or {"error": …}
 {"run": path, "inputs": {name: array}}     {"outputs": {name: array}} of ONNX Runtime, or {"error": …}
-{"make": kind, "seed": n, "path": path}    writes a random model of a recurrent operator: {"inputs": …, "outputs": …, "about": …, "grown": …}
+{"make": kind, "seed": n, "path": path}    writes a random model of a recurrent operator, or of Scan: {"inputs": …, "outputs": …, "about": …, "grown": …}
+{"optimize": path, "level": name}          has ONNX Runtime save a model in its own place as it has optimized it: {"ok": true}
 {"cases": [operators]}                     the conformance cases of the ONNX project for these operators
 
 Arrays: {"type": "float32" | "int32" | "int64" | …, "shape": […], "data": base64 of the numbers, the least significant byte first}.
@@ -11,6 +12,7 @@ Needs: pip install onnx onnxruntime numpy.
 
 import base64
 import json
+import os
 import sys
 import warnings
 
@@ -18,6 +20,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+
+from onnx_scan_peer import scan
 
 warnings.filterwarnings("ignore")
 ort.set_default_logger_severity(4)
@@ -130,6 +134,23 @@ def make(kind, seed, path):
     return {"inputs": packed, "about": about, "grown": bool(grown), **made}
 
 
+def make_scan(seed, path):
+    """A model of one Scan with a random body."""
+    model, inputs, about = scan(seed)
+    onnx.save(model, path)
+    packed = {k: pack(v) for k, v in inputs.items()}
+    return {"inputs": packed, "about": about, "grown": False, **run(path, packed)}
+
+
+def optimize(path, level):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    options.optimized_model_filepath = f"{path}.optimized"
+    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    os.replace(f"{path}.optimized", path)
+    return {"ok": True}
+
+
 def cases(operators):
     """Cases with a model of one node of these operators, as the ONNX project's backend tests give them."""
     from onnx.backend.test.case.node import collect_testcases
@@ -162,6 +183,10 @@ def answer(line):
         return {"ok": True}
     if "run" in line:
         return run(line["run"], line["inputs"])
+    if "optimize" in line:
+        return optimize(line["optimize"], line["level"])
+    if line.get("make") == "Scan":
+        return make_scan(line["seed"], line["path"])
     if "make" in line:
         return make(line["make"], line["seed"], line["path"])
     return cases(line["cases"])

@@ -112,6 +112,8 @@ function arithmetic(
         if (name === 'subtract') return [lowering.combine('add', a, lowering.scale(b, -1))];
       }
       const whole = name === 'divide' && !isFloat(a.type);
+      // Whole numbers that were worked out are stored as real ones, whose quotients are not cut.
+      if (whole && live) lowering.fail('real numbers to divide', `${a.type} that depend on data`);
       return [elementwise(lowering, [a, b], whole ? (x, y) => Math.trunc(x / y) : of, two(name))];
     },
   };

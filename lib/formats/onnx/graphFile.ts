@@ -30,6 +30,8 @@ export interface GraphBody {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly nodes: readonly GraphNode[];
+  /** What the node's inputs behind those of the body are called in it. */
+  readonly captured: readonly string[];
 }
 
 /** An input or output of the graph; undefined lengths are open, named ones equal wherever the name is. */
@@ -97,20 +99,7 @@ export function readGraph(
   )?.version;
   if (opset === undefined || opset < 7 || opset > NEWEST_OPSET)
     return fail(`expected an operator set of version 7 to ${NEWEST_OPSET}, got ${opset ?? 'none'}`);
-  if ((graph.sparseInitializer ?? []).length > 0)
-    return fail('it has sparse initializers, which are not read');
-
-  const initializers = new Map<string, TensorMessage>();
-  for (const tensor of graph.initializer ?? []) {
-    const name = tensor.name ?? '';
-    if (name === '' || initializers.has(name)) return fail(`two initializers are called '${name}'`);
-    try {
-      proveTensor(tensor);
-    } catch (error) {
-      return fail(`initializer '${name}': ${reasonOf(error)}`, error);
-    }
-    initializers.set(name, tensor);
-  }
+  const initializers = readInitializers(graph, fail);
 
   const valuesOf = (list: typeof graph.input, what: string): GraphValue[] =>
     (list ?? []).map(({ name = '', type }) => {
@@ -138,7 +127,15 @@ export function readGraph(
   if (new Set(inputs.map(({ name }) => name)).size < inputs.length) return fail('two inputs have one name');
   const count = countNodes(graph);
   if (count > MOST_NODES) return fail(`its graph has ${count} nodes, expected at most ${MOST_NODES}`);
-  const nodes = (graph.node ?? []).map((node, i) => readNode(node, i, opset, specOf, fail));
+  const nodes = (graph.node ?? []).map((node, i) => {
+    const { node: read, held } = readNode(node, i, opset, specOf, fail);
+    for (const [name, tensor] of held) {
+      if (made.has(name)) return fail(`two values are called '${name}'`);
+      initializers.set(name, tensor);
+      made.add(name);
+    }
+    return read;
+  });
   return {
     name: graph.name || 'onnx',
     inputs,
@@ -159,9 +156,40 @@ function countNodes({ node = [] }: GraphMessage): number {
   );
 }
 
-function readNode(node: NodeMessage, i: number, opset: number, specOf: SpecOf, fail: Fail): GraphNode {
+/** Constants by their names. */
+function readInitializers(
+  { initializer, sparseInitializer }: GraphMessage,
+  fail: Fail,
+): Map<string, TensorMessage> {
+  if ((sparseInitializer ?? []).length > 0) return fail('it has sparse initializers, which are not read');
+  const initializers = new Map<string, TensorMessage>();
+  for (const tensor of initializer ?? []) {
+    const name = tensor.name ?? '';
+    if (name === '' || initializers.has(name)) return fail(`two initializers are called '${name}'`);
+    try {
+      proveTensor(tensor);
+    } catch (error) {
+      return fail(`initializer '${name}': ${reasonOf(error)}`, error);
+    }
+    initializers.set(name, tensor);
+  }
+  return initializers;
+}
+
+/**
+ * @param inside where the node is, if not in the graph itself
+ * @returns the node, and the constants of its body by the names that the graph has for them
+ */
+function readNode(
+  node: NodeMessage,
+  i: number,
+  opset: number,
+  specOf: SpecOf,
+  fail: Fail,
+  inside = '',
+): { node: GraphNode; held: ReadonlyMap<string, TensorMessage> } {
   const { opType = '', domain = '', input = [], output = [] } = node;
-  const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})`;
+  const subject = `node '${node.name || `#${i}`}' (${domain ? `${domain}.` : ''}${opType})${inside}`;
   const spec = domain === '' || domain === 'ai.onnx' ? specOf(opType) : undefined;
   if (!spec) return fail(`${subject}: this operator is not known here`);
   if (opset < (spec.since ?? 1))
@@ -198,30 +226,41 @@ function readNode(node: NodeMessage, i: number, opset: number, specOf: SpecOf, f
     return fail(
       `${subject}: expected ${body.graph.inputs.length} inputs, as its body has, got ${input.length}`,
     );
-  const inputs = body ? [...input, ...body.captured] : input;
+  const held = new Map<string, TensorMessage>();
+  const captured = (body?.graph.captured ?? []).map((name) => {
+    const tensor = body?.initializers.get(name);
+    if (!tensor) return name;
+    // Nodes of one name are told apart by their place.
+    const own = `${name} in the body of node #${i} (${opType})`;
+    held.set(own, { ...tensor, name: own });
+    return own;
+  });
+  const inputs = [...input, ...captured];
   const read: GraphNode = { ...own, inputs, ...(body ? { body: body.graph } : {}) };
   const obstacle = spec.obstacle?.(read);
   if (obstacle) return fail(`${subject}: expected ${obstacle[0]}, got ${obstacle[1]}`);
-  return read;
+  return { node: read, held };
 }
 
-/** A graph that a node runs, and the names that it reads of the graph around it. */
+/** A graph that a node runs, with what it reads of the graph around it, and its own constants, which it reads likewise. */
 function readBody(
   subject: string,
   message: GraphMessage | undefined,
   opset: number,
   specOf: SpecOf,
   fail: Fail,
-): { graph: GraphBody; captured: string[] } {
-  const wrong = (reason: string) => fail(`${subject}: its body: ${reason}`);
+): { graph: GraphBody; initializers: ReadonlyMap<string, TensorMessage> } {
+  const wrong = (reason: string, cause?: unknown) => fail(`${subject}: its body: ${reason}`, cause);
   if (!message) return wrong('it has none');
-  if ((message.initializer ?? []).length > 0 || (message.sparseInitializer ?? []).length > 0)
-    return wrong('it has initializers of its own, which are not read');
-  const nodes = (message.node ?? []).map((node, i) => readNode(node, i, opset, specOf, fail));
+  const initializers = readInitializers(message, wrong);
+  const inside = ` in the body of ${subject}`;
+  const nodes = (message.node ?? []).map((node, i) => readNode(node, i, opset, specOf, fail, inside).node);
   const inputs = (message.input ?? []).map(({ name = '' }) => name);
   const outputs = (message.output ?? []).map(({ name = '' }) => name);
   if (inputs.includes('') || outputs.includes('')) return wrong('an input or output has no name');
   if (new Set(inputs).size < inputs.length) return wrong('two inputs have one name');
+  const twice = inputs.find((name) => initializers.has(name));
+  if (twice !== undefined) return wrong(`its input '${twice}' is an initializer too`);
   const makers = new Set(nodes.flatMap(({ outputs: own }) => own));
   const made = new Set(inputs);
   const captured = new Set<string>();
@@ -233,12 +272,13 @@ function readBody(
   for (const { subject: own, inputs: names, outputs: given } of nodes) {
     for (const name of names) read(own, name);
     for (const name of given) {
-      if (name !== '' && made.has(name)) wrong(`${own}: its output '${name}' is made twice`);
+      if (name !== '' && (made.has(name) || initializers.has(name)))
+        wrong(`${own}: its output '${name}' is made twice`);
       made.add(name);
     }
   }
   for (const name of outputs) read('its outputs', name);
-  return { graph: { inputs, outputs, nodes }, captured: [...captured] };
+  return { graph: { inputs, outputs, nodes, captured: [...captured] }, initializers };
 }
 
 /** Nodes as ONNX wants them to stand: each behind those that make its inputs, each value made once. */

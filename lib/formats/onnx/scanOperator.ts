@@ -2,10 +2,10 @@ import { outputOf } from '../../plan/program/program';
 import { ProgramBuilder, type ProgramValue } from '../../plan/program/programBuilder';
 import { ABSENT, type ActivationAttrs, type ValueId } from '../../plan/types';
 import { sameShape, sizeOf } from '../../tensors/tensor';
-import type { ConstantType } from './constants';
+import type { Constant, ConstantType } from './constants';
 import { elementwiseOperators, type Operator } from './elementwise';
 import type { GraphBody, GraphNode } from './graphFile';
-import { GraphLowering, int, ints, isConstant, type Live, shown, type Value } from './lowering';
+import { float, GraphLowering, int, ints, isConstant, type Live, shown, type Value } from './lowering';
 
 /** Numbers of a step's own values begin here: no plan has so many. */
 const FIRST_OWN = 2 ** 40;
@@ -30,7 +30,12 @@ class StepLowering extends GraphLowering {
   }
 
   override live(id: ValueId, dims: readonly number[], type?: ConstantType): Live {
-    return this.outer.live(id, dims, type);
+    const { outer } = this;
+    const { subject } = outer;
+    outer.subject = this.subject;
+    const made = outer.live(id, dims, type);
+    outer.subject = subject;
+    return made;
   }
 
   isOwn(value: Value): value is Live {
@@ -68,12 +73,17 @@ class StepLowering extends GraphLowering {
     return super.view(value, dims);
   }
 
-  /** A value in rows of the columns that `dims` [N, …] says, or in a column that stands for all. */
+  /**
+   * A value in rows of the columns that `dims` [N, …] says, or in a column that stands for all. Last axes meet, as ONNX broadcasts: of a value
+   * of the step with fewer axes than `dims`, the batch would lie along columns.
+   */
   rowsOf(value: Value, dims: readonly number[]): ProgramValue {
     const { dims: given } = value;
     if (this.isOwn(value)) {
-      if (!sameShape(given, dims) && sizeOf(given) !== this.batch)
-        this.fail(`rows ${shown(dims)} or one column`, shown(given));
+      const isColumn =
+        given.slice(1).every((n) => n === 1) && (given.length === dims.length || given[0] === 1);
+      if (!sameShape(given, dims) && !isColumn)
+        this.fail(`rows ${shown(dims)}, or one column with as many axes`, shown(given));
       return this.own.get(value.id) as ProgramValue;
     }
     const aligned = [...new Array<number>(dims.length - given.length).fill(1), ...given];
@@ -99,6 +109,8 @@ class StepLowering extends GraphLowering {
     write: Parameters<GraphLowering['program']>[1],
     type: ConstantType = 'float32',
   ): Live {
+    // What is of no step is worked out once, outside.
+    if (!values.some((value) => this.isOwn(value))) return super.program(values, write, type);
     const dims = values.map(({ dims: own }) => own).reduce((a, b) => this.broadcast(a, b));
     if (dims.length < 2 || dims[0] !== this.batch) this.fail(`rows [${this.batch}, …]`, shown(dims));
     const operands = values.map((value) => this.rowsOf(value, dims));
@@ -106,6 +118,7 @@ class StepLowering extends GraphLowering {
   }
 
   override activation(value: Value, attrs: ActivationAttrs): Live {
+    if (!this.isOwn(value)) return super.activation(value, attrs);
     const group = value.dims.at(-1);
     return this.program(
       [value],
@@ -115,6 +128,7 @@ class StepLowering extends GraphLowering {
   }
 
   override scale(value: Value, factor: number): Live {
+    if (!this.isOwn(value)) return super.scale(value, factor);
     return this.program(
       [value],
       (program, [x], width) => program.emit('scale', [x], width, [], [factor]),
@@ -123,6 +137,7 @@ class StepLowering extends GraphLowering {
   }
 
   override combine(kind: 'add' | 'multiply', a: Value, b: Value): Live {
+    if (!this.isOwn(a) && !this.isOwn(b)) return super.combine(kind, a, b);
     return this.program([a, b], (program, operands, width) => program.emit(kind, operands, width), a.type);
   }
 
@@ -168,9 +183,9 @@ class StepLowering extends GraphLowering {
     return this.give(this.steps.emit('concat', parts, sizeOf(dims.slice(1))), dims, first.type);
   }
 
-  /** Rows of several rows each by a matrix from outside. */
-  product(a: Value, b: Value): Live {
-    const [K, M] = b.dims as [number, number];
+  /** Rows of several rows each by a matrix from outside. @param turned whether the matrix is [M, K] */
+  product(a: Value, b: Value, turned = false): Live {
+    const [K, M] = (turned ? [b.dims[1], b.dims[0]] : b.dims) as [number, number];
     if (
       this.isOwn(b) ||
       b.dims.length !== 2 ||
@@ -178,12 +193,21 @@ class StepLowering extends GraphLowering {
       a.dims[0] !== this.batch ||
       a.dims.at(-1) !== K
     )
-      this.fail('rows by a matrix from outside', `${shown(a.dims)} by ${shown(b.dims)}`);
+      this.fail(
+        'rows by a matrix from outside',
+        `${shown(a.dims)} by ${turned ? 'the transpose of ' : ''}${shown(b.dims)}`,
+      );
     const dims = [...a.dims.slice(0, -1), M];
-    const matrix = this.operand('weight', this.form(b), M, K);
+    const matrix = this.operand('weight', turned ? this.turned(b) : this.form(b), M, K);
     const repeat = sizeOf(a.dims.slice(1, -1));
     const rows = this.rowsOf(a, a.dims);
     return this.give(this.steps.emit('matmul', [rows, matrix], repeat * M, [0, repeat]), dims, a.type);
+  }
+
+  /** A matrix's transpose; of a constant it is made once. */
+  private turned(b: Value): ValueId {
+    const made = () => this.transpose(b, [1, 0]);
+    return isConstant(b) ? this.variable(b, 'turned', () => made() as Constant) : this.form(made());
   }
 
   /** Sums over the last axis. */
@@ -219,6 +243,22 @@ type StepLower = (step: StepLowering, node: GraphNode, inputs: readonly (Value |
 /** Operators that are another thing in a step than in a graph. */
 const stepOperators: Readonly<Record<string, StepLower>> = {
   MatMul: (step, _, [a, b]) => step.product(a as Value, b as Value),
+  Gemm(step, node, [a, b, c]) {
+    const [rows, matrix] = [a as Value, b as Value];
+    if (int(node, 'transA', 0) !== 0) step.fail('rows as they are', 'transA 1');
+    if (rows.dims.length !== 2) step.fail('two matrices', `${shown(rows.dims)} and ${shown(matrix.dims)}`);
+    const [alpha, beta] = [float(node, 'alpha', 1), float(node, 'beta', 1)];
+    const product = step.product(rows, matrix, int(node, 'transB', 0) !== 0);
+    const scaled = alpha === 1 ? product : step.scale(product, alpha);
+    if (c === undefined || beta === 0) return scaled;
+    if (!sameShape(step.broadcast(product.dims, c.dims), product.dims))
+      step.fail(`a C for ${shown(product.dims)}`, shown(c.dims));
+    return step.program([scaled, c], (program, [y, term], width) => {
+      const added = term as ProgramValue;
+      const weighted = beta === 1 ? added : program.emit('scale', [added], added.width, [], [beta]);
+      return program.emit('add', [y, weighted], width);
+    });
+  },
   ReduceSum(step, node, [x, list]) {
     const value = x as Live;
     const axes = ints(node, 'axes') ?? (list && isConstant(list) ? Array.from(list.data) : []);
@@ -287,7 +327,7 @@ const lower =
       return step.steps.carry(width, id === undefined ? undefined : step.operand('rows', id, width));
     });
     const values = new Map<string, Value>();
-    for (const [i, name] of node.inputs.slice(count).entries()) values.set(name, inputs[count + i] as Value);
+    for (const [i, name] of body.captured.entries()) values.set(name, inputs[count + i] as Value);
     for (const [i, name] of body.inputs.entries()) {
       const { dims, type } = inputs[i] as Value;
       if (i < stateCount) {
