@@ -30,6 +30,21 @@ export interface Use {
   readonly inputs: readonly History[];
   /** Masks that Keras hands on by itself, which this library does too. */
   readonly masks: readonly History[];
+  /** Whether Keras 3 says it, and not Keras 2 or TensorFlow.js. */
+  readonly isKeras3: boolean;
+  /**
+   * Whether Keras runs the layer without the mask of what it reads: Keras 3 hands none on to a call with several arguments that are tensors, as a
+   * sequence and its `initial_state` are. Keras 2 does, and TensorFlow.js.
+   */
+  readonly dropsMask: boolean;
+}
+
+/** Layers of a graph, by what their uses say. */
+export interface KerasUses {
+  /** Used in Keras 3. */
+  readonly keras3: ReadonlySet<Layer>;
+  /** Used so that Keras drops the mask of what they read. */
+  readonly withoutMask: ReadonlySet<Layer>;
 }
 
 /** More than any model has; what is deeper is made to be. */
@@ -49,7 +64,7 @@ export function isKerasFunctional(config: unknown): config is KerasFunctionalCon
 export function readKerasGraph(
   given: KerasFunctionalConfig,
   subject: string,
-): { config: FunctionalConfig; made: Layer[] } {
+): { config: FunctionalConfig; made: Layer[]; uses: KerasUses } {
   const { config } = given as { config: Record<string, unknown> };
   const list = (value: unknown, what: string): readonly unknown[] =>
     Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
@@ -75,6 +90,7 @@ export function readKerasGraph(
   const layers: Entry[] = [];
   const layerPlaces = new Map<string, number>();
   const calls: { layer: number; inputs: (readonly [number, number])[] }[] = [];
+  const usesInOrder: Use[] = [];
   const useOf = (history: History): Use => {
     const known = uses.get(key(history));
     if (known) return known;
@@ -101,7 +117,8 @@ export function readKerasGraph(
       }
       const entry = entries.get(top.layer) as Entry;
       const subjectHere = `layer '${entry.name}'`;
-      const { inputs: read, masks } = useOf(top);
+      const use = useOf(top);
+      const { inputs: read, masks } = use;
       const missing = read.filter((from) => !places.has(key(prove(from, subjectHere))));
       if (missing.length > 0) {
         if (open.has(id)) refuse('ERR_VALUE', subjectHere, 'connections without a loop', 'one');
@@ -121,12 +138,16 @@ export function readKerasGraph(
         layer: place,
         inputs: read.map((from) => [places.get(key(from)) as number, from.output]),
       });
+      usesInOrder.push(use);
       stack.pop();
     }
   }
   const made = layers.map(({ name, type, config: own }) => makeLayer(type, { ...own, name }));
+  const usedSo = (is: (use: Use) => boolean) =>
+    new Set(calls.filter((_, i) => is(usesInOrder[i] as Use)).map(({ layer }) => made[layer] as Layer));
   return {
     made,
+    uses: { keras3: usedSo(({ isKeras3 }) => isKeras3), withoutMask: usedSo(({ dropsMask }) => dropsMask) },
     config: {
       type: 'functional',
       name: (config['name'] as string | undefined) ?? 'model',
@@ -208,20 +229,24 @@ export function readUse(given: unknown, subject: string): Use {
         if (option === 'initial_state') inputs.push(...listedHistories(value));
         else proveOption(option, value, subject);
     }
-    return { inputs, masks: [] };
+    return { inputs, masks: [], isKeras3: false, dropsMask: false };
   }
   const { args, kwargs } = Object(given) as { args?: unknown; kwargs?: unknown };
   if (!Array.isArray(args))
     refuse('ERR_VALUE', `${subject}: inbound_nodes`, '{ args, kwargs }', quoted(given));
-  const inputs = tensorsIn(args, subject, 0);
+  const listed = (args as unknown[]).map((part) => tensorsIn(part, subject, 1));
+  const inputs = listed.flat();
+  let tensorArguments = listed.filter((part) => part.length > 0).length;
   const masks: History[] = [];
   for (const [option, value] of Object.entries(Object(kwargs) as object)) {
     if (option === 'mask') masks.push(...tensorsIn(value, subject, 0));
-    else if (option === 'initial_state' || option === 'sequences' || option === 'inputs')
-      inputs.push(...tensorsIn(value, subject, 0));
-    else proveOption(option, value, subject);
+    else if (option === 'initial_state' || option === 'sequences' || option === 'inputs') {
+      const own = tensorsIn(value, subject, 0);
+      inputs.push(...own);
+      tensorArguments += Number(own.length > 0);
+    } else proveOption(option, value, subject);
   }
-  return { inputs, masks };
+  return { inputs, masks, isKeras3: true, dropsMask: tensorArguments > 1 && masks.length === 0 };
 }
 
 /** @throws ERR_VALUE for an option of a call that would change it */

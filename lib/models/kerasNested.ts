@@ -369,7 +369,8 @@ function useOf(
     Array.isArray(node),
     0,
   );
-  if (masks.length === 0 || !readsInput) return moved;
+  // A call that Keras hands no mask on to has none here either.
+  if (masks.length === 0 || !readsInput || readUse(moved, 'a layer').dropsMask) return moved;
   // They come with what is read: what reads it has them.
   const { kwargs, ...rest } = Object(moved) as { kwargs?: { mask?: unknown } };
   const mask = [kwargs?.mask, ...masks.map(resolved).map(tensorOf)];
