@@ -32,12 +32,7 @@ export function refuseMaskedMerges(graph: Graph, isKeras3: (node: GraphNode) => 
         refuseMerge(node, keys.has(undefined) ? 'one with a mask and one without' : 'masks that differ');
       if (!keys.has(undefined)) from ??= node;
     }
-    // Recurrent layers and means pass over such steps, and give others in their place.
-    if (
-      !from ||
-      (!mergesInputs(node) && (layer.states.length > 0 || layer.type === 'globalAveragePooling1D'))
-    )
-      return;
+    if (!from || passesOver(node)) return;
     for (const value of outputs) {
       if (!value.mask) refuseMerge(from, `masks, and ${layer.subject} above, which reads all steps`);
       other.set(value, from);
@@ -48,6 +43,34 @@ export function refuseMaskedMerges(graph: Graph, isKeras3: (node: GraphNode) => 
     const merge = value && other.get(value);
     if (merge) refuseMerge(merge, 'masks, and an output of the model that has all steps');
   }
+}
+
+/** Layers that pass over steps that do not count, and give others in their place. */
+const passesOver = ({ layer }: GraphNode) =>
+  !mergesInputs({ layer }) && (layer.states.length > 0 || layer.type === 'globalAveragePooling1D');
+
+/**
+ * Masks that calls in Keras name are taken for those that layers hand on here.
+ * @param named layers whose calls name masks, with what those are made of
+ * @throws ERR_VALUE, naming the layer, where what it reads has another mask here, or none
+ */
+export function refuseOtherMasks(
+  graph: Graph,
+  named: ReadonlyMap<Layer, readonly ReadonlySet<string>[]>,
+): void {
+  walkMasks(graph, (node, [sequence]) => {
+    const masks = named.get(node.layer);
+    const own = sequence?.mask?.sources ?? new Set<string>();
+    const isOwn = (sources: ReadonlySet<string>) =>
+      sources.size === own.size && [...sources].every((source) => own.has(source));
+    if (masks && passesOver(node) && !masks.some(isOwn))
+      refuse(
+        'ERR_VALUE',
+        `${node.layer.subject}: mask`,
+        'the mask of the layers below',
+        own.size === 0 ? 'one where they make none' : 'another',
+      );
+  });
 }
 
 /** Uses of layers with states, of a sequence that has a mask. */

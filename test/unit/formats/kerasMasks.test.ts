@@ -162,3 +162,39 @@ describe('masks beside states', () => {
     (await loadModel(at('m.keras'))).dispose();
   });
 });
+
+describe('masks that a call names', () => {
+  const tensorOf = (layer: string) => ({
+    class_name: '__keras_tensor__',
+    config: { keras_history: [layer, 0, 0] },
+  });
+  /** A mask of the steps of 'x' that are not `value`, above an embedding that masks zeros or does not. */
+  const named = (mask_zero: boolean, value: number) => {
+    const entry = (class_name: string, name: string, own: object, args: unknown[], kwargs = {}) => ({
+      class_name,
+      name,
+      module: class_name === 'NotEqual' ? 'keras.src.ops.numpy' : 'keras.layers',
+      config: { name, ...own },
+      inbound_nodes: args.length > 0 ? [{ args, kwargs }] : [],
+    });
+    const embedding = { input_dim: 9, output_dim: 4, mask_zero };
+    const all = [
+      entry('InputLayer', 'x', { batch_shape: [null, 5], dtype: 'int32' }, []),
+      entry('Embedding', 'words', embedding, [tensorOf('x')]),
+      entry('NotEqual', 'steps', {}, [tensorOf('x'), value]),
+      entry('GRU', 'read', { units: 3 }, [tensorOf('words')], { mask: tensorOf('steps') }),
+    ];
+    const ends = { input_layers: ['x', 0, 0], output_layers: ['read', 0, 0] };
+    return { class_name: 'Functional', config: { name: 'm', layers: all, ...ends } };
+  };
+
+  test('are those of the layers below, or refused', async () => {
+    modelFromConfig(named(true, 0)).dispose();
+    expect(await refusal(() => modelFromConfig(named(false, 0)))).toContain(
+      "layer 'read': mask: expected the mask of the layers below, got one where they make none",
+    );
+    expect(await refusal(() => modelFromConfig(named(true, 3)))).toContain(
+      "layer 'read': mask: expected the mask of the layers below, got another",
+    );
+  });
+});
