@@ -183,7 +183,17 @@ export function defineLoss(name: string, score: ScoreFunction): Loss {
 }
 
 export type LossName = keyof typeof losses;
-export type LossSpec = LossName | 'mse' | 'mae' | 'msle' | 'mape' | (string & {}) | Loss | SpecConfig;
+export type LossSpec =
+  | LossName
+  | 'mse'
+  | 'mae'
+  | 'msle'
+  | 'mape'
+  | 'bce'
+  | 'kld'
+  | (string & {})
+  | Loss
+  | SpecConfig;
 
 const names = Object.keys(losses) as LossName[];
 const short: Readonly<Record<string, LossName>> = {
@@ -192,6 +202,7 @@ const short: Readonly<Record<string, LossName>> = {
   msle: 'meanSquaredLogarithmicError',
   mape: 'meanAbsolutePercentageError',
   kld: 'klDivergence',
+  bce: 'binaryCrossentropy',
   kullbackLeiblerDivergence: 'klDivergence',
 };
 

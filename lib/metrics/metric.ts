@@ -327,6 +327,7 @@ const short: Readonly<Record<string, MetricName>> = {
   sparseTopKCategoricalAccuracy: 'topKCategoricalAccuracy',
   categoricalCrossentropy: 'crossentropy',
   sparseCategoricalCrossentropy: 'crossentropy',
+  ce: 'crossentropy',
 };
 
 /** A metric for a model, from its name, its configuration `{ type, … }` or Keras's, or a template. Named as it was asked for. */

@@ -4,6 +4,7 @@ import { layerFromConfig } from '../layers';
 import type { Tensor } from '../tensors/tensor';
 import { type FunctionalConfig, functionalFromConfig } from './functional';
 import { isKerasFunctional, type KerasFunctionalConfig, makeLayer, readKerasGraph } from './kerasGraph';
+import { refuseDroppedMasks, refuseMaskedMerges, refuseOtherMasks } from './kerasMasks';
 import { flattened, type KerasModelSpec } from './kerasNested';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
@@ -29,8 +30,12 @@ export function structureToModel(
 ): Model {
   const config = isKerasModel(given) ? flattened(given, 'modelFromConfig').spec : given;
   if (isKerasFunctional(config)) {
-    const { config: graph, made } = readKerasGraph(config, 'modelFromConfig');
-    return functionalFromConfig(graph, made, draw);
+    const { config: graph, made, uses } = readKerasGraph(config, 'modelFromConfig');
+    const model = functionalFromConfig(graph, made, draw);
+    refuseOtherMasks(model.graph, uses.namedMasks);
+    refuseDroppedMasks(model.graph, uses.withoutMask);
+    refuseMaskedMerges(model.graph, ({ layer }) => uses.keras3.has(layer));
+    return model;
   }
   if (!('calls' in Object(config))) return sequentialOf(config as SequentialConfig, draw);
   const { layers } = config as FunctionalConfig;

@@ -3,6 +3,7 @@ import { layerFromConfig } from '../layers';
 import type { InputConfig } from '../layers/input';
 import type { Layer } from '../layers/layer';
 import type { FunctionalConfig } from './functional';
+import { maskSource } from './maskFlow';
 
 /** A functional model as Keras writes it: `model.to_json()`, parsed, of Keras 3 or 2. */
 export interface KerasFunctionalConfig {
@@ -30,7 +31,29 @@ export interface Use {
   readonly inputs: readonly History[];
   /** Masks that Keras hands on by itself, which this library does too. */
   readonly masks: readonly History[];
+  /** Of a use inside a model: masks of what that model reads, some of which the layer has. */
+  readonly masksAround: readonly History[];
+  /** Whether Keras 3 says it, and not Keras 2 or TensorFlow.js. */
+  readonly isKeras3: boolean;
+  /**
+   * Whether Keras runs the layer without the mask of what it reads: Keras 3 hands none on to a call with several arguments that are tensors, as a
+   * sequence and its `initial_state` are. Keras 2 does, and TensorFlow.js.
+   */
+  readonly dropsMask: boolean;
 }
+
+/** Layers of a graph, by what their uses say. */
+export interface KerasUses {
+  /** Used in Keras 3. */
+  readonly keras3: ReadonlySet<Layer>;
+  /** Used so that Keras drops the mask of what they read. */
+  readonly withoutMask: ReadonlySet<Layer>;
+  /** Masks that uses name: what each is made of, by {@link maskSource}. */
+  readonly namedMasks: ReadonlyMap<Layer, readonly ReadonlySet<string>[]>;
+}
+
+/** The argument under which a use inside a model has {@link Use.masksAround}. */
+export const MASKS_AROUND = 'masks around';
 
 /** More than any model has; what is deeper is made to be. */
 const DEEPEST = 8;
@@ -49,7 +72,7 @@ export function isKerasFunctional(config: unknown): config is KerasFunctionalCon
 export function readKerasGraph(
   given: KerasFunctionalConfig,
   subject: string,
-): { config: FunctionalConfig; made: Layer[] } {
+): { config: FunctionalConfig; made: Layer[]; uses: KerasUses } {
   const { config } = given as { config: Record<string, unknown> };
   const list = (value: unknown, what: string): readonly unknown[] =>
     Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
@@ -75,6 +98,7 @@ export function readKerasGraph(
   const layers: Entry[] = [];
   const layerPlaces = new Map<string, number>();
   const calls: { layer: number; inputs: (readonly [number, number])[] }[] = [];
+  const usesInOrder: Use[] = [];
   const useOf = (history: History): Use => {
     const known = uses.get(key(history));
     if (known) return known;
@@ -101,7 +125,8 @@ export function readKerasGraph(
       }
       const entry = entries.get(top.layer) as Entry;
       const subjectHere = `layer '${entry.name}'`;
-      const { inputs: read, masks } = useOf(top);
+      const use = useOf(top);
+      const { inputs: read, masks, masksAround } = use;
       const missing = read.filter((from) => !places.has(key(prove(from, subjectHere))));
       if (missing.length > 0) {
         if (open.has(id)) refuse('ERR_VALUE', subjectHere, 'connections without a loop', 'one');
@@ -109,7 +134,7 @@ export function readKerasGraph(
         stack.push(...missing.reverse());
         continue;
       }
-      for (const mask of masks) proveMask(entries, mask, subjectHere);
+      for (const mask of [...masks, ...masksAround]) proveMask(entries, mask, subjectHere);
       let place = layerPlaces.get(entry.name);
       if (place === undefined) {
         place = layers.length;
@@ -121,12 +146,26 @@ export function readKerasGraph(
         layer: place,
         inputs: read.map((from) => [places.get(key(from)) as number, from.output]),
       });
+      usesInOrder.push(use);
       stack.pop();
     }
   }
   const made = layers.map(({ name, type, config: own }) => makeLayer(type, { ...own, name }));
+  const usedSo = (is: (use: Use) => boolean) =>
+    new Set(calls.filter((_, i) => is(usesInOrder[i] as Use)).map(({ layer }) => made[layer] as Layer));
+  const namedMasks = new Map<Layer, ReadonlySet<string>[]>();
+  for (const [i, { masks, masksAround }] of usesInOrder.entries()) {
+    const sources = masks.length > 0 && masksAround.length === 0 ? sourcesOf(entries, masks) : undefined;
+    const layer = made[(calls[i] as { layer: number }).layer] as Layer;
+    if (sources) namedMasks.set(layer, [...(namedMasks.get(layer) ?? []), sources]);
+  }
   return {
     made,
+    uses: {
+      namedMasks,
+      keras3: usedSo(({ isKeras3 }) => isKeras3),
+      withoutMask: usedSo(({ dropsMask }) => dropsMask),
+    },
     config: {
       type: 'functional',
       name: (config['name'] as string | undefined) ?? 'model',
@@ -208,20 +247,26 @@ export function readUse(given: unknown, subject: string): Use {
         if (option === 'initial_state') inputs.push(...listedHistories(value));
         else proveOption(option, value, subject);
     }
-    return { inputs, masks: [] };
+    return { inputs, masks: [], masksAround: [], isKeras3: false, dropsMask: false };
   }
   const { args, kwargs } = Object(given) as { args?: unknown; kwargs?: unknown };
   if (!Array.isArray(args))
     refuse('ERR_VALUE', `${subject}: inbound_nodes`, '{ args, kwargs }', quoted(given));
-  const inputs = tensorsIn(args, subject, 0);
+  const listed = (args as unknown[]).map((part) => tensorsIn(part, subject, 1));
+  const inputs = listed.flat();
+  let tensorArguments = listed.filter((part) => part.length > 0).length;
   const masks: History[] = [];
+  const masksAround: History[] = [];
   for (const [option, value] of Object.entries(Object(kwargs) as object)) {
     if (option === 'mask') masks.push(...tensorsIn(value, subject, 0));
-    else if (option === 'initial_state' || option === 'sequences' || option === 'inputs')
-      inputs.push(...tensorsIn(value, subject, 0));
-    else proveOption(option, value, subject);
+    else if (option === MASKS_AROUND) masksAround.push(...tensorsIn(value, subject, 0));
+    else if (option === 'initial_state' || option === 'sequences' || option === 'inputs') {
+      const own = tensorsIn(value, subject, 0);
+      inputs.push(...own);
+      tensorArguments += Number(own.length > 0);
+    } else proveOption(option, value, subject);
   }
-  return { inputs, masks };
+  return { inputs, masks, masksAround, isKeras3: true, dropsMask: tensorArguments > 1 && masks.length === 0 };
 }
 
 /** @throws ERR_VALUE for an option of a call that would change it */
@@ -270,6 +315,27 @@ function proveMask(entries: ReadonlyMap<string, Entry>, mask: History, subject: 
       refuse('ERR_VALUE', `${subject}: mask`, 'the mask of the layers below', `one of '${at.layer}'`);
     else if (!readingValues.test(entry.type)) stack.push(...readOperation(entry, at.node));
   }
+}
+
+/** What proven masks are made of; undefined where it is all steps of a value, which counts as no mask here. */
+function sourcesOf(entries: ReadonlyMap<string, Entry>, masks: readonly History[]): Set<string> | undefined {
+  const sources = new Set<string>();
+  const stack = [...masks];
+  const seen = new Set<string>();
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    const entry = entries.get(at.layer) as Entry;
+    if (entry.type === 'OnesLike') return undefined;
+    if (entry.type === 'ZerosLike' || seen.has(entry.name)) continue;
+    seen.add(entry.name);
+    const read = readOperation(entry, at.node);
+    if (entry.type !== 'NotEqual') stack.push(...read);
+    else {
+      const { args } = Object(entry.nodes[at.node]) as { args?: unknown[] };
+      const value = args?.find((part) => typeof part === 'number') as number | undefined;
+      for (const { layer, output } of read) sources.add(maskSource(value ?? Number.NaN, layer, output));
+    }
+  }
+  return sources;
 }
 
 /** Whether an entry is no layer, but an operation on tensors. */

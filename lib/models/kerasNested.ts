@@ -1,5 +1,5 @@
 import { quoted, refuse } from '../errors';
-import { type History, historyOf, isKerasFunctional, readUse } from './kerasGraph';
+import { type History, historyOf, isKerasFunctional, MASKS_AROUND, readUse } from './kerasGraph';
 
 /** A model as Keras writes it. */
 export interface KerasModelSpec {
@@ -369,11 +369,12 @@ function useOf(
     Array.isArray(node),
     0,
   );
-  if (masks.length === 0 || !readsInput) return moved;
+  // A call that Keras hands no mask on to has none here either.
+  if (masks.length === 0 || !readsInput || readUse(moved, 'a layer').dropsMask) return moved;
   // They come with what is read: what reads it has them.
-  const { kwargs, ...rest } = Object(moved) as { kwargs?: { mask?: unknown } };
-  const mask = [kwargs?.mask, ...masks.map(resolved).map(tensorOf)];
-  return { ...rest, kwargs: { ...kwargs, mask } };
+  const { kwargs, ...rest } = Object(moved) as { kwargs?: Record<string, unknown> };
+  const around = [kwargs?.[MASKS_AROUND], ...masks.map(resolved).map(tensorOf)];
+  return { ...rest, kwargs: { ...kwargs, [MASKS_AROUND]: around } };
 }
 
 function tensorOf({ layer, node, output }: History): object {

@@ -43,6 +43,15 @@ const merged = (layer) => () => {
   ];
   return model({ inputs: x, outputs: layer().apply(parts) });
 };
+const mergedMasks = (layer, masked) => {
+  const [x, other] = ['x', 'other'].map((name) => input({ shape: [T], dtype: 'int32', name }));
+  const y = l.embedding({ inputDim: 9, outputDim: 4, maskZero: true }).apply(x);
+  const z = masked
+    ? l.gru({ units: 4, returnSequences: true }).apply(y)
+    : l.embedding({ inputDim: 9, outputDim: 4 }).apply(other);
+  const outputs = l.lstm({ units: 3 }).apply(layer().apply([y, z]));
+  return model({ inputs: masked ? x : [x, other], outputs });
+};
 const chain =
   (...parts) =>
   () =>
@@ -264,6 +273,23 @@ const kinds = {
   minimum: merged(l.minimum),
   concatenate: merged(l.concatenate),
   dot: merged(() => l.dot({ axes: -1, normalize: true })),
+  'a decoder with its mask': () => {
+    const [a, b] = ['a', 'b'].map((name) => input({ shape: [T], dtype: 'int32', name }));
+    const words = l.embedding({ inputDim: 9, outputDim: 4, maskZero: true });
+    const [, h, c] = l.lstm({ units: 4, returnState: true }).applyAll(words.apply(a));
+    const y = l.lstm({ units: 4, returnSequences: true }).apply([words.apply(b), h, c]);
+    return model({ inputs: [a, b], outputs: l.dense({ units: 2 }).apply(y) });
+  },
+  'multiply under one mask': () => mergedMasks(l.multiply, true),
+  'maximum under one mask': () => mergedMasks(l.maximum, true),
+};
+
+/** Models of which Keras makes something else, with what it has no word for on the way out. */
+const refused = {
+  'a decoder without its mask': undefined,
+  'multiply of one mask': () => mergedMasks(l.multiply, false),
+  'maximum of one mask': () => mergedMasks(l.maximum, false),
+  'minimum of one mask': () => mergedMasks(l.minimum, false),
 };
 
 /** Optimizers of both: Keras's name and options, and those here. */
@@ -552,6 +578,27 @@ for (const [i, kind] of Object.keys(kinds).entries()) {
       },
     });
   }
+}
+for (const [i, kind] of Object.keys(refused).entries()) {
+  if (!wanted(kind)) continue;
+  const file = path.join(folder, `refused-${i}.keras`);
+  /** 0 where it is refused for its mask. */
+  const refusal = async (work) => {
+    try {
+      await work();
+      return Number.NaN;
+    } catch (error) {
+      if (/mask/.test(error.message)) return 0;
+      throw error;
+    }
+  };
+  await row(`refused: ${kind}`, 0, {
+    'from .keras': async () => {
+      await keras.ask('make', { kind, seed: i + 1, path: file });
+      return refusal(() => loadModel(file));
+    },
+    ...(refused[kind] ? { 'to .keras': () => refusal(() => refused[kind]().save(file)) } : {}),
+  });
 }
 console.log(
   `\nTraining for ${STEPS} steps, saved, and for ${STEPS} steps on either side: losses and predictions after it`,

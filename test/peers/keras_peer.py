@@ -143,6 +143,22 @@ def masked_branches():
     return keras.Model(x, L.SimpleRNN(3)(L.Add()([y, z])))
 
 
+def masked_decoder(names_mask):
+    a, b = ids(), ids()
+    words = L.Embedding(9, 4, mask_zero=True)
+    _, h, c = L.LSTM(4, return_state=True)(words(a))
+    mask = {"mask": words.compute_mask(b)} if names_mask else {}
+    y = L.LSTM(4, return_sequences=True)(words(b), initial_state=[h, c], **mask)
+    return keras.Model([a, b], L.Dense(2)(y))
+
+
+def merged_masks(name, masked):
+    x, other = ids(), ids()
+    y = L.Embedding(9, 4, mask_zero=True)(x)
+    z = L.GRU(4, return_sequences=True)(y) if masked else L.Embedding(9, 4)(other)
+    return keras.Model([x] if masked else [x, other], L.LSTM(3)(getattr(L, name)()([y, z])))
+
+
 def masked_middle():
     x = sequence()
     y = L.Masking()(x)
@@ -233,6 +249,17 @@ KINDS = {
         for name in ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]
     },
     "dot": lambda: merged("Dot", axes=-1, normalize=True),
+    "a decoder with its mask": lambda: masked_decoder(True),
+    "multiply under one mask": lambda: merged_masks("Multiply", True),
+    "maximum under one mask": lambda: merged_masks("Maximum", True),
+}
+# Models of which Keras makes something else than the library that reads them would.
+REFUSED = {
+    "a decoder without its mask": lambda: masked_decoder(False),
+    **{
+        f"{name.lower()} of one mask": (lambda name=name: merged_masks(name, False))
+        for name in ["Multiply", "Maximum", "Minimum"]
+    },
 }
 
 
@@ -296,7 +323,7 @@ def train(model, x, y, steps):
 def make(kind, seed, path, compile=None, steps=0):
     keras.backend.clear_session()
     rng = np.random.default_rng(seed)
-    model = KINDS[kind]()
+    model = {**KINDS, **REFUSED}[kind]()
     randomize(model, rng)
     # Faster than to trace a few steps; and TensorFlow's graphs have no names with spaces.
     model.run_eagerly = True

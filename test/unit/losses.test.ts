@@ -411,7 +411,7 @@ describe('names and configurations', () => {
 
   test('an unknown loss, with the nearest known one', async () => {
     expect(await refusal(() => resolveLoss('catgorical_crossentropy', 'compile: loss'))).toBe(
-      "ERR_VALUE compile: loss: expected one of categoricalCrossentropy, sparseCategoricalCrossentropy, binaryCrossentropy, meanSquaredError, meanAbsoluteError, huber, logCosh, klDivergence, binaryFocalCrossentropy, categoricalFocalCrossentropy, cosineSimilarity, poisson, hinge, squaredHinge, categoricalHinge, meanSquaredLogarithmicError, meanAbsolutePercentageError, mse, mae, msle, mape, kld, kullbackLeiblerDivergence, got 'catgorical_crossentropy'. Did you mean 'categoricalCrossentropy'?",
+      "ERR_VALUE compile: loss: expected one of categoricalCrossentropy, sparseCategoricalCrossentropy, binaryCrossentropy, meanSquaredError, meanAbsoluteError, huber, logCosh, klDivergence, binaryFocalCrossentropy, categoricalFocalCrossentropy, cosineSimilarity, poisson, hinge, squaredHinge, categoricalHinge, meanSquaredLogarithmicError, meanAbsolutePercentageError, mse, mae, msle, mape, kld, bce, kullbackLeiblerDivergence, got 'catgorical_crossentropy'. Did you mean 'categoricalCrossentropy'?",
     );
   });
 

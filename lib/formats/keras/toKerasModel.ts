@@ -2,6 +2,8 @@ import { refuse } from '../../errors';
 import type { SymbolicShape } from '../../layers/layer';
 import { Functional } from '../../models/functional';
 import { type Graph, type GraphNode, inputOf, type ValueRef, walk } from '../../models/graph';
+import { maskedWithStates, refuseMaskedMerges } from '../../models/kerasMasks';
+import { mergesInputs } from '../../models/maskFlow';
 import type { Model } from '../../models/model';
 import { kerasOrder } from './order';
 import { type KerasObject, kerasObject, toKerasLayer } from './toKerasLayers';
@@ -17,6 +19,7 @@ function batchShape({ shape }: Pick<SymbolicShape, 'shape'>, batch: number | und
 export function toKerasModel(model: Model): KerasObject {
   const graph = model.requireBuilt('save');
   refuseNamesOfMasks(model);
+  refuseMaskedMerges(graph, () => true);
   return model instanceof Functional ? functionalObject(model, graph) : sequentialObject(model, graph);
 }
 
@@ -108,11 +111,14 @@ function functionalObject(model: Functional<unknown>, graph: Graph): KerasObject
       keras_history: history(ref),
     },
   });
+  const masks = masksOfCalls(graph, tensorOf);
   const useOf = (node: GraphNode, i: number) => {
     const tensors = node.inputs.map((ref, k) => tensorOf(ref, read[i]?.[k] as SymbolicShape));
     if (mergesInputs(node)) return { args: [tensors], kwargs: {} };
     const [sequence, ...states] = tensors;
-    return { args: [sequence], kwargs: states.length > 0 ? { initial_state: states } : {} };
+    const mask = masks.ofNode.get(node);
+    const kwargs = states.length > 0 ? { initial_state: states, ...(mask ? { mask } : {}) } : {};
+    return { args: [sequence], kwargs };
   };
   const layers = kerasOrder(graph, 0).map((operation) => {
     if (typeof operation === 'number') {
@@ -139,7 +145,7 @@ function functionalObject(model: Functional<unknown>, graph: Graph): KerasObject
     config: {
       name: model.name,
       trainable: true,
-      layers,
+      layers: [...layers, ...masks.operations],
       input_layers: inputs.length > 1 ? inputs.map(({ name }) => [name, 0, 0]) : [inputs[0]?.name, 0, 0],
       output_layers: model.namesOutputs ? ends : ends[0],
     },
@@ -148,7 +154,52 @@ function functionalObject(model: Functional<unknown>, graph: Graph): KerasObject
   };
 }
 
-/** Whether a layer reads a list of values alike, and not a sequence with states. */
-function mergesInputs({ layer }: GraphNode): boolean {
-  return layer.arityObstacle(1) !== undefined;
+/**
+ * Masks that calls with states name, as Keras 3 hands none on to them by itself, and the operations that make those masks of ids.
+ * @throws ERR_VALUE, naming the layer, for masks that are not those of an embedding
+ */
+function masksOfCalls(
+  graph: Graph,
+  tensorOf: (ref: ValueRef, symbol: SymbolicShape) => object,
+): { readonly operations: object[]; readonly ofNode: ReadonlyMap<GraphNode, object> } {
+  const { inputs, nodes } = graph;
+  const taken = new Set([...inputs, ...nodes.map(({ layer }) => layer)].map(({ name }) => name));
+  const operations: object[] = [];
+  const ofNode = new Map<GraphNode, object>();
+  const named = new Map<string, string>();
+  for (const { node, mask } of maskedWithStates(graph)) {
+    const { key, maker } = mask;
+    const ids = maker?.inputs[0];
+    const input = ids && inputs[ids.from];
+    if (maker?.layer.type !== 'embedding' || !input)
+      refuse(
+        'ERR_VALUE',
+        `save: ${node.layer.subject}`,
+        "a sequence without a mask, or with an embedding's, beside states: to such calls Keras hands no other mask on",
+        maker ? `that of ${maker.layer.subject}` : 'one of several masks',
+      );
+    let name = named.get(key);
+    if (name === undefined) {
+      // Not not_equal, as Keras calls the masks that it makes when it reads a file: names must differ.
+      const base = `${maker.layer.name}_mask`;
+      name = base;
+      for (let i = 1; taken.has(name); i++) name = `${base}_${i}`;
+      taken.add(name);
+      named.set(key, name);
+      operations.push({
+        module: 'keras.src.ops.numpy',
+        class_name: 'NotEqual',
+        config: { name },
+        registered_name: 'NotEqual',
+        name,
+        inbound_nodes: [{ args: [tensorOf(ids, input.symbol), 0], kwargs: {} }],
+      });
+    }
+    const { config } = tensorOf(ids, input.symbol) as { config: object };
+    ofNode.set(node, {
+      class_name: '__keras_tensor__',
+      config: { ...config, dtype: 'bool', keras_history: [name, 0, 0] },
+    });
+  }
+  return { operations, ofNode };
 }

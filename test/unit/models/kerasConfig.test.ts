@@ -280,6 +280,34 @@ test('means by other names are losses, sums and the like are not', async () => {
     );
 });
 
+test("compile takes Keras's short names of losses and metrics", () => {
+  const short = {
+    bce: 'binaryCrossentropy',
+    kld: 'klDivergence',
+    mae: 'meanAbsoluteError',
+    mse: 'meanSquaredError',
+    mape: 'meanAbsolutePercentageError',
+    msle: 'meanSquaredLogarithmicError',
+  };
+  const dense = () => sequential([layers.dense({ units: 3, activation: 'softmax', inputShape: [2] })]);
+  for (const [name, type] of Object.entries(short))
+    for (const loss of [name, name.toUpperCase()]) {
+      const model = dense();
+      model.compile({ loss });
+      expect(model.compiled?.losses[0]?.getConfig()).toMatchObject({ type });
+      model.dispose();
+    }
+  const model = dense();
+  model.compile({ loss: 'categoricalCrossentropy', metrics: ['ce', 'MSE', 'mae', 'acc'] });
+  expect(model.metrics.map((metric) => [metric.name, metric.getConfig()['type']])).toEqual([
+    ['ce', 'crossentropy'],
+    ['mse', 'meanSquaredError'],
+    ['mae', 'meanAbsoluteError'],
+    ['acc', 'accuracy'],
+  ]);
+  model.dispose();
+});
+
 test('compile takes optimizers, losses and metrics as Keras writes them', async () => {
   const dense = () => sequential([layers.dense({ units: 3, inputShape: [2] })]);
   const model = dense().compile({

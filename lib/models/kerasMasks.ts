@@ -1,0 +1,101 @@
+import { refuse } from '../errors';
+import type { Layer } from '../layers/layer';
+import type { Graph, GraphNode } from './graph';
+import { type MaskedValue, type MaskOrigin, mergesInputs, walkMasks } from './maskFlow';
+
+/** Layers of which Keras 3 makes something else where steps do not count. */
+const mergesByMask = /^(multiply|maximum|minimum)$/;
+
+/**
+ * Keras 3 puts 1 (`multiply`) or the other input (`maximum`, `minimum`) in the place of steps that do not count before it merges; this library, Keras
+ * 2 and TensorFlow.js merge what is there.
+ * @param isKeras3 whether a use of a layer is one of Keras 3
+ * @throws ERR_VALUE, naming the layer, where that may be seen: of masks that differ, and of one mask where a step that does not count is read or given
+ */
+export function refuseMaskedMerges(graph: Graph, isKeras3: (node: GraphNode) => boolean): void {
+  const other = new Map<MaskedValue, GraphNode>();
+  const values: (readonly MaskedValue[])[] = graph.inputs.map(() => []);
+  const refuseMerge = ({ layer }: GraphNode, got: string): never =>
+    refuse(
+      'ERR_VALUE',
+      layer.subject,
+      `inputs without masks, as Keras 3 makes something else of steps that do not count in a ${layer.type}`,
+      got,
+    );
+  walkMasks(graph, (node, read, outputs) => {
+    values.push(outputs);
+    const { layer } = node;
+    let from = read.map((value) => other.get(value)).find((merge) => merge !== undefined);
+    if (mergesByMask.test(layer.type) && isKeras3(node)) {
+      const keys = new Set(read.map(({ mask }) => mask?.key));
+      if (keys.size > 1)
+        refuseMerge(node, keys.has(undefined) ? 'one with a mask and one without' : 'masks that differ');
+      if (!keys.has(undefined)) from ??= node;
+    }
+    if (!from || passesOver(node)) return;
+    for (const value of outputs) {
+      if (!value.mask) refuseMerge(from, `masks, and ${layer.subject} above, which reads all steps`);
+      other.set(value, from);
+    }
+  });
+  for (const { from, output } of graph.outputs) {
+    const value = values[from]?.[output];
+    const merge = value && other.get(value);
+    if (merge) refuseMerge(merge, 'masks, and an output of the model that has all steps');
+  }
+}
+
+/** Layers that pass over steps that do not count, and give others in their place. */
+const passesOver = ({ layer }: GraphNode) =>
+  !mergesInputs({ layer }) && (layer.states.length > 0 || layer.type === 'globalAveragePooling1D');
+
+/**
+ * Masks that calls in Keras name are taken for those that layers hand on here.
+ * @param named layers whose calls name masks, with what those are made of
+ * @throws ERR_VALUE, naming the layer, where what it reads has another mask here, or none
+ */
+export function refuseOtherMasks(
+  graph: Graph,
+  named: ReadonlyMap<Layer, readonly ReadonlySet<string>[]>,
+): void {
+  walkMasks(graph, (node, [sequence]) => {
+    const masks = named.get(node.layer);
+    const own = sequence?.mask?.sources ?? new Set<string>();
+    const isOwn = (sources: ReadonlySet<string>) =>
+      sources.size === own.size && [...sources].every((source) => own.has(source));
+    if (masks && passesOver(node) && !masks.some(isOwn))
+      refuse(
+        'ERR_VALUE',
+        `${node.layer.subject}: mask`,
+        'the mask of the layers below',
+        own.size === 0 ? 'one where they make none' : 'another',
+      );
+  });
+}
+
+/** Uses of layers with states, of a sequence that has a mask. */
+export function maskedWithStates(graph: Graph): { readonly node: GraphNode; readonly mask: MaskOrigin }[] {
+  const found: { node: GraphNode; mask: MaskOrigin }[] = [];
+  walkMasks(graph, (node, read) => {
+    const mask = read[0]?.mask;
+    if (read.length > 1 && !mergesInputs(node) && mask) found.push({ node, mask });
+  });
+  return found;
+}
+
+/**
+ * Keras 3 runs a layer that is called with states without the mask of its sequence, where the call names none; this library masks there.
+ * @param withoutMask layers that are called so
+ * @throws ERR_VALUE, naming the layer, where the sequence has a mask
+ */
+export function refuseDroppedMasks(graph: Graph, withoutMask: ReadonlySet<Layer>): void {
+  const dropped = maskedWithStates(graph).find(({ node }) => withoutMask.has(node.layer));
+  if (dropped)
+    refuse(
+      'ERR_VALUE',
+      `${dropped.node.layer.subject}: mask`,
+      'the mask of its sequence in a call with initial_state, without which Keras 3 reads all steps, and this library those that count',
+      'none',
+      'Call it with mask=… in Keras, or without mask_zero and Masking below.',
+    );
+}
