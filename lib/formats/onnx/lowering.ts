@@ -286,7 +286,8 @@ export class GraphLowering {
     return this.pick(value, dims, block, () => broadcastPlaces(own.slice(0, tail), dims.slice(0, tail)));
   }
 
-  concat(values: readonly Value[], axis: number): Value {
+  /** Shape of values one behind the other along an axis. */
+  protected concatDims(values: readonly Value[], axis: number): number[] {
     const [first] = values as readonly [Value];
     const fits = values.every(
       ({ dims }) =>
@@ -294,9 +295,14 @@ export class GraphLowering {
     );
     if (!fits)
       this.fail('inputs that differ in one axis alone', values.map(({ dims }) => shown(dims)).join(', '));
-    const dims = first.dims.map((n, i) =>
+    return first.dims.map((n, i) =>
       i === axis ? values.reduce((sum, v) => sum + (v.dims[axis] as number), 0) : n,
     );
+  }
+
+  concat(values: readonly Value[], axis: number): Value {
+    const [first] = values as readonly [Value];
+    const dims = this.concatDims(values, axis);
     const outer = sizeOf(dims.slice(0, axis));
     if (values.every(isConstant)) {
       if (sizeOf(dims) > MOST_MADE) this.fail(`at most ${MOST_MADE} numbers`, shown(dims));

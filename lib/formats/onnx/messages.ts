@@ -59,6 +59,15 @@ const nodeFields = (attribute: 'Attribute' | 'BodyAttribute'): readonly Field[] 
   one(7, 'domain', 'string'),
 ];
 
+const graphFields = (node: 'Node' | 'BodyNode'): readonly Field[] => [
+  many(1, 'node', node),
+  one(2, 'name', 'string'),
+  many(5, 'initializer', 'Tensor'),
+  many(11, 'input', 'ValueInfo'),
+  many(12, 'output', 'ValueInfo'),
+  many(15, 'sparseInitializer', 'bytes'),
+];
+
 /**
  * The messages of ONNX (IR version 3 and later) by the numbers of their fields, as far as they are read or written here. A graph inside an
  * attribute is a `Body`, whose own attributes have none, so that messages have a known depth.
@@ -72,24 +81,10 @@ export const messages: Readonly<Record<MessageName, readonly Field[]>> = {
     many(8, 'opsetImport', 'OperatorSet'),
   ],
   OperatorSet: [one(1, 'domain', 'string'), one(2, 'version', 'int')],
-  Graph: [
-    many(1, 'node', 'Node'),
-    one(2, 'name', 'string'),
-    many(5, 'initializer', 'Tensor'),
-    many(11, 'input', 'ValueInfo'),
-    many(12, 'output', 'ValueInfo'),
-    many(15, 'sparseInitializer', 'bytes'),
-  ],
+  Graph: graphFields('Node'),
   Node: nodeFields('Attribute'),
   Attribute: [...attributeFields, one(6, 'g', 'Body')],
-  Body: [
-    many(1, 'node', 'BodyNode'),
-    one(2, 'name', 'string'),
-    many(5, 'initializer', 'Tensor'),
-    many(11, 'input', 'ValueInfo'),
-    many(12, 'output', 'ValueInfo'),
-    many(15, 'sparseInitializer', 'bytes'),
-  ],
+  Body: graphFields('BodyNode'),
   BodyNode: nodeFields('BodyAttribute'),
   BodyAttribute: attributeFields,
   Tensor: [

@@ -170,15 +170,7 @@ class StepLowering extends GraphLowering {
     if (!values.some((value) => this.isOwn(value))) return super.concat(values, axis);
     const [first] = values as readonly [Value];
     this.requireLeading(first.dims, axis);
-    const fits = values.every(
-      ({ dims }) =>
-        dims.length === first.dims.length && dims.every((n, i) => i === axis || n === first.dims[i]),
-    );
-    if (!fits)
-      this.fail('inputs that differ in one axis alone', values.map(({ dims }) => shown(dims)).join(', '));
-    const dims = first.dims.map((n, i) =>
-      i === axis ? values.reduce((sum, v) => sum + (v.dims[axis] as number), 0) : n,
-    );
+    const dims = this.concatDims(values, axis);
     const parts = values.map((value) => this.rowsOf(value, value.dims));
     return this.give(this.steps.emit('concat', parts, sizeOf(dims.slice(1))), dims, first.type);
   }

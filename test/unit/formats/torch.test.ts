@@ -91,9 +91,7 @@ test('Softmax over the number of the last axis, of a sequence and of its last st
     /\(Softmax\): dim: expected 2 or -1, the last axis of \[N, T, \d+\], got 1/,
   );
   // PyTorch would take the axis of the batch.
-  expect(await refusal(() => of(true, undefined))).toMatch(
-    /dim: expected 2 or -1, .*, got undefined|got nothing/,
-  );
+  expect(await refusal(() => of(true, undefined))).toMatch(/dim: expected 2 or -1, .*, got undefined\./);
   expect((await of(false, undefined)).outputShape).toEqual((await of(false, 1)).outputShape);
   expect(await refusal(() => of(false, 0))).toMatch(/dim: expected -1, the last axis, or its number, got 0/);
 });
