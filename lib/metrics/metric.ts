@@ -1,4 +1,4 @@
-import { type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
+import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
 import { quoted, refuse } from '../errors';
 import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
@@ -6,7 +6,9 @@ import type { MetricAttrs } from '../plan/types';
 import {
   type AucOptions,
   areaUnderCurve,
-  averageF1,
+  averageF,
+  type Counts,
+  countsOf,
   type F1Options,
   precisionOf,
   type R2Options,
@@ -14,6 +16,7 @@ import {
   recallOf,
   type ThresholdOptions,
 } from './results';
+import { rowScores } from './scores';
 
 /** What a model is measured by. The engine writes sums per batch (docs/plan.md, "Metrics"); they add up over batches. */
 export interface Metric {
@@ -22,6 +25,8 @@ export interface Metric {
   readonly attrs: MetricAttrs;
   /** Of a metric of one's own: what it makes of a row. */
   readonly score?: ScoreFunction | undefined;
+  /** Whether a model is the better the larger it is. */
+  readonly largerIsBetter: boolean;
   /** Whether sample and class weights count in it. */
   readonly weighted: boolean;
   /** The value from the sums. Where nothing was counted it is 0, as in Keras. */
@@ -29,10 +34,8 @@ export interface Metric {
   getConfig(): Record<string, unknown>;
 }
 
-/** Whether a model is the better the larger the metric is: true of shares and R², not of errors. */
-export function largerIsBetter({ attrs: { kind } }: Metric): boolean {
-  return kind !== 'value' && kind !== 'squaredError' && kind !== 'absoluteError' && kind !== 'crossentropy';
-}
+/** What a model is the better for, the smaller it is. Of all else it is the better, the larger: shares, areas, R². */
+const errorKinds: readonly MetricAttrs['kind'][] = ['value', 'squaredError', 'absoluteError', 'crossentropy'];
 
 /** What a metric has to know of the model. */
 export interface MetricContext {
@@ -48,7 +51,9 @@ const binaryLosses = ['binaryCrossentropy', 'binaryFocalCrossentropy'];
 export interface MetricTemplate {
   readonly type: string;
   readonly config: Record<string, unknown>;
-  bind(context: MetricContext): Pick<Metric, 'attrs' | 'result' | 'score'>;
+  bind(
+    context: MetricContext,
+  ): Pick<Metric, 'attrs' | 'result' | 'score'> & { readonly largerIsBetter?: boolean };
 }
 
 const quotient = (sums: Float64Array) => (sums[1] === 0 ? 0 : (sums[0] as number) / (sums[1] as number));
@@ -114,6 +119,29 @@ const error =
     return { attrs: { kind, sparse: false }, result: (sums) => after(quotient(sums)) };
   };
 
+/** The mean over rows of what each costs, or is worth. */
+const scored =
+  (type: string, score: ScoreFunction, largerIsBetter = false): Binder =>
+  (context) => {
+    needDense(type, context);
+    return { attrs: { kind: 'value', sparse: false }, score, largerIsBetter, result: quotient };
+  };
+
+function plainScore(
+  type: Exclude<keyof typeof rowScores, 'binaryCrossentropy' | 'huber'>,
+  options: NameOption,
+  largerIsBetter = false,
+): MetricTemplate {
+  return template(type, options, [], () => scored(type, rowScores[type], largerIsBetter));
+}
+
+function smoothing(value: unknown, subject: string): number {
+  const share = value ?? 0;
+  if (typeof share !== 'number' || !(share >= 0 && share < 1))
+    refuse('ERR_VALUE', `${subject}: labelSmoothing`, 'a number from 0 to below 1', quoted(share));
+  return share as number;
+}
+
 const crossentropy =
   (type: string, after = (v: number) => v): Binder =>
   (context) => {
@@ -126,12 +154,21 @@ const crossentropy =
     };
   };
 
-function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate {
+/** What follows from counts of true and false positives and negatives. */
+const ofCounts = {
+  precision: precisionOf,
+  recall: recallOf,
+  truePositives: ({ tp }: Counts) => tp,
+  trueNegatives: ({ tn }: Counts) => tn,
+  falsePositives: ({ fp }: Counts) => fp,
+  falseNegatives: ({ fn }: Counts) => fn,
+};
+
+function counted(type: keyof typeof ofCounts, options: unknown): MetricTemplate {
   return template(type, options, ['thresholds', 'classId'], (o, subject) => {
     const thresholds = thresholdList(o['thresholds'], subject);
     const classId = o['classId'];
     const several = Array.isArray(o['thresholds']);
-    const value = type === 'precision' ? precisionOf : recallOf;
     return (context) => {
       if (
         classId !== undefined &&
@@ -141,12 +178,37 @@ function counted(type: 'precision' | 'recall', options: unknown): MetricTemplate
       }
       return {
         attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: false },
+        largerIsBetter: !type.startsWith('false'),
         result: (sums) => {
           const values = thresholds.map((_, t) =>
-            value(sums, t, context.classes, classId as number | undefined),
+            ofCounts[type](countsOf(sums, t, context.classes, classId as number | undefined)),
           );
           return several ? values : (values[0] as number);
         },
+      };
+    };
+  });
+}
+
+function fScore(type: 'f1' | 'fBeta', options: unknown): MetricTemplate {
+  const known = ['average', 'threshold', ...(type === 'fBeta' ? ['beta'] : [])];
+  return template(type, options, known, (o, subject) => {
+    const beta = o['beta'] ?? 1;
+    if (typeof beta !== 'number' || !(beta > 0) || !Number.isFinite(beta))
+      refuse('ERR_VALUE', `${subject}: beta`, 'a finite number above 0', quoted(beta));
+    const average =
+      o['average'] === undefined || o['average'] === null
+        ? null
+        : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
+    const given = o['threshold'] ?? undefined;
+    const threshold = given === undefined ? undefined : thresholdOf(given, subject);
+    return (context) => {
+      // The largest of one output would be that output, whatever it says.
+      const limit = threshold ?? (context.classes === 1 ? 0.5 : undefined);
+      const thresholds = limit === undefined ? [] : [limit];
+      return {
+        attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: limit === undefined },
+        result: (sums) => averageF(sums, context.classes, average, beta as number),
       };
     };
   });
@@ -200,25 +262,23 @@ export const metrics = {
   precision: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('precision', options),
   /** tp / (tp + fn), over all outputs or one class. A list of thresholds gives a list. */
   recall: (options: NameOption & ThresholdOptions = {}): MetricTemplate => counted('recall', options),
+  /** Weight of the outputs that are rightly taken for positive, over all outputs or one class. A list of thresholds gives a list. */
+  truePositives: (options: NameOption & ThresholdOptions = {}): MetricTemplate =>
+    counted('truePositives', options),
+  /** Weight of the outputs that are rightly taken for negative. */
+  trueNegatives: (options: NameOption & ThresholdOptions = {}): MetricTemplate =>
+    counted('trueNegatives', options),
+  /** Weight of the outputs that are wrongly taken for positive. */
+  falsePositives: (options: NameOption & ThresholdOptions = {}): MetricTemplate =>
+    counted('falsePositives', options),
+  /** Weight of the outputs that are wrongly taken for negative. */
+  falseNegatives: (options: NameOption & ThresholdOptions = {}): MetricTemplate =>
+    counted('falseNegatives', options),
   /** Harmonic mean of precision and recall per class. Without a threshold the largest output is the prediction. */
-  f1: (options: NameOption & F1Options = {}): MetricTemplate =>
-    template('f1', options, ['average', 'threshold'], (o, subject) => {
-      const average =
-        o['average'] === undefined || o['average'] === null
-          ? null
-          : resolveName(o['average'], ['micro', 'macro', 'weighted'] as const, `${subject}: average`);
-      const given = o['threshold'] ?? undefined;
-      const threshold = given === undefined ? undefined : thresholdOf(given, subject);
-      return (context) => {
-        // The largest of one output would be that output, whatever it says.
-        const limit = threshold ?? (context.classes === 1 ? 0.5 : undefined);
-        const thresholds = limit === undefined ? [] : [limit];
-        return {
-          attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: limit === undefined },
-          result: (sums) => averageF1(sums, context.classes, average),
-        };
-      };
-    }),
+  f1: (options: NameOption & F1Options = {}): MetricTemplate => fScore('f1', options),
+  /** The mean of precision and recall in which recall counts `beta` (default 1) times as much, per class; see f1. */
+  fBeta: (options: NameOption & F1Options & { beta?: number } = {}): MetricTemplate =>
+    fScore('fBeta', options),
   /** Area under the ROC or precision–recall curve over `numThresholds` (default 200) evenly spaced thresholds, outputs pooled. */
   auc: (options: NameOption & AucOptions = {}): MetricTemplate =>
     template('auc', options, ['numThresholds', 'curve', 'summationMethod'], (o, subject) => {
@@ -267,9 +327,51 @@ export const metrics = {
   /** exp of the mean cross-entropy: the number of classes among which the model is as unsure. */
   perplexity: (options: NameOption = {}): MetricTemplate =>
     template('perplexity', options, [], () => crossentropy('perplexity', Math.exp)),
-  /** Mean −log of the probability given to the true class. */
-  crossentropy: (options: NameOption = {}): MetricTemplate =>
-    template('crossentropy', options, [], () => crossentropy('crossentropy')),
+  /** Mean −log of the probability given to the true class; of one output that of a binary choice. */
+  crossentropy: (options: NameOption & { labelSmoothing?: number } = {}): MetricTemplate =>
+    template('crossentropy', options, ['labelSmoothing'], (o, subject) => {
+      const share = smoothing(o['labelSmoothing'], subject);
+      return (context) => {
+        if (context.classes === 1)
+          return scored('crossentropy', rowScores.binaryCrossentropy(share))(context);
+        if (share !== 0) refuse('ERR_VALUE', `${subject}: labelSmoothing`, '0 for several classes', share);
+        return crossentropy('crossentropy')(context);
+      };
+    }),
+  /** Mean over outputs of −(y log p + (1−y) log(1−p)), p clipped to [10⁻⁷, 1 − 10⁻⁷]. */
+  binaryCrossentropy: (options: NameOption & { labelSmoothing?: number } = {}): MetricTemplate =>
+    template('binaryCrossentropy', options, ['labelSmoothing'], (o, subject) =>
+      scored('binaryCrossentropy', rowScores.binaryCrossentropy(smoothing(o['labelSmoothing'], subject))),
+    ),
+  /** Squared up to `delta` (default 1), linear beyond (Huber, 1964). */
+  huber: (options: NameOption & { delta?: number } = {}): MetricTemplate =>
+    template('huber', options, ['delta'], (o, subject) => {
+      const delta = o['delta'] ?? 1;
+      if (typeof delta !== 'number' || !(delta > 0) || !Number.isFinite(delta))
+        refuse('ERR_VALUE', `${subject}: delta`, 'a finite number above 0', quoted(delta));
+      return scored('huber', rowScores.huber(delta as number));
+    }),
+  /** Mean of log cosh(p − y). */
+  logCosh: (options: NameOption = {}): MetricTemplate => plainScore('logCosh', options),
+  /** Σ y log(y / p). */
+  klDivergence: (options: NameOption = {}): MetricTemplate => plainScore('klDivergence', options),
+  /** The cosine of the angle between predictions and targets: 1 where they point the same way. The loss of this name is its negative. */
+  cosineSimilarity: (options: NameOption = {}): MetricTemplate =>
+    plainScore('cosineSimilarity', options, true),
+  /** Mean of p − y log p, for rates p. */
+  poisson: (options: NameOption = {}): MetricTemplate => plainScore('poisson', options),
+  /** Mean of max(1 − y p, 0), for targets −1 and 1; 0 stands for −1. */
+  hinge: (options: NameOption = {}): MetricTemplate => plainScore('hinge', options),
+  /** Mean of max(1 − y p, 0)², for targets −1 and 1; 0 stands for −1. */
+  squaredHinge: (options: NameOption = {}): MetricTemplate => plainScore('squaredHinge', options),
+  /** max(1 + the largest p of a wrong class − p of the true one, 0), for one-hot targets. */
+  categoricalHinge: (options: NameOption = {}): MetricTemplate => plainScore('categoricalHinge', options),
+  /** Mean of (log(1 + p) − log(1 + y))²; what is negative counts as 0. */
+  meanSquaredLogarithmicError: (options: NameOption = {}): MetricTemplate =>
+    plainScore('meanSquaredLogarithmicError', options),
+  /** Mean of 100 |p − y| / |y|. */
+  meanAbsolutePercentageError: (options: NameOption = {}): MetricTemplate =>
+    plainScore('meanAbsolutePercentageError', options),
 };
 
 const defined = new Map<string, (options: object) => MetricTemplate>();
@@ -313,6 +415,10 @@ export type MetricSpec =
   | 'mse'
   | 'mae'
   | 'rmse'
+  | 'msle'
+  | 'mape'
+  | 'bce'
+  | 'kld'
   | (string & {})
   | MetricTemplate
   | SpecConfig;
@@ -324,32 +430,51 @@ const short: Readonly<Record<string, MetricName>> = {
   rmse: 'rootMeanSquaredError',
   r2Score: 'r2',
   f1Score: 'f1',
+  fBetaScore: 'fBeta',
   sparseTopKCategoricalAccuracy: 'topKCategoricalAccuracy',
   categoricalCrossentropy: 'crossentropy',
   sparseCategoricalCrossentropy: 'crossentropy',
   ce: 'crossentropy',
+  bce: 'binaryCrossentropy',
+  msle: 'meanSquaredLogarithmicError',
+  mape: 'meanAbsolutePercentageError',
+  kld: 'klDivergence',
+  kullbackLeiblerDivergence: 'klDivergence',
+  logCoshError: 'logCosh',
 };
 
 /** A metric for a model, from its name, its configuration `{ type, … }` or Keras's, or a template. Named as it was asked for. */
 export function resolveMetric(spec: unknown, context: MetricContext, weighted = false): Metric {
-  const made = templateOf(spec, weighted ? 'compile: weightedMetrics' : 'compile: metrics');
-  const { attrs, result, score } = made.template.bind(context);
+  const subject = weighted ? 'compile: weightedMetrics' : 'compile: metrics';
+  const made = templateOf(spec, subject);
+  // Metrics see probabilities: here a loss says whether there are logits to make them of.
+  if (readsLogits(spec) && !context.loss.fromLogits)
+    refuse('ERR_VALUE', `${subject}: ${made.asked}: fromLogits`, 'false, as of the loss', true);
+  const { attrs, result, score, largerIsBetter } = made.template.bind(context);
   const config = made.template.config;
   const name = (config['name'] as string | undefined) ?? made.asked;
   return {
     name,
     attrs,
     score,
+    largerIsBetter: largerIsBetter ?? !errorKinds.includes(attrs.kind),
     weighted,
     result,
     getConfig: () => ({ type: made.template.type, ...config, name }),
   };
 }
 
+/** Of a metric as Keras writes it. */
+function readsLogits(spec: unknown): boolean {
+  const config = Object((spec as { config?: unknown } | null)?.config) as Record<string, unknown>;
+  return config['from_logits'] === true || config['fromLogits'] === true;
+}
+
 const kerasOptions: Harmless = {
   dtype: ['float32'],
+  axis: [-1],
+  fromLogits: ANY,
   multiLabel: [false],
-  fromLogits: [false],
   fromSortedIds: [false],
   reduction: ['sum_over_batch_size', 'auto'],
 };

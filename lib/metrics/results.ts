@@ -27,44 +27,43 @@ export interface R2Options {
 /** a / b, and 0 where b is 0. */
 const ratio = (a: number, b: number) => (b === 0 ? 0 : a / b);
 
-interface Counts {
+/** Weights of outputs by what they were taken for, and whether rightly. */
+export interface Counts {
   tp: number;
   fp: number;
+  tn: number;
   fn: number;
 }
 
 /** Counts at threshold `t` from sums `[thresholds, classes, (tp, fp, tn, fn)]`, of one class or of all. */
-function counts(sums: Float64Array, t: number, classes: number, classId?: number): Counts {
-  const total = { tp: 0, fp: 0, fn: 0 };
+export function countsOf(sums: Float64Array, t: number, classes: number, classId?: number): Counts {
+  const total = { tp: 0, fp: 0, tn: 0, fn: 0 };
   for (let c = classId ?? 0; c < (classId === undefined ? classes : classId + 1); c++) {
     const at = (t * classes + c) * 4;
     total.tp += sums[at] as number;
     total.fp += sums[at + 1] as number;
+    total.tn += sums[at + 2] as number;
     total.fn += sums[at + 3] as number;
   }
   return total;
 }
 
-export function precisionOf(sums: Float64Array, t: number, classes: number, classId?: number): number {
-  const { tp, fp } = counts(sums, t, classes, classId);
-  return ratio(tp, tp + fp);
-}
+export const precisionOf = ({ tp, fp }: Counts): number => ratio(tp, tp + fp);
 
-export function recallOf(sums: Float64Array, t: number, classes: number, classId?: number): number {
-  const { tp, fn } = counts(sums, t, classes, classId);
-  return ratio(tp, tp + fn);
-}
+export const recallOf = ({ tp, fn }: Counts): number => ratio(tp, tp + fn);
 
-/** F1 = 2tp / (2tp + fp + fn) per class; averaged plainly, by support, or from pooled counts. */
-export function averageF1(
+/** F = (1 + β²)tp / ((1 + β²)tp + fp + β²fn) per class; averaged plainly, by support, or from pooled counts. */
+export function averageF(
   sums: Float64Array,
   classes: number,
   average: 'micro' | 'macro' | 'weighted' | null,
+  beta: number,
 ): number | number[] {
-  const f1 = ({ tp, fp, fn }: Counts) => ratio(2 * tp, 2 * tp + fp + fn);
-  if (average === 'micro') return f1(counts(sums, 0, classes));
-  const perClass = Array.from({ length: classes }, (_, c) => counts(sums, 0, classes, c));
-  const values = perClass.map(f1);
+  const b = beta ** 2;
+  const score = ({ tp, fp, fn }: Counts) => ratio((1 + b) * tp, (1 + b) * tp + fp + b * fn);
+  if (average === 'micro') return score(countsOf(sums, 0, classes));
+  const perClass = Array.from({ length: classes }, (_, c) => countsOf(sums, 0, classes, c));
+  const values = perClass.map(score);
   if (average === null) return values;
   const support = perClass.map(({ tp, fn }) => (average === 'weighted' ? tp + fn : 1));
   const total = support.reduce((a, b) => a + b, 0);

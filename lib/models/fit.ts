@@ -2,7 +2,6 @@ import type { Callback, Logs } from '../callbacks/callback';
 import { progress } from '../callbacks/progress';
 import { readConfig } from '../config';
 import { DeepRnnError, refuse } from '../errors';
-import { largerIsBetter } from '../metrics/metric';
 import type { Tensor, TensorLike } from '../tensors/tensor';
 import {
   type Batch,
@@ -228,7 +227,7 @@ class Fit {
         stepsPerEpoch: this.stepsPerEpoch,
         batchSize: this.examples ? this.batchSize : null,
         metrics: ['loss', ...lossNames(this.contract.outputs), ...model.metrics.map((m) => m.name)],
-        largerIsBetter: model.metrics.filter(largerIsBetter).map((m) => m.name),
+        largerIsBetter: model.metrics.filter((m) => m.largerIsBetter).map((m) => m.name),
         validation: this.validation !== undefined,
       };
       for (const c of callbacks) await c.onTrainBegin?.(model, params);

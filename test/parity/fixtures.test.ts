@@ -4,6 +4,7 @@ import { createEngine, devices } from '../../lib/engines/devices';
 import type { Engine } from '../../lib/engines/engine';
 import { resolveLoss } from '../../lib/losses/loss';
 import { resolveMetric } from '../../lib/metrics/metric';
+import { emitScore, type ScoreFunction } from '../../lib/ops/rowFunction';
 import { resolveOptimizer } from '../../lib/optimizers/optimizer';
 import { PlanBuilder } from '../../lib/plan/builder';
 import { type ActivationKind, activationsFromInput, type ConstraintKind } from '../../lib/plan/codes';
@@ -11,7 +12,7 @@ import { fuseStacks } from '../../lib/plan/fuseStacks';
 import { gradients } from '../../lib/plan/gradients';
 import { stackLayout } from '../../lib/plan/ops/rnnStack';
 import { PARAMETER_INPUTS, slotShape } from '../../lib/plan/ops/update';
-import { ABSENT, type LossAttrs, type ValueId } from '../../lib/plan/types';
+import { ABSENT, type LossAttrs, type MetricAttrs, type ValueId } from '../../lib/plan/types';
 import { type Shape, sizeOf } from '../../lib/tensors/tensor';
 import { type Arg, ints, loadOp, real, runOp, scalar, variable } from '../unit/reference/runOp';
 import {
@@ -209,11 +210,40 @@ describe.each(['reference', asked ?? 'cpu'])('%s', (device) => {
       readonly half: number;
       readonly result: number[];
       readonly limit?: number;
+      /** Whether the metric is a score of rows that programs compute. */
+      readonly byScore?: boolean;
     }
+
+    /** The sums of a metric that is a function of rows, as models have it computed. */
+    function sumsOfScore(score: ScoreFunction, attrs: MetricAttrs, args: (Arg | undefined)[]): Float64Array {
+      const builder = new PlanBuilder('score');
+      const [p, y, weight] = args.map((arg, i) =>
+        arg ? builder.input(`in${i}`, 'real', arg.shape) : ABSENT,
+      ) as [ValueId, ValueId, ValueId];
+      const own = emitScore(builder, score, [y, p], weight, false, 'score');
+      builder.output('sums', builder.emit('metric', [own, own, weight], attrs, 'metric')[0] as ValueId);
+      const session = engine.createSession();
+      try {
+        const executable = session.load(builder.finish());
+        args.forEach((arg, i) => {
+          if (arg) executable.input(`in${i}`).set(arg.data);
+        });
+        executable.runSync();
+        return Float64Array.from(executable.output('sums'));
+      } finally {
+        session.dispose();
+      }
+    }
+
     onDevice.each(fixture<Case>('keras-metrics'))('$name', (c) => {
-      const { attrs, result } = resolveMetric(c.metric, { loss: resolveLoss(c.loss), classes: c.C });
-      const sumsOf = (begin: number, end: number) =>
-        runOp('metric', attrs, scoredArgs(c, attrs.sparse, begin, end), { engine })[0] as Float64Array;
+      const { attrs, result, score } = resolveMetric(c.metric, { loss: resolveLoss(c.loss), classes: c.C });
+      expect(score !== undefined).toBe(c.byScore === true);
+      const sumsOf = (begin: number, end: number) => {
+        const args = scoredArgs(c, attrs.sparse, begin, end);
+        return score
+          ? sumsOfScore(score, attrs, args)
+          : (runOp('metric', attrs, args, { engine })[0] as Float64Array);
+      };
       const second = sumsOf(c.half, c.R);
       const total = sumsOf(0, c.half).map((v, i) => v + (second[i] as number));
       expectClose('result', [result(total)].flat(), c.result, 60, c.limit);

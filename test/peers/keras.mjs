@@ -354,9 +354,13 @@ const scored = {
       'categoricalAccuracy',
       { type: 'topKCategoricalAccuracy', k: 2 },
       'crossentropy',
+      'categoricalHinge',
+      'kld',
       { type: 'f1', average: 'macro' },
+      { type: 'fBeta', average: 'micro', beta: 2 },
       { type: 'precision', classId: 1 },
       { type: 'recall', thresholds: 0.3 },
+      { type: 'f1', average: 'macro', threshold: 1, name: 'sure' },
     ],
   ],
   sparse: [
@@ -378,6 +382,14 @@ const scored = {
       'auc',
       'precision',
       'recall',
+      { type: 'binaryCrossentropy', labelSmoothing: 0.1 },
+      'hinge',
+      'squaredHinge',
+      'poisson',
+      'truePositives',
+      'trueNegatives',
+      { type: 'falsePositives', thresholds: [0, 0.3, 0.6] },
+      'falseNegatives',
     ],
   ],
   linear: [
@@ -390,7 +402,7 @@ const scored = {
       'meanSquaredLogarithmicError',
       'meanAbsolutePercentageError',
     ],
-    ['mse', 'mae', 'rmse', 'r2'],
+    ['mse', 'mae', 'rmse', 'r2', 'mape', 'msle', 'logCosh', 'cosineSimilarity'],
   ],
 };
 

@@ -59,6 +59,12 @@ export const recall =
     return over(tp, tp + fn);
   };
 
+/** How much weight stands in one place of that table. */
+export const count =
+  (cell: 'tp' | 'fp' | 'tn' | 'fn', threshold: number, classId?: number): Formula =>
+  (rows) =>
+    confusion(rows, above(threshold), classId)[cell];
+
 export const largest = (row: Row, c: number) => c === argmax(row.p);
 /** The harmonic mean of precision and recall. */
 function harmonic({ tp, fp, fn }: ReturnType<typeof confusion>): number {
@@ -93,6 +99,15 @@ export const f1 = {
     },
 };
 
+/** The mean of precision and recall in which recall counts beta times as much (van Rijsbergen, 1979). */
+export const fBeta =
+  (beta: number): Formula =>
+  (rows) => {
+    const { tp, fp, fn } = confusion(rows, largest);
+    const [p, r] = [over(tp, tp + fp), over(tp, tp + fn)];
+    return over((1 + beta ** 2) * p * r, beta ** 2 * p + r);
+  };
+
 /** Per output: 1 − Σw(y−p)²/Σw(y−ȳ)², and the weighted spread Σw(y−ȳ)². */
 const r2Parts = (rows: readonly Row[]) =>
   (rows[0] as Row).y.map((_, c) => {
@@ -119,4 +134,47 @@ export const r2 = {
       spread,
     );
   },
+};
+
+const clip = (v: number, low: number, high: number) => Math.min(Math.max(v, low), high);
+const dot = (a: readonly number[], b: readonly number[]) =>
+  a.reduce((sum, v, i) => sum + v * (b[i] as number), 0);
+const norm = (a: readonly number[]) => Math.max(Math.hypot(...a), 1e-7);
+const gap = (p: number, y: number) => Math.max(1 - (y === 0 ? -1 : y) * p, 0);
+
+/** What a row costs by each loss, from its definition. */
+export const costs = {
+  binary: (smoothing: number) =>
+    weightedMean(
+      columns((p, y) => {
+        const t = y * (1 - smoothing) + smoothing / 2;
+        const log = (share: number) => Math.log(clip(share, 1e-7, 1 - 1e-7));
+        return -t * log(p) - (1 - t) * log(1 - p);
+      }),
+    ),
+  huber: (delta: number) =>
+    weightedMean(
+      columns((p, y) => {
+        const e = Math.abs(p - y);
+        return e <= delta ? e ** 2 / 2 : delta * e - delta ** 2 / 2;
+      }),
+    ),
+  logCosh: weightedMean(columns((p, y) => Math.log(Math.cosh(p - y)))),
+  divergence: weightedMean(({ p, y }) =>
+    p.reduce((sum, v, c) => {
+      const t = clip(y[c] as number, 1e-7, 1);
+      return sum + t * Math.log(t / clip(v, 1e-7, 1));
+    }, 0),
+  ),
+  cosine: weightedMean(({ p, y }) => dot(p, y) / (norm(p) * norm(y))),
+  poisson: weightedMean(columns((p, y) => p - y * Math.log(p + 1e-7))),
+  hinge: weightedMean(columns(gap)),
+  squaredHinge: weightedMean(columns((p, y) => gap(p, y) ** 2)),
+  categoricalHinge: weightedMean(({ p, y }) =>
+    Math.max(1 + Math.max(...p.map((v, c) => (1 - (y[c] as number)) * v)) - dot(p, y), 0),
+  ),
+  logarithmic: weightedMean(
+    columns((p, y) => (Math.log1p(Math.max(p, 1e-7)) - Math.log1p(Math.max(y, 1e-7))) ** 2),
+  ),
+  percentage: weightedMean(columns((p, y) => (100 * Math.abs(p - y)) / Math.max(Math.abs(y), 1e-7))),
 };

@@ -72,6 +72,12 @@ describe('names', () => {
     metrics.r2({ classAggregation: 'varianceWeightedAverage' }),
     'categorical_crossentropy',
     'rmse',
+    metrics.binaryCrossentropy({ labelSmoothing: 0.1 }),
+    metrics.huber({ delta: 2 }),
+    metrics.cosineSimilarity({ name: 'cos' }),
+    metrics.fBeta({ average: 'macro', beta: 0.5 }),
+    metrics.falsePositives({ thresholds: [0.25, 0.75] }),
+    'mape',
   ])('%j is rebuilt from its own configuration', (spec) => {
     const metric = resolveMetric(spec, context);
     const again = resolveMetric(JSON.parse(JSON.stringify(metric.getConfig())), context);
@@ -79,10 +85,21 @@ describe('names', () => {
     expect(again.attrs).toEqual(metric.attrs);
     expect(again.getConfig()).toEqual(metric.getConfig());
     const length =
-      { precision: 2 * 4 * 4, f1: 4 * 4, auc: 2 * 50, r2: 4 * 4 }[metric.getConfig()['type'] as string] ?? 2;
+      { precision: 2 * 4 * 4, falsePositives: 2 * 4 * 4, f1: 4 * 4, fBeta: 4 * 4, auc: 2 * 50, r2: 4 * 4 }[
+        metric.getConfig()['type'] as string
+      ] ?? 2;
     const sums = Float64Array.from({ length }, (_, i) => 1 + ((i * 7) % 5));
     expect(again.result(sums)).toEqual(metric.result(sums));
   });
+});
+
+test('a model is the better for what a metric says, or the worse', () => {
+  const better = (specs: unknown[]) => specs.map((spec) => resolveMetric(spec, context).largerIsBetter);
+  const shares = ['accuracy', 'topK', 'auc', 'f1', 'fBeta', 'r2', 'recall', 'truePositives', 'trueNegatives'];
+  expect(better([...shares, 'cosineSimilarity'])).toEqual([...shares, 'cosineSimilarity'].map(() => true));
+  const errors = ['mse', 'mae', 'rmse', 'crossentropy', 'perplexity', 'falsePositives', 'falseNegatives'];
+  const costs = ['bce', 'kld', 'hinge', 'mape', 'msle', 'poisson', 'huber', 'logCosh', 'categoricalHinge'];
+  expect(better([...errors, ...costs])).toEqual([...errors, ...costs].map(() => false));
 });
 
 describe('defaults are Keras’s', () => {
@@ -134,6 +151,16 @@ describe('options that are refused', () => {
       loose(metrics.f1, { threshold: [0.1, 0.2] }),
       'metrics.f1: threshold: expected a number from 0 to 1, got [0.1, 0.2].',
     ],
+    [
+      loose(metrics.binaryCrossentropy, { labelSmoothing: 1 }),
+      'metrics.binaryCrossentropy: labelSmoothing: expected a number from 0 to below 1, got 1.',
+    ],
+    [loose(metrics.huber, { delta: 0 }), 'metrics.huber: delta: expected a finite number above 0, got 0.'],
+    [
+      loose(metrics.fBeta, { beta: Number.NaN }),
+      'metrics.fBeta: beta: expected a finite number above 0, got NaN.',
+    ],
+    [loose(metrics.hinge, { axis: 1 }), "metrics.hinge: unknown option 'axis'. It takes name."],
     [
       loose(metrics.auc, { numThresholds: 2 }),
       'metrics.auc: numThresholds: expected an integer, 3 or more, got 2.',

@@ -8,9 +8,12 @@ import {
   binaryAccuracy,
   categoricalAccuracy,
   columns,
+  costs,
+  count,
   crossentropy,
   type Formula,
   f1,
+  fBeta,
   largest,
   precision,
   r2,
@@ -135,6 +138,92 @@ const cases: Case[] = [
     formula: f1.macro(above(0.25)),
   },
   { name: 'f1 of one output, above ½', metric: 'f1', key: 'f1', kind: 'bit', formula: f1.none(above(0.5)) },
+  ...(['tp', 'fp', 'tn', 'fn'] as const).flatMap((cell): Case[] => {
+    const key = { tp: 'truePositives', fp: 'falsePositives', tn: 'trueNegatives', fn: 'falseNegatives' }[
+      cell
+    ];
+    return [
+      { name: `${key} of bits`, metric: key, key, kind: 'bits', formula: count(cell, 0.5) },
+      {
+        name: `${key} of a class`,
+        metric: { type: key, thresholds: 0.25, classId: 2 },
+        key,
+        kind: 'labels',
+        formula: count(cell, 0.25, 2),
+      },
+    ];
+  }),
+  {
+    name: 'fBeta',
+    metric: { class_name: 'FBetaScore', config: { average: 'micro', beta: 2, name: 'f2' } },
+    key: 'f2',
+    kind: 'labels',
+    formula: fBeta(2),
+  },
+  ...(['bit', 'bits'] as const).map(
+    (kind): Case => ({ name: `bce, ${kind}`, metric: 'bce', key: 'bce', kind, formula: costs.binary(0) }),
+  ),
+  {
+    name: 'binaryCrossentropy with smoothing',
+    metric: metrics.binaryCrossentropy({ labelSmoothing: 0.2 }),
+    key: 'binaryCrossentropy',
+    kind: 'bits',
+    formula: costs.binary(0.2),
+  },
+  { name: 'ce of one output', metric: 'ce', key: 'ce', kind: 'bit', formula: costs.binary(0) },
+  {
+    name: 'crossentropy of one output, smoothed',
+    metric: metrics.crossentropy({ labelSmoothing: 0.1 }),
+    key: 'crossentropy',
+    kind: 'bit',
+    formula: costs.binary(0.1),
+  },
+  { name: 'kld', metric: 'kld', key: 'kld', kind: 'classes', formula: costs.divergence },
+  { name: 'poisson', metric: 'poisson', key: 'poisson', kind: 'bits', formula: costs.poisson },
+  { name: 'hinge', metric: 'hinge', key: 'hinge', kind: 'bits', formula: costs.hinge },
+  {
+    name: 'squaredHinge',
+    metric: 'squared_hinge',
+    key: 'squaredHinge',
+    kind: 'bits',
+    formula: costs.squaredHinge,
+  },
+  ...(['classes', 'softmax'] as const).map(
+    (kind): Case => ({
+      name: `categoricalHinge, ${kind}`,
+      metric: metrics.categoricalHinge(),
+      key: 'categoricalHinge',
+      kind,
+      formula: (rows) =>
+        costs.categoricalHinge(
+          kind === 'softmax' ? rows.map((row) => ({ ...row, p: softmax(row.p) })) : rows,
+        ),
+    }),
+  ),
+  { name: 'huber', metric: 'huber', key: 'huber', kind: 'numbers', formula: costs.huber(1) },
+  {
+    name: 'huber with delta',
+    metric: metrics.huber({ delta: 0.3 }),
+    key: 'huber',
+    kind: 'numbers',
+    formula: costs.huber(0.3),
+  },
+  {
+    name: 'logCosh',
+    metric: 'LogCoshError',
+    key: 'logCoshError',
+    kind: 'numbers',
+    formula: costs.logCosh,
+  },
+  {
+    name: 'cosineSimilarity',
+    metric: 'cosineSimilarity',
+    key: 'cosineSimilarity',
+    kind: 'numbers',
+    formula: costs.cosine,
+  },
+  { name: 'msle', metric: 'msle', key: 'msle', kind: 'numbers', formula: costs.logarithmic },
+  { name: 'mape', metric: 'mape', key: 'mape', kind: 'numbers', formula: costs.percentage },
   { name: 'mse', metric: 'mse', key: 'mse', kind: 'numbers', formula: squared },
   {
     name: 'meanAbsoluteError',

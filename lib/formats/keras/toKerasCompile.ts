@@ -188,7 +188,28 @@ const metricClasses: Readonly<Record<string, string | readonly [dense: string, s
   rootMeanSquaredError: 'RootMeanSquaredError',
   r2: 'R2Score',
   crossentropy: ['CategoricalCrossentropy', 'SparseCategoricalCrossentropy'],
+  truePositives: 'TruePositives',
+  trueNegatives: 'TrueNegatives',
+  falsePositives: 'FalsePositives',
+  falseNegatives: 'FalseNegatives',
+  fBeta: 'FBetaScore',
+  binaryCrossentropy: 'BinaryCrossentropy',
+  logCosh: 'LogCoshError',
+  klDivergence: 'KLDivergence',
+  cosineSimilarity: 'CosineSimilarity',
+  poisson: 'Poisson',
+  hinge: 'Hinge',
+  squaredHinge: 'SquaredHinge',
+  categoricalHinge: 'CategoricalHinge',
+  meanSquaredLogarithmicError: 'MeanSquaredLogarithmicError',
+  meanAbsolutePercentageError: 'MeanAbsolutePercentageError',
 };
+
+/** Metrics that Keras has to be told that predictions are logits. */
+const readsForm = /Crossentropy$|^AUC$/;
+
+/** Options of metrics that are whole numbers. */
+const wholes = ['k', 'classId', 'numThresholds'];
 
 /** Options that are names, in Keras's spelling. */
 const spelt = ['average', 'classAggregation', 'summationMethod'];
@@ -205,12 +226,28 @@ function metricObject({ type, name, ...options }: Config, loss: Loss, width: num
     refuse('ERR_VALUE', `${subject}: name`, "'accuracy' or 'acc' for Keras", `'${name}'`, WAY_OUT);
   }
   const own =
-    metricClasses[type as string] ??
+    (type === 'crossentropy' && width === 1 ? 'BinaryCrossentropy' : metricClasses[type as string]) ??
     refuse('ERR_VALUE', 'save: metrics', 'metrics that Keras has', `'${type}'`, WAY_OUT);
   const className = typeof own === 'string' ? own : own[sparse ? 1 : 0];
-  const config = Object.entries(options).map(([key, value]) => [
-    toSnakeCase(key),
-    spelt.includes(key) && typeof value === 'string' ? toSnakeCase(value) : value,
-  ]);
+  if (options['classId'] !== undefined && /^(true|false)[PN]/.test(type as string))
+    refuse(
+      'ERR_VALUE',
+      `${subject}: classId`,
+      'counts of all outputs, as Keras has them',
+      options['classId'],
+      WAY_OUT,
+    );
+  const config = Object.entries(options)
+    // Of class indices it is 0, and Keras has no word for it.
+    .filter(([key]) => key !== 'labelSmoothing' || className !== 'SparseCategoricalCrossentropy')
+    .map(([key, value]) => [
+      toSnakeCase(key),
+      spelt.includes(key) && typeof value === 'string'
+        ? toSnakeCase(value)
+        : wholes.includes(key)
+          ? value
+          : float(value),
+    ]);
+  if (readsForm.test(className)) config.push(['from_logits', loss.fromLogits]);
   return kerasObject('keras.metrics', className, { name, dtype: 'float32', ...Object.fromEntries(config) });
 }

@@ -402,6 +402,61 @@ test('an accuracy stays the one that it was, which Keras tells by the width alon
   expect(await kindOf()).toEqual([['accuracy', 'categoricalAccuracy']]);
 });
 
+test('cross-entropies are written with the form of their predictions, and read as Keras writes them', async () => {
+  const written = async (units: number, compile: object) => {
+    const net = sequential([layers.dense({ units, inputShape: [D] })]);
+    net.compile({ optimizer: 'sgd', ...compile } as never);
+    await net.save(file);
+    const names = ['metadata.json', 'config.json', 'model.weights.h5'];
+    const members = new Map(await readArchive(readFileSync(file), 'test', names));
+    const config = JSON.parse((members.get('config.json') as Buffer).toString());
+    const again = await loadModel(file);
+    expect(again.metrics.map(({ attrs }) => attrs)).toEqual(net.metrics.map(({ attrs }) => attrs));
+    return config.compile_config.metrics[0];
+  };
+  const sparse = { type: 'sparseCategoricalCrossentropy', fromLogits: true };
+  const categorical = { type: 'categoricalCrossentropy', fromLogits: true };
+  const binary = { type: 'binaryCrossentropy', fromLogits: true };
+  const smooth = { type: 'crossentropy', labelSmoothing: 0 };
+  expect(await written(3, { loss: sparse, metrics: [smooth] })).toEqual({
+    module: 'keras.metrics',
+    class_name: 'SparseCategoricalCrossentropy',
+    config: { name: 'crossentropy', dtype: 'float32', from_logits: true },
+    registered_name: null,
+  });
+  expect(await written(3, { loss: categorical, metrics: [smooth] })).toMatchObject({
+    class_name: 'CategoricalCrossentropy',
+    config: { from_logits: true, label_smoothing: 0 },
+  });
+  const bce = { type: 'bce', labelSmoothing: 0.25 };
+  expect(await written(3, { loss: binary, metrics: [bce] })).toMatchObject({
+    class_name: 'BinaryCrossentropy',
+    config: { name: 'bce', from_logits: true, label_smoothing: 0.25 },
+  });
+  expect(await written(1, { loss: 'mse', metrics: ['ce'] })).toMatchObject({
+    class_name: 'BinaryCrossentropy',
+    config: { name: 'ce', from_logits: false },
+  });
+  // Keras's own configurations have options that say nothing.
+  const config = { from_logits: true, label_smoothing: 0, axis: -1, name: 'c', dtype: 'float32' };
+  const spec = { module: 'keras.metrics', class_name: 'CategoricalCrossentropy', config };
+  const read = (loss: unknown, from_logits = true) => {
+    const net = sequential([layers.dense({ units: 3, inputShape: [D] })]);
+    const metrics = [{ ...spec, config: { ...config, from_logits } }];
+    return net.compile({ loss, optimizer: 'sgd', metrics } as never).metrics[0]?.attrs;
+  };
+  expect(read(categorical)).toEqual({ kind: 'crossentropy', sparse: false, fromLogits: true });
+  expect(read('categoricalCrossentropy', false)).toMatchObject({ fromLogits: false });
+  expect(await refusal(() => read('categoricalCrossentropy'))).toBe(
+    'ERR_VALUE compile: metrics: categoricalCrossentropy: fromLogits: expected false, as of the loss, got true.',
+  );
+  const [net, metrics] = [stacked(), [{ type: 'truePositives', classId: 0 }]];
+  net.compile({ loss: 'mse', optimizer: 'sgd', metrics });
+  expect(await refusal(() => net.save(file))).toMatch(
+    /^ERR_VALUE save: metrics.truePositives: classId: expected counts of all outputs, as Keras has them, got 0\. Save with/,
+  );
+});
+
 test('a metric that is not known here is refused, with the way out', async () => {
   await stacked().save(file);
   const names = ['metadata.json', 'config.json', 'model.weights.h5'];
