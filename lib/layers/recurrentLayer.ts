@@ -29,6 +29,11 @@ export interface RecurrentLayerConfig extends LayerConfig {
   returnState?: boolean;
   /** With returnSequences: outputs of steps that a mask leaves out are zeros, not those of the step before. Default false. */
   zeroOutputForMask?: boolean;
+  /**
+   * Whether steps that a mask leaves out are passed over also where the layer is called with states to begin from. Default true. `false`: it reads all
+   * steps there, as Keras 3 does where the call names no mask; the mask goes on to the layers above.
+   */
+  maskWithStates?: boolean;
   /** Read the sequence from its end; the output is in the order of reading. Default false. */
   goBackwards?: boolean;
   /** Carry the state from batch to batch; needs a batchInputShape. `model.resetStates()` clears it. Default false. */
@@ -45,6 +50,7 @@ export const recurrentLayerOptions = [
   'returnSequences',
   'returnState',
   'zeroOutputForMask',
+  'maskWithStates',
   'goBackwards',
   'stateful',
   'initialState',
@@ -75,6 +81,8 @@ export abstract class RecurrentLayer extends Layer {
   readonly returnState: boolean;
   readonly stateful: boolean;
   readonly goBackwards: boolean;
+  /** Set also by what reads files in which calls say so. */
+  maskWithStates: boolean;
   protected readonly dropout: number;
   protected readonly seed: number | undefined;
   private readonly zeroOutputForMask: boolean;
@@ -92,6 +100,7 @@ export abstract class RecurrentLayer extends Layer {
     this.zeroOutputForMask = flagOption(o['zeroOutputForMask'], false, `${subject}: zeroOutputForMask`);
     if (this.zeroOutputForMask && !this.returnSequences)
       refuse('ERR_VALUE', `${subject}: zeroOutputForMask`, 'false without returnSequences', true);
+    this.maskWithStates = flagOption(o['maskWithStates'], true, `${subject}: maskWithStates`);
     this.goBackwards = flagOption(o['goBackwards'], false, `${subject}: goBackwards`);
     this.stateful = flagOption(o['stateful'], false, `${subject}: stateful`);
     this.dropout = rateOption(o['dropout'], `${subject}: dropout`);
@@ -231,7 +240,9 @@ export abstract class RecurrentLayer extends Layer {
       ({ name, size }, i) => begins[i]?.id ?? this.startState(context, name, [batch, size]),
     );
     const carries = this.stateful || context.givesStates;
-    const { y, ends } = this.recur(context, { input, starts, wantsEnds: carries || this.returnState });
+    const masks = begins.length === 0 || this.maskWithStates;
+    const read = masks ? input : { ...input, mask: undefined };
+    const { y, ends } = this.recur(context, { input: read, starts, wantsEnds: carries || this.returnState });
     if (carries) {
       this.states.forEach(({ name }, i) => {
         context.carry(this, name, ends[i] as ValueId);
@@ -239,7 +250,7 @@ export abstract class RecurrentLayer extends Layer {
     }
     const mask = this.returnSequences ? this.maskAbove(context, input) : undefined;
     let id = y;
-    if (this.zeroOutputForMask && mask !== undefined)
+    if (this.zeroOutputForMask && masks && mask !== undefined)
       id = builder.emit('maskRows', [id, mask], {}, this.subject)[0] as ValueId;
     this.penalizeActivity(context, id);
     const output: LayerValue = {
@@ -312,6 +323,7 @@ export abstract class RecurrentLayer extends Layer {
       returnSequences: this.returnSequences,
       ...(this.returnState ? { returnState: true } : {}),
       zeroOutputForMask: this.zeroOutputForMask,
+      ...(this.maskWithStates ? {} : { maskWithStates: false }),
       goBackwards: this.goBackwards,
       stateful: this.stateful,
       initialState: this.initialState,

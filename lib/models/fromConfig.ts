@@ -4,7 +4,7 @@ import { layerFromConfig } from '../layers';
 import type { Tensor } from '../tensors/tensor';
 import { type FunctionalConfig, functionalFromConfig } from './functional';
 import { isKerasFunctional, type KerasFunctionalConfig, makeLayer, readKerasGraph } from './kerasGraph';
-import { refuseDroppedMasks, refuseMaskedMerges, refuseOtherMasks } from './kerasMasks';
+import { dropMasks, refuseMaskedMerges, refuseOtherMasks } from './kerasMasks';
 import { flattened, type KerasModelSpec } from './kerasNested';
 import type { Model } from './model';
 import type { ModelStructure } from './modelStructure';
@@ -32,8 +32,8 @@ export function structureToModel(
   if (isKerasFunctional(config)) {
     const { config: graph, made, uses } = readKerasGraph(config, 'modelFromConfig');
     const model = functionalFromConfig(graph, made, draw);
+    dropMasks(model.graph, uses.withoutMask, uses.namedMasks);
     refuseOtherMasks(model.graph, uses.namedMasks);
-    refuseDroppedMasks(model.graph, uses.withoutMask);
     refuseMaskedMerges(model.graph, ({ layer }) => uses.keras3.has(layer));
     return model;
   }

@@ -1,5 +1,7 @@
 import { refuse } from '../errors';
+import { Bidirectional } from '../layers/bidirectional';
 import type { Layer } from '../layers/layer';
+import { RecurrentLayer } from '../layers/recurrentLayer';
 import type { Graph, GraphNode } from './graph';
 import { type MaskedValue, type MaskOrigin, mergesInputs, walkMasks } from './maskFlow';
 
@@ -45,9 +47,21 @@ export function refuseMaskedMerges(graph: Graph, isKeras3: (node: GraphNode) => 
   }
 }
 
+/** What reads the steps of a layer: itself, or both directions of it. */
+function readersOf(layer: Layer): readonly RecurrentLayer[] {
+  if (layer instanceof Bidirectional) return Object.values(layer.parts);
+  return layer instanceof RecurrentLayer ? [layer] : [];
+}
+
+/** Whether a use of a layer hands states to it, so that it reads steps that do not count too. */
+export const readsAllSteps = ({ layer, inputs }: GraphNode): boolean =>
+  inputs.length > 1 && readersOf(layer).some(({ maskWithStates }) => !maskWithStates);
+
 /** Layers that pass over steps that do not count, and give others in their place. */
-const passesOver = ({ layer }: GraphNode) =>
-  !mergesInputs({ layer }) && (layer.states.length > 0 || layer.type === 'globalAveragePooling1D');
+const passesOver = (node: GraphNode) =>
+  !mergesInputs(node) &&
+  (node.layer.states.length > 0 || node.layer.type === 'globalAveragePooling1D') &&
+  !readsAllSteps(node);
 
 /**
  * Masks that calls in Keras name are taken for those that layers hand on here.
@@ -84,18 +98,25 @@ export function maskedWithStates(graph: Graph): { readonly node: GraphNode; read
 }
 
 /**
- * Keras 3 runs a layer that is called with states without the mask of its sequence, where the call names none; this library masks there.
+ * Keras 3 runs a layer that is called with states without the mask of its sequence, where the call names none: such layers are told so.
  * @param withoutMask layers that are called so
- * @throws ERR_VALUE, naming the layer, where the sequence has a mask
+ * @param named layers whose calls name masks
+ * @throws ERR_VALUE, naming the layer, for one that is called in either way
  */
-export function refuseDroppedMasks(graph: Graph, withoutMask: ReadonlySet<Layer>): void {
-  const dropped = maskedWithStates(graph).find(({ node }) => withoutMask.has(node.layer));
-  if (dropped)
-    refuse(
-      'ERR_VALUE',
-      `${dropped.node.layer.subject}: mask`,
-      'the mask of its sequence in a call with initial_state, without which Keras 3 reads all steps, and this library those that count',
-      'none',
-      'Call it with mask=… in Keras, or without mask_zero and Masking below.',
-    );
+export function dropMasks(
+  graph: Graph,
+  withoutMask: ReadonlySet<Layer>,
+  named: ReadonlyMap<Layer, unknown>,
+): void {
+  for (const { layer } of maskedWithStates(graph).map(({ node }) => node)) {
+    if (!withoutMask.has(layer)) continue;
+    if (named.has(layer))
+      refuse(
+        'ERR_VALUE',
+        `${layer.subject}: mask`,
+        'the mask of its sequence in all calls with initial_state, or in none',
+        'some with it and some without, which Keras 3 runs over all steps',
+      );
+    for (const reader of readersOf(layer)) reader.maskWithStates = false;
+  }
 }

@@ -152,6 +152,15 @@ def masked_decoder(names_mask):
     return keras.Model([a, b], L.Dense(2)(y))
 
 
+def masked_directions():
+    a, b = ids(), ids()
+    words = L.Embedding(9, 4, mask_zero=True)
+    _, h = L.GRU(3, return_state=True)(words(a))
+    read = L.Bidirectional(L.GRU(3, return_sequences=True, return_state=True), merge_mode="sum")
+    y, *states = read(words(b), initial_state=[h, h])
+    return keras.Model([a, b], [L.Dense(2)(y), L.Concatenate()(states)])
+
+
 def merged_masks(name, masked):
     x, other = ids(), ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -252,10 +261,11 @@ KINDS = {
     "a decoder with its mask": lambda: masked_decoder(True),
     "multiply under one mask": lambda: merged_masks("Multiply", True),
     "maximum under one mask": lambda: merged_masks("Maximum", True),
+    "a decoder without its mask": lambda: masked_decoder(False),
+    "directions without their mask": masked_directions,
 }
 # Models of which Keras makes something else than the library that reads them would.
 REFUSED = {
-    "a decoder without its mask": lambda: masked_decoder(False),
     **{
         f"{name.lower()} of one mask": (lambda name=name: merged_masks(name, False))
         for name in ["Multiply", "Maximum", "Minimum"]

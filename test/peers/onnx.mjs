@@ -453,6 +453,21 @@ async function layersOutAndIn() {
     X(3, 5, 4),
     X(3, 7, 4),
   ]);
+  const [begin, words] = [
+    input({ shape: [4], name: 'begin' }),
+    input({ shape: [null], dtype: 'int32', name: 'words' }),
+  ];
+  const table = layers.embedding({ inputDim: 10, outputDim: 4, maskZero: true }).apply(words);
+  const open = { units: 4, ...all, maskWithStates: false };
+  const [one, both] = [layers.gru(open), layers.bidirectional({ layer: layers.gru(open) })];
+  const decoders = [one.apply([table, begin]), both.apply([table, begin, begin])];
+  // The mask goes on: the mean is over the steps that count.
+  const means = decoders.map((y, i) => layers.globalAveragePooling1D({ name: `mean${i}` }).apply(y));
+  await outAndIn(
+    'decoders of all steps',
+    model({ inputs: [begin, words], outputs: [...decoders, ...means] }),
+    [X(3, 4), tensor(Int32Array.from([1, 2, 3, 0, 0, 0, 0, 4, 5, 6, 7, 0, 8, 0, 9]), [3, 5])],
+  );
   const two = layers
     .bidirectional({
       layer: layers.lstm({ units: 3, ...all, returnState: true }),

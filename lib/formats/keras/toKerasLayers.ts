@@ -203,7 +203,7 @@ function cellObject(given: unknown, subject: string, name: string): KerasObject 
 }
 
 /** Options of every layer, which are written apart, and those that say nothing at these values. */
-const apart = ['name', 'trainable', 'inputShape', 'batchInputShape'];
+const apart = ['name', 'trainable', 'inputShape', 'batchInputShape', 'maskWithStates'];
 const silent: Config = { initialState: 'zeros', zeroOutputForMask: false, dropout: 0 };
 
 function optionsOf(config: Config, known: readonly string[], subject: string): Record<string, unknown> {

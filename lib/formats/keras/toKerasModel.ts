@@ -2,8 +2,8 @@ import { refuse } from '../../errors';
 import type { SymbolicShape } from '../../layers/layer';
 import { Functional } from '../../models/functional';
 import { type Graph, type GraphNode, inputOf, type ValueRef, walk } from '../../models/graph';
-import { maskedWithStates, refuseMaskedMerges } from '../../models/kerasMasks';
-import { mergesInputs } from '../../models/maskFlow';
+import { maskedWithStates, readsAllSteps, refuseMaskedMerges } from '../../models/kerasMasks';
+import { mergesInputs, walkMasks } from '../../models/maskFlow';
 import type { Model } from '../../models/model';
 import { kerasOrder } from './order';
 import { type KerasObject, kerasObject, toKerasLayer } from './toKerasLayers';
@@ -18,7 +18,7 @@ function batchShape({ shape }: Pick<SymbolicShape, 'shape'>, batch: number | und
 /** A built model as Keras writes it. @throws ERR_VALUE, naming the layer, for what Keras has no word for */
 export function toKerasModel(model: Model): KerasObject {
   const graph = model.requireBuilt('save');
-  refuseNamesOfMasks(model);
+  refuseNamesOfMasks(model, graph);
   refuseMaskedMerges(graph, () => true);
   return model instanceof Functional ? functionalObject(model, graph) : sequentialObject(model, graph);
 }
@@ -27,8 +27,12 @@ export function toKerasModel(model: Model): KerasObject {
  * Keras makes the mask behind a `Concatenate` of operations of its own when it reads a file, and calls the first one `concatenate`, whatever names
  * the file has.
  */
-function refuseNamesOfMasks({ layers }: Model): void {
-  if (!layers.some(({ masks }) => masks)) return;
+function refuseNamesOfMasks({ layers }: Model, graph: Graph): void {
+  let joinsMasks = false;
+  walkMasks(graph, ({ layer }, read) => {
+    joinsMasks ||= layer.type === 'concatenate' && read.some(({ mask }) => mask);
+  });
+  if (!joinsMasks) return;
   const taken = layers.find(({ type, name }) => type === 'concatenate' && /^concatenate(_\d+)?$/.test(name));
   if (taken)
     refuse(
@@ -168,6 +172,7 @@ function masksOfCalls(
   const ofNode = new Map<GraphNode, object>();
   const named = new Map<string, string>();
   for (const { node, mask } of maskedWithStates(graph)) {
+    if (readsAllSteps(node)) continue;
     const { key, maker } = mask;
     const ids = maker?.inputs[0];
     const input = ids && inputs[ids.from];
@@ -177,6 +182,7 @@ function masksOfCalls(
         `save: ${node.layer.subject}`,
         "a sequence without a mask, or with an embedding's, beside states: to such calls Keras hands no other mask on",
         maker ? `that of ${maker.layer.subject}` : 'one of several masks',
+        'With maskWithStates: false it reads all steps, here and there.',
       );
     let name = named.get(key);
     if (name === undefined) {

@@ -37,6 +37,13 @@ export class ExportValue {
     return this.graph.transpose(name, [1, 0, ...rest]);
   }
 
+  /** The same with all steps. */
+  unmasked(): ExportValue {
+    const { batch, time } = this;
+    const place = { ...(batch === undefined ? {} : { batch }), ...(time === undefined ? {} : { time }) };
+    return new ExportValue(this.graph, place, this.dims, this.sequence);
+  }
+
   /** Another value in this one's place. */
   with(batch: string, dims: readonly Dim[] = this.dims): ExportValue {
     return new ExportValue(this.graph, { batch }, dims, this.sequence, this.mask);

@@ -514,11 +514,22 @@ function reversed({ graph }: ExportContext, sequence: string): string {
   return graph.node('Slice', [sequence, at(-1), at(INT64_MIN), at(0), at(-1)]);
 }
 
+/** What a direction reads: of a call with states perhaps all steps. */
+const readBy = (cell: RecurrentLayer, x: ExportValue, begins: readonly ExportValue[]): ExportValue =>
+  begins.length === 0 || cell.maskWithStates ? x : x.unmasked();
+
 const recurrent: LayerWriter = (context, { layer, inputs: [x, ...begins], o, dims }) => {
   const { graph } = context;
   const cell = layer as RecurrentLayer;
   const zerosWhereMasked = o['zeroOutputForMask'] === true;
-  const direction = { cell, owner: layer, prefix: '', x, begins, zerosWhereMasked };
+  const direction = {
+    cell,
+    owner: layer,
+    prefix: '',
+    x: readBy(cell, x, begins),
+    begins,
+    zerosWhereMasked,
+  };
   const { sequence, last, ends } = recurOnce(context, direction);
   for (const [i, { name, size }] of cell.states.entries())
     context.endState(layer, name, size, ends[i] as string);
@@ -561,7 +572,9 @@ const bidirectional: LayerWriter = (context, { layer, inputs: [x, ...begins], di
   const half = begins.length / 2;
   const directions = (['forward', 'backward'] as const).map((d, i): Direction => {
     const own = begins.slice(i * half, (i + 1) * half);
-    return { cell: parts[d], owner: layer, prefix: `${d}/`, x, begins: own, zerosWhereMasked: true };
+    const cell = parts[d];
+    const read = readBy(cell, x, own);
+    return { cell, owner: layer, prefix: `${d}/`, x: read, begins: own, zerosWhereMasked: true };
   }) as [Direction, Direction];
   const both = recurBoth(context, directions) as [Recurred, Recurred];
   for (const [i, { cell, prefix }] of directions.entries())

@@ -8,10 +8,12 @@ import type { OnnxModel } from '../../../lib/formats/onnx/onnxModel';
 import { decode } from '../../../lib/formats/onnx/wire';
 import {
   cells,
+  input,
   type Layer,
   layers,
   loadModel,
   type Model,
+  model,
   modelFromConfig,
   sequential,
   Tensor,
@@ -201,6 +203,31 @@ describe('batch and time', () => {
       );
       expect(worstOf(await model.predict(x), (await loaded.predict(x)) as Tensor)).toBeLessThan(1e-6);
     }
+    loaded.dispose();
+  });
+
+  it.each([
+    ['an operator', {}, false],
+    ['an operator of both directions', {}, true],
+    ['Scan', { layerNormalization: true }, false],
+    ['Scan in both directions', { layerNormalization: true }, true],
+  ])('all steps are read by layers that are told so beside states, as %s', async (_, options, both) => {
+    const x = input({ shape: [null], dtype: 'int32', name: 'ids' });
+    const words = layers.embedding({ inputDim: 9, outputDim: 2, maskZero: true });
+    const begin = layers.dense({ units: 3 }).apply(layers.globalAveragePooling1D().apply(words.apply(x)));
+    const layer = layers.gru({ units: 3, returnSequences: true, maskWithStates: false, ...options });
+    const y = both
+      ? layers.bidirectional({ layer }).apply([words.apply(x), begin, begin])
+      : layer.apply([words.apply(x), begin]);
+    const net = model({ inputs: x, outputs: [y, layers.globalAveragePooling1D({ name: 'mean' }).apply(y)] });
+    await net.save(file);
+    const loaded = (await loadModel(file)) as OnnxModel;
+    // Steps that do not count stand between those that do, which an operator could not leave out.
+    const ids = tensor(Int32Array.of(1, 0, 2, 3, 4, 5, 0, 0), [2, 4]);
+    const ours = Object.values((await net.predict(ids)) as unknown as Record<string, Tensor>);
+    const theirs = Object.values((await loaded.predict(ids)) as unknown as Record<string, Tensor>);
+    expect(theirs).toHaveLength(2);
+    for (const [i, own] of ours.entries()) expect(worstOf(own, theirs[i] as Tensor)).toBeLessThan(1e-6);
     loaded.dispose();
   });
 

@@ -113,7 +113,7 @@ describe('options of layers that are refused', () => {
     [
       'a switch of another layer',
       () => layerFromConfig('gru', { units: 3, unitForgetBias: true }),
-      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, temporalActivationRegularizer, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, layerNormalization, activityRegularizer, dropout, returnSequences, returnState, zeroOutputForMask, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
+      "layers.gru: unknown option 'unitForgetBias'. It takes name, trainable, inputShape, batchInputShape, units, activation, useBias, kernelInitializer, recurrentInitializer, biasInitializer, kernelRegularizer, recurrentRegularizer, biasRegularizer, kernelConstraint, recurrentConstraint, biasConstraint, temporalActivationRegularizer, dropoutMode, recurrentDropout, recurrentDropoutMode, zoneout, recurrentWeightDropout, weightNoise, layerNormalization, activityRegularizer, dropout, returnSequences, returnState, zeroOutputForMask, maskWithStates, goBackwards, stateful, initialState, seed, recurrentActivation, resetAfter.",
     ],
     [
       'a misspelt option',

@@ -1,4 +1,13 @@
-import { callbacks, layers, sequential, tensor } from '../../../lib';
+import {
+  callbacks,
+  input,
+  layers,
+  model,
+  type SymbolicTensor,
+  sequential,
+  type Tensor,
+  tensor,
+} from '../../../lib';
 import type { Sequential } from '../../../lib/models/sequential';
 import { refusal } from '../refusal';
 
@@ -36,6 +45,81 @@ function tagger(device: string, returnSequences = true): Sequential {
 /** Largest absolute difference. */
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a).reduce((max, v, i) => Math.max(max, Math.abs(v - (b[i] as number))), 0);
+
+describe.each(devices)('maskWithStates: false on the %s engine', (device) => {
+  /** An encoder that begins a decoder of the same ids, in one direction or both. @param masked whether the decoder's ids have a mask */
+  function encoderDecoder(both: boolean, options: object, masked = true) {
+    const x = input({ shape: [6], dtype: 'int32', name: 'x' });
+    const words = layers.embedding({ inputDim: 7, outputDim: 4, maskZero: true, name: 'words' });
+    const others = layers.embedding({ inputDim: 7, outputDim: 4, maskZero: masked, name: 'others' });
+    const [, h] = layers.gru({ units: 3, returnState: true }).applyAll(words.apply(x));
+    const begin = h as SymbolicTensor;
+    const layer = layers.gru({ units: 3, returnSequences: true, ...options, name: 'decoder' });
+    const read = others.apply(x);
+    const y = both
+      ? layers.bidirectional({ layer, name: 'decoder' }).apply([read, begin, begin])
+      : layer.apply([read, begin]);
+    const made = model({ inputs: x, outputs: y, seed: 4 });
+    made.compile({ loss: 'mse', optimizer: 'sgd', device });
+    return made;
+  }
+
+  test.each([false, true])(
+    'all steps are read, and those that do not count are left out above (both: %s)',
+    async (both) => {
+      const open = encoderDecoder(both, { maskWithStates: false });
+      const without = encoderDecoder(both, {}, false);
+      const masked = encoderDecoder(both, {});
+      const y = (await open.predict(ids)) as Tensor;
+      const all = (await without.predict(ids)) as Tensor;
+      expect(apart(y.data, all.data)).toBe(0);
+      const width = both ? 6 : 3;
+      const passing = (await masked.predict(ids)) as Tensor;
+      const counts = (i: number) =>
+        Math.floor(i / width) % 6 < (lengths[Math.floor(i / width / 6)] as number);
+      const padded = [...y.data.keys()].filter((i) => !counts(i));
+      expect(
+        apart(
+          padded.map((i) => y.data[i] as number),
+          padded.map((i) => passing.data[i] as number),
+        ),
+      ).toBeGreaterThan(1e-3);
+      // The loss is that of the steps that count.
+      const targets = tensor(
+        Float32Array.from(y.data, (v, i) => Math.fround(v + 0.01 * (i % 7))),
+        y.shape,
+      );
+      const { loss, gradients } = await open.computeGradients(ids, targets);
+      const errors = [...y.data.keys()]
+        .filter(counts)
+        .map((i) => ((y.data[i] as number) - (targets.data[i] as number)) ** 2);
+      expect(loss).toBeCloseTo(errors.reduce((a, b) => a + b) / errors.length, 6);
+      const weights = tensor(
+        Float32Array.from(
+          { length: 18 },
+          (_, i) => (Number(i % 6 < (lengths[Math.floor(i / 6)] as number)) * 18) / 12,
+        ),
+        [3, 6],
+      );
+      const wanted = await without.computeGradients(ids, targets, { sampleWeight: weights });
+      for (const [name, { data }] of wanted.gradients)
+        expect(apart(gradients.get(name)?.data ?? [], data)).toBeLessThan(1e-6);
+    },
+  );
+
+  test('without states the mask counts', async () => {
+    const net = (options: object) =>
+      sequential(
+        [
+          layers.embedding({ inputDim: 7, outputDim: 4, maskZero: true }),
+          layers.lstm({ units: 3, ...options }),
+        ],
+        { seed: 2 },
+      ).compile({ loss: 'mse', optimizer: 'sgd', device });
+    const y = await net({ maskWithStates: false }).predict(ids);
+    expect(apart(y.data, (await net({}).predict(ids)).data)).toBe(0);
+  });
+});
 
 describe.each(devices)('padded sequences on the %s engine', (device) => {
   // A product on a GPU may be summed in another order when it has other rows.
