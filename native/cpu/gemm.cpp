@@ -8,8 +8,6 @@ namespace {
 
 /** Rows of A per task: enough work for a task, few enough that A's block stays in the second-level cache. */
 constexpr size_t kRowBlock = 96;
-/** Rows of B per block of a transposed product: 256 rows of a 64-column panel are 64 KB. */
-constexpr size_t kDepthBlock = 256;
 /** Fewer multiplications than this are done by the caller alone. */
 constexpr size_t kSerialWork = size_t{1} << 16;
 

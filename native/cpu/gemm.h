@@ -28,6 +28,9 @@ inline void packAll(ThreadPool& pool, const KernelTable& k, float* dst, const fl
 /** A product on all threads: blocks of rows × panels. */
 void gemmAll(ThreadPool& pool, const KernelTable& k, const Gemm& g);
 
+/** Rows of B per block of a transposed product: 256 rows of a 64-column panel are 64 KB. */
+constexpr size_t kDepthBlock = 256;
+
 /** Floats of scratch that `gemmTransposed` needs for these sizes. */
 size_t transposedScratch(const KernelTable& k, size_t rows, size_t n);
 

@@ -54,15 +54,16 @@ struct BackwardScratch {
   }
 };
 
-/** Arrays over all steps that the layers share one after another. */
+/** Arrays that the layers share one after another: over `steps` steps, inputs' gradients and squares over
+ * all. */
 struct SharedScratch {
   float *dGates, *dq, *dInput[2], *maskedX, *maskedH, *transposed, *copies;
   /** The rows that count: of the first step, and of those after it. */
   uint32_t* kept;
   double* squares;
 
-  SharedScratch(Carver& carve, const StackSpec& spec, const KernelTable& k) {
-    const size_t rows = spec.T * spec.N;
+  SharedScratch(Carver& carve, const StackSpec& spec, const KernelTable& k, size_t steps) {
+    const size_t all = spec.T * spec.N, rows = steps * spec.N;
     size_t gates = 0, D = 0, H = 0, packed = 0;
     for (const StackLayer& l : spec.layers) {
       gates = std::max(gates, l.G * l.H);
@@ -73,19 +74,32 @@ struct SharedScratch {
     dGates = carve.take(rows * gates);
     dq = carve.take(rows * H);
     // Layer 0's input gradient goes to the caller, so two buffers of the inner widths are enough.
-    for (float*& d : dInput) d = spec.layers.size() > 1 ? carve.take(rows * H) : nullptr;
+    for (float*& d : dInput) d = spec.layers.size() > 1 ? carve.take(all * H) : nullptr;
     maskedX = carve.take(rows * D);
     maskedH = carve.take(rows * H);
     transposed = carve.take(packed);
     copies = carve.take(keptScratch(rows, std::max({gates, D, H})));
     kept = reinterpret_cast<uint32_t*>(carve.take(rows));
-    squares = reinterpret_cast<double*>(carve.take(2 * rows));
+    squares = reinterpret_cast<double*>(carve.take(2 * all));
   }
 };
 
 }  // namespace
 
-/** The backward sweep of rows [first, first + count) of the batch through one layer. */
+/** Steps [first, end). The backward pass goes through such ranges from the last one on. */
+struct RnnStack::StepRange {
+  size_t first, end;
+};
+
+/** Gradients of a range of steps, and memory to make those of weights of them. */
+struct RnnStack::StepGradients {
+  /** Of the gates' sums [steps, N, G·H], and of the recurrent factor of a GRU's candidate [steps, N, H]. */
+  const float *dGates, *dq;
+  float *maskedX, *maskedH, *transposed;
+  const KeptRows* kept;
+};
+
+/** The backward sweep of rows [first, first + count) of the batch through some steps of one layer. */
 struct RnnStack::BackwardRows {
   const StackSpec& spec;
   const StackLayer& l;
@@ -99,7 +113,8 @@ struct RnnStack::BackwardRows {
   const Renewals renewals;
   const BackwardScratch& tmp;
   const ReserveView r;
-  /** Gradients of the gates' sums [T, N, G·H], and of the recurrent factor of a GRU's candidate [T, N, H]. */
+  const StepRange& steps;
+  /** As StepGradients have them. */
   float *dGates, *dq;
   /** From the layer above, or null. */
   const float* dAbove;
@@ -114,12 +129,14 @@ struct RnnStack::BackwardRows {
     const size_t H = l.H, width = l.G * H;
     const bool top = &l == &spec.layers.back(), bottom = &l == &spec.layers.front();
     const size_t size = count * H;
-    if (l.recurrentRate > 0 && !l.stateMaskPerStep)
-      masks.recurrent.factors(first * H, size, tmp.recurrentMask);
-    if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
-    start(tmp.dh, io.dhT, size);
-    start(tmp.dc, io.dcT, size);
-    for (size_t s = spec.T; s-- > 0;) {
+    if (steps.end == spec.T) {
+      if (l.recurrentRate > 0 && !l.stateMaskPerStep)
+        masks.recurrent.factors(first * H, size, tmp.recurrentMask);
+      if (l.inputRate > 0 && !l.maskPerElement) masks.input.factors(first * l.D, count * l.D, tmp.inputMask);
+      start(tmp.dh, io.dhT, size);
+      start(tmp.dc, io.dcT, size);
+    }
+    for (size_t s = steps.end; s-- > steps.first;) {
       const size_t at = s * spec.N + first;
       if (io.dy && (!top || spec.returnSequences)) k.add(tmp.dh, io.dy + at * H, tmp.dh, size);
       if (io.dy && top && !spec.returnSequences && s + 1 == spec.T)
@@ -129,11 +146,12 @@ struct RnnStack::BackwardRows {
         for (size_t n = 0; n < count; ++n) squares[at + n] = k.sumSquares(tmp.dh + n * H, H);
       }
       const ValidRows rows(valid, s, first, count, packsRows ? tmp.copies.places : nullptr);
-      float* dG = dGates + at * width;
+      const size_t here = at - steps.first * spec.N;
+      float *dG = dGates + here * width, *dQ = dq + here * H;
       const float* hPrev = s > 0 ? r.h + (at - spec.N) * H : io.h0 ? io.h0 + first * H : nullptr;
       if (hPrev && l.recurrentRate > 0 && l.stateMaskPerStep)
         masks.recurrent.factors(at * H, rows.live * H, tmp.recurrentMask);
-      clear(rows, at, dG);
+      clear(rows, dG, dQ);
       if (l.zones()) zone(rows, at);
       switch (l.cell) {
         case Cell::simpleRnn:
@@ -153,19 +171,20 @@ struct RnnStack::BackwardRows {
           break;
         case Cell::gru:
           forRows(pool, rows.live, width, shared, [&](size_t from, size_t to, size_t part) {
-            gru(rows, from, to, rowOf(part), at, hPrev, dG, dq + at * H);
+            gru(rows, from, to, rowOf(part), at, hPrev, dG, dQ);
           });
           if (!l.resetAfter) resetBefore(rows, at, hPrev, dG);
           break;
       }
       if (hPrev) {
-        sendBackValid(rows, at, dG);
+        sendBackValid(rows, dG, dQ);
       } else if (l.cell != Cell::gru) {
         std::memset(tmp.dh, 0, size * sizeof(float));
       }
       if (l.zones()) addKept(rows);
       if (dBelow) input(rows, s, bottom, dG);
     }
+    if (steps.first > 0) return;
     if (io.dh0) std::memcpy(io.dh0 + first * H, tmp.dh, size * sizeof(float));
     if (io.dc0) std::memcpy(io.dc0 + first * H, tmp.dc, size * sizeof(float));
   }
@@ -212,22 +231,22 @@ struct RnnStack::BackwardRows {
   }
 
   /** No gradient is sent from rows that do not count. */
-  void clear(const ValidRows& rows, size_t at, float* dG) const {
+  void clear(const ValidRows& rows, float* dG, float* dQ) const {
     if (!rows.valid) return;
     const size_t H = l.H, width = l.G * H;
     for (size_t n = 0; n < count; ++n) {
       if (rows.counts(n)) continue;
       std::memset(dG + n * width, 0, width * sizeof(float));
-      if (l.cell == Cell::gru) std::memset(dq + (at + n) * H, 0, H * sizeof(float));
+      if (l.cell == Cell::gru) std::memset(dQ + n * H, 0, H * sizeof(float));
     }
   }
 
   /** dh_{t−1}. What reached h_t of a row that does not count goes by. */
-  void sendBackValid(const ValidRows& rows, size_t at, const float* dG) const {
+  void sendBackValid(const ValidRows& rows, const float* dG, const float* dQ) const {
     if (rows.live == 0) return;
     const size_t H = l.H, bytes = rows.live * H * sizeof(float);
     if (rows.valid) std::memcpy(tmp.held, tmp.dh, bytes);
-    sendBack(rows, at, dG);
+    sendBack(rows, dG, dQ);
     for (size_t n = 0; rows.valid && n < rows.live; ++n) {
       if (!rows.counts(n)) std::memcpy(tmp.dh + n * H, tmp.held + n * H, H * sizeof(float));
     }
@@ -235,7 +254,7 @@ struct RnnStack::BackwardRows {
 
   /** dh_{t−1}: what the carried state keeps (GRU, already in tmp.dh) plus the gradient through the products
    * with R. */
-  void sendBack(const ValidRows& rows, size_t at, const float* dG) const {
+  void sendBack(const ValidRows& rows, const float* dG, const float* dQ) const {
     const size_t H = l.H, width = l.G * H, live = rows.live;
     const bool gru = l.cell == Cell::gru;
     Gemm g;
@@ -246,7 +265,7 @@ struct RnnStack::BackwardRows {
     g.k1 = gru ? 2 * H : width;
     g.b1 = packed.R;
     if (gru && l.resetAfter) {
-      g.a2 = dq + at * H;
+      g.a2 = dQ;
       g.a2Row = H;
       g.k2 = H;
       g.b2 = packed.Rn;
@@ -420,7 +439,7 @@ struct RnnStack::BackwardRows {
 size_t RnnStack::backwardScratch() const {
   Carver carve(nullptr);
   for (const StackLayer& l : spec_.layers) PackedTransposed(carve, k_, l);
-  SharedScratch(carve, spec_, k_);
+  SharedScratch(carve, spec_, k_, stepsBack());
   const size_t tasks = (spec_.N + rowBlock() - 1) / rowBlock();
   const size_t parts = tasks == 1 ? static_cast<size_t>(threads_) : 1;
   for (size_t i = 0; i < tasks; ++i) BackwardScratch(carve, spec_, rowBlock(), parts);
@@ -429,7 +448,7 @@ size_t RnnStack::backwardScratch() const {
 
 void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) const {
   Carver carve(scratch);
-  const SharedScratch shared(carve, spec_, k_);
+  const SharedScratch shared(carve, spec_, k_, stepsBack());
   const size_t block = rowBlock(), tasks = (spec_.N + block - 1) / block, rows = spec_.T * spec_.N;
   float* own = carve.take(0);
   Carver count(nullptr);
@@ -438,9 +457,7 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
   BackwardScratch(count, spec_, block, parts);
   for (size_t i = 0; i < tasks; ++i) carve.take(count.used());
 
-  KeptRows kept[2];
-  keepRows(io.valid, shared.kept, kept);
-  for (KeptRows& k : kept) k.scratch = shared.copies;
+  const bool keeps = keepsRows(io.valid);
   size_t offset = 0;
   for (const StackLayer& l : spec_.layers) offset += ReserveView::size(l, rows);
   const float* above = nullptr;
@@ -454,41 +471,65 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
     // Large kernels meet the rows of all steps at once: at every step they would come from far.
     const bool reversed = i == 0 && spec_.goBackwards;
     const bool atOnce = below && !reversed && l.inputRate == 0 && isLarge(l);
-    pool.parallelFor(tasks, [&](size_t task) {
-      Carver mine(own + task * count.used());
-      const BackwardScratch tmp(mine, spec_, block, parts);
-      const size_t first = task * block;
-      BackwardRows{spec_,
-                   l,
-                   io.layers[i],
-                   packed,
-                   k_,
-                   pool,
-                   alone,
-                   LayerMasks(spec_, l, io.step),
-                   Renewals(spec_, l, io.step),
-                   tmp,
-                   view,
-                   shared.dGates,
-                   shared.dq,
-                   above,
-                   atOnce ? nullptr : below,
-                   io.stepNorms ? shared.squares : nullptr,
-                   io.valid,
-                   packsRows_,
-                   first,
-                   std::min(block, spec_.N - first)}
-          .run();
-    });
-    if (atOnce) {
-      Gemm g;
-      g.m = rows;
-      g.n = g.cRow = l.D;
-      g.a1 = shared.dGates;
-      g.a1Row = g.k1 = l.G * l.H;
-      g.b1 = packed.W;
-      g.c = below;
-      gemmAll(pool, k_, g);
+    const float* input = io.x;
+    if (i > 0) {
+      const StackLayer& lower = spec_.layers[i - 1];
+      input = ReserveView(io.reserve + offset - ReserveView::size(lower, rows), lower, rows).h;
+    }
+    const size_t stride = stepsBack(l), together = stepsTogether();
+    for (StepRange steps{0, spec_.T}; steps.end > 0; steps.end = steps.first) {
+      steps.first = steps.end > stride ? steps.end - stride : 0;
+      pool.parallelFor(tasks, [&](size_t task) {
+        Carver mine(own + task * count.used());
+        const BackwardScratch tmp(mine, spec_, block, parts);
+        const size_t first = task * block;
+        BackwardRows{spec_,
+                     l,
+                     io.layers[i],
+                     packed,
+                     k_,
+                     pool,
+                     alone,
+                     LayerMasks(spec_, l, io.step),
+                     Renewals(spec_, l, io.step),
+                     tmp,
+                     view,
+                     steps,
+                     shared.dGates,
+                     shared.dq,
+                     above,
+                     atOnce ? nullptr : below,
+                     io.stepNorms ? shared.squares : nullptr,
+                     io.valid,
+                     packsRows_,
+                     first,
+                     std::min(block, spec_.N - first)}
+            .run();
+      });
+      if (atOnce) {
+        Gemm g;
+        g.m = (steps.end - steps.first) * spec_.N;
+        g.n = g.cRow = l.D;
+        g.a1 = shared.dGates;
+        g.a1Row = g.k1 = l.G * l.H;
+        g.b1 = packed.W;
+        g.c = below + steps.first * spec_.N * l.D;
+        gemmAll(pool, k_, g);
+      }
+      for (StepRange part = steps; part.end > steps.first; part.end = part.first) {
+        part.first = std::max(steps.first + together, part.end) - together;
+        KeptRows kept[2];
+        if (keeps) keepRows(io.valid, part, shared.kept, kept);
+        for (KeptRows& k : kept) k.scratch = shared.copies;
+        const size_t behind = (part.first - steps.first) * spec_.N;
+        const StepGradients gradients{shared.dGates + behind * l.G * l.H,
+                                      shared.dq + behind * l.H,
+                                      shared.maskedX,
+                                      shared.maskedH,
+                                      shared.transposed,
+                                      kept};
+        weightGradients(io, i, input, io.reserve + offset, part, gradients, pool);
+      }
     }
     if (io.stepNorms) {
       for (size_t t = 0; t < spec_.T; ++t) {
@@ -497,31 +538,54 @@ void RnnStack::backward(const StackIo& io, float* scratch, ThreadPool& pool) con
         io.stepNorms[i * spec_.normRow() + t] = std::sqrt(sum);
       }
     }
-    const float* input = io.x;
-    if (i > 0) {
-      const StackLayer& lower = spec_.layers[i - 1];
-      input = ReserveView(io.reserve + offset - ReserveView::size(lower, rows), lower, rows).h;
-    }
-    float* work[3] = {shared.maskedX, shared.maskedH, shared.transposed};
-    weightGradients(io, i, input, io.reserve + offset, shared.dGates, shared.dq, work, kept, pool);
     above = below;
   }
 }
 
-/** Lists the rows that count, of the first step and of those after it, where so many do not that it pays. */
-void RnnStack::keepRows(const core::ValidSteps& valid, uint32_t* places, KeptRows kept[2]) const {
+/** As many as one packing takes. Sums are made in this order whatever the layer and the number of threads. */
+size_t RnnStack::stepsTogether() const {
+  return std::min(spec_.T, std::max<size_t>(kDepthBlock / spec_.N, 1));
+}
+
+/** Of long sequences as many as go together: their gradients are in a core's cache still when they are
+ * packed. Large layers' products with the rows of all steps are cheaper. */
+size_t RnnStack::stepsBack(const StackLayer& l) const {
+  const bool fits = spec_.T * spec_.N * l.G * l.H <= fewGates_;
+  return fits || isLarge(l) ? spec_.T : stepsTogether();
+}
+
+size_t RnnStack::stepsBack() const {
+  size_t most = 0;
+  for (const StackLayer& l : spec_.layers) most = std::max(most, stepsBack(l));
+  return most;
+}
+
+/** Whether so many rows do not count that it pays to leave them out. */
+bool RnnStack::keepsRows(const core::ValidSteps& valid) const {
   // Where products of two rows are added in one step, the rows that are left out would change which two these
   // are.
-  if (!valid || k_.precision != Precision::float32 || !packsRows_) return;
-  size_t count = 0, ofFirst = 0;
+  if (!valid || k_.precision != Precision::float32 || !packsRows_) return false;
+  size_t count = 0;
   for (size_t s = 0; s < spec_.T; ++s) {
     const int32_t* counts = valid.at(s);
+    for (size_t n = 0; n < spec_.N; ++n) count += counts[n] != 0;
+  }
+  return 8 * count <= 7 * spec_.T * spec_.N;
+}
+
+/** Lists the rows that count, of the first step of all and of the others. */
+void RnnStack::keepRows(const core::ValidSteps& valid, const StepRange& steps, uint32_t* places,
+                        KeptRows kept[2]) const {
+  size_t count = 0, ofFirst = 0;
+  // Those after the first step of all begin with the range, or behind that step.
+  const size_t begin = std::max<size_t>(steps.first, 1);
+  for (size_t s = steps.first; s < steps.end; ++s) {
+    const int32_t* counts = valid.at(s);
     for (size_t n = 0; n < spec_.N; ++n) {
-      if (counts[n] != 0) places[count++] = static_cast<uint32_t>((s > 0 ? s - 1 : 0) * spec_.N + n);
+      if (counts[n] != 0) places[count++] = static_cast<uint32_t>((s < begin ? 0 : s - begin) * spec_.N + n);
     }
     if (s == 0) ofFirst = count;
   }
-  if (8 * count > 7 * spec_.T * spec_.N) return;
   kept[0].list = places;
   kept[0].count = ofFirst;
   kept[1].list = places + ofFirst;
@@ -529,21 +593,22 @@ void RnnStack::keepRows(const core::ValidSteps& valid, uint32_t* places, KeptRow
 }
 
 void RnnStack::weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
-                               const float* dGates, const float* dq, float* const work[3],
-                               const KeptRows kept[2], ThreadPool& pool) const {
+                               const StepRange& steps, const StepGradients& own, ThreadPool& pool) const {
   const StackLayer& l = spec_.layers[index];
   const StackLayerIo& layer = io.layers[index];
-  const size_t T = spec_.T, N = spec_.N, rows = T * N, H = l.H, width = l.G * H;
+  const size_t N = spec_.N, H = l.H, width = l.G * H, rows = (steps.end - steps.first) * N;
   const LayerMasks masks(spec_, l, io.step);
-  const ReserveView r(reserve, l, rows);
+  const ReserveView r(reserve, l, spec_.T * N);
   const bool reversed = index == 0 && spec_.goBackwards, gru = l.cell == Cell::gru;
+  /** Nothing is in the gradients yet. */
+  const bool fresh = steps.end == spec_.T;
 
-  const float* x = input;
+  const float* x = input + steps.first * N * l.D;
   if (layer.dKernel && (l.inputRate > 0 || reversed)) {
     // x̃ in processing order.
-    pool.parallelFor(T, [&](size_t s) {
-      const size_t t = reversed ? T - 1 - s : s;
-      float* to = work[0] + s * N * l.D;
+    pool.parallelFor(steps.end - steps.first, [&](size_t i) {
+      const size_t s = steps.first + i, t = reversed ? spec_.T - 1 - s : s;
+      float* to = own.maskedX + i * N * l.D;
       if (l.inputRate == 0) {
         std::memcpy(to, input + t * N * l.D, N * l.D * sizeof(float));
         return;
@@ -551,64 +616,73 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
       masks.input.factors(l.maskPerElement ? t * N * l.D : 0, N * l.D, to);
       k_.multiply(to, input + t * N * l.D, to, N * l.D);
     });
-    x = work[0];
+    x = own.maskedX;
   }
-  // h̃ before step 0, then before steps 1 … T−1.
-  const float* before[2] = {layer.h0, r.h};
-  if (layer.dRecurrentKernel) std::memset(layer.dRecurrentKernel, 0, H * width * sizeof(float));
-  for (size_t part = 0; part < 2; ++part) {
-    const size_t first = part == 0 ? 0 : N, count = part == 0 ? N : rows - N;
-    const float* h = layer.dRecurrentKernel ? before[part] : nullptr;
+  if (fresh && layer.dRecurrentKernel) std::memset(layer.dRecurrentKernel, 0, H * width * sizeof(float));
+  if (fresh && layer.dKernel) std::memset(layer.dKernel, 0, l.D * width * sizeof(float));
+  // h̃ before step 0, then before the others.
+  const size_t ofFirst = steps.first == 0 ? N : 0;
+  for (size_t part = ofFirst > 0 ? 0 : 1; part < 2; ++part) {
+    const size_t first = part == 0 ? 0 : ofFirst, count = part == 0 ? N : rows - ofFirst;
+    // Of all steps.
+    const size_t at = steps.first * N + first;
+    const float* before = part == 0 ? layer.h0 : r.h + (at - N) * H;
+    const float* h = layer.dRecurrentKernel ? before : nullptr;
     if (h && l.recurrentRate > 0) {
       pool.parallelFor(count / N, [&](size_t s) {
-        float* to = work[1] + s * N * H;
-        masks.recurrent.factors(l.stateMaskPerStep ? (first + s * N) * H : 0, N * H, to);
-        k_.multiply(to, before[part] + s * N * H, to, N * H);
+        float* to = own.maskedH + s * N * H;
+        masks.recurrent.factors(l.stateMaskPerStep ? (at + s * N) * H : 0, N * H, to);
+        k_.multiply(to, before + s * N * H, to, N * H);
       });
-      h = work[1];
+      h = own.maskedH;
     }
     float* dR = layer.dRecurrentKernel;
-    const float* dG = dGates + first * width;
+    const float* dG = own.dGates + first * width;
+    const KeptRows& kept = own.kept[part];
     TransposedFactor factors[2];
     size_t wanted = 0;
-    if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, part > 0};
+    if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, true};
     if (h) factors[wanted++] = {h, H, H, gru ? 2 * H : width, dR, width, true};
-    if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, work[2], kept[part]);
+    if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, own.transposed, kept);
     if (!h || !gru) continue;
     // The recurrent kernel's candidate columns have factors of their own.
-    const float* by = l.resetAfter ? h : r.extra + first * H;
+    const float* by = l.resetAfter ? h : r.extra + at * H;
     const TransposedFactor candidate = {by, H, H, H, dR + 2 * H, width, true};
     if (l.resetAfter) {
-      gemmTransposed(pool, k_, &candidate, 1, dq + first * H, H, H, count, work[2], kept[part]);
+      gemmTransposed(pool, k_, &candidate, 1, own.dq + first * H, H, H, count, own.transposed, kept);
     } else {
-      gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, work[2], kept[part]);
+      gemmTransposed(pool, k_, &candidate, 1, dG + 2 * H, width, H, count, own.transposed, kept);
     }
   }
 
   if (layer.dPeephole) {
     // The last row is of o, which saw c after the step; i and f saw it before.
-    const size_t count = l.G - 1;
+    const size_t count = l.G - 1, at = steps.first * N;
     pool.parallelFor(count, [&](size_t p) {
       float* to = layer.dPeephole + p * H;
-      std::memset(to, 0, H * sizeof(float));
+      if (fresh) std::memset(to, 0, H * sizeof(float));
       const bool output = p + 1 == count;
-      const float* dG = dGates + (output ? count : p) * H;
-      if (output) return k_.addProductSums(dG, width, r.made ? r.made : r.extra, H, to, rows, H);
-      if (layer.c0) k_.addProductSums(dG, width, layer.c0, H, to, N, H);
-      k_.addProductSums(dG + N * width, width, r.extra, H, to, rows - N, H);
+      const float* dG = own.dGates + (output ? count : p) * H;
+      if (output) {
+        const float* c = (r.made ? r.made : r.extra) + at * H;
+        return k_.addProductSums(dG, width, c, H, to, rows, H);
+      }
+      if (ofFirst > 0 && layer.c0) k_.addProductSums(dG, width, layer.c0, H, to, N, H);
+      const float* c = r.extra + (at + ofFirst - N) * H;
+      k_.addProductSums(dG + ofFirst * width, width, c, H, to, rows - ofFirst, H);
     });
   }
 
   if (layer.dBias) {
-    const size_t chunk = 32, chunks = (width + chunk - 1) / chunk;
+    const size_t chunk = 64, chunks = (width + chunk - 1) / chunk;
     const bool two = l.cell == Cell::gru && l.resetAfter;
-    std::memset(layer.dBias, 0, (two ? 2 : 1) * width * sizeof(float));
+    if (fresh) std::memset(layer.dBias, 0, (two ? 2 : 1) * width * sizeof(float));
     pool.parallelFor(chunks, [&](size_t i) {
-      k_.addColumnSums(dGates, layer.dBias, rows, width, i * chunk, std::min(width, (i + 1) * chunk));
+      k_.addColumnSums(own.dGates, layer.dBias, rows, width, i * chunk, std::min(width, (i + 1) * chunk));
     });
     if (two) {
       std::memcpy(layer.dBias + width, layer.dBias, 2 * H * sizeof(float));
-      k_.addColumnSums(dq, layer.dBias + width + 2 * H, rows, H, 0, H);
+      k_.addColumnSums(own.dq, layer.dBias + width + 2 * H, rows, H, 0, H);
     }
   }
 }

@@ -4,12 +4,14 @@
 
 namespace deeprnn::cpu {
 
-RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads, size_t largeLayer, bool packsRows)
+RnnStack::RnnStack(StackSpec spec, const KernelTable& kernels, int threads, size_t largeLayer, bool packsRows,
+                   size_t fewGates)
     : spec_(std::move(spec)),
       k_(kernels),
       threads_(threads),
       largeLayer_(largeLayer),
-      packsRows_(packsRows) {}
+      packsRows_(packsRows),
+      fewGates_(fewGates) {}
 
 /** Rows of the batch per task: the same for every thread, at most 64 so that a step's arrays stay in the
  * first caches. Large layers are shared out by columns instead: each thread then fetches half of the weights.

@@ -26,11 +26,14 @@ class RnnStack {
  public:
   /** Weights of a layer from which on a core's share of the caches does not hold them: 12 MB. */
   static constexpr size_t kLargeLayer = size_t{3} << 20;
+  /** Gates of all steps whose gradients the last cache holds: 16 MB. */
+  static constexpr size_t kFewGates = size_t{4} << 20;
 
   /** `largeLayer`: weights from which on a layer is taken for large; tests take small ones for such.
-   * `packsRows`: whether products leave out rows that do not count; tests compare. */
+   * `packsRows`: whether products leave out rows that do not count; tests compare. `fewGates`: up to how many
+   * the backward pass goes through all steps at once; tests take fewer. */
   RnnStack(StackSpec spec, const KernelTable& kernels, int threads, size_t largeLayer = kLargeLayer,
-           bool packsRows = true);
+           bool packsRows = true, size_t fewGates = kFewGates);
 
   /** Floats of scratch for a run; the caller hands in memory aligned to 64 bytes. */
   size_t forwardScratch(bool withReserve) const;
@@ -61,17 +64,26 @@ class RnnStack {
   /** x̃W + b of all gates for `rows` rows of the inputs. */
   void project(const StackLayer& l, const StackLayerIo& io, const Packed& packed, const float* x, size_t rows,
                float* gates, ThreadPool& pool) const;
-  /** Gradients of one layer's weights, from its inputs, states and gate gradients over all steps. */
+  /** Steps whose gradients are added to those of weights together. */
+  size_t stepsTogether() const;
+  /** Steps that the backward pass of a layer goes through before it does so; the most of any layer. */
+  size_t stepsBack(const StackLayer& l) const;
+  size_t stepsBack() const;
+  struct StepRange;
+  struct StepGradients;
+  /** Adds to the gradients of one layer's weights, from its inputs and states. */
   void weightGradients(const StackIo& io, size_t index, const float* input, float* reserve,
-                       const float* dGates, const float* dq, float* const work[3], const KeptRows kept[2],
-                       ThreadPool& pool) const;
-  void keepRows(const core::ValidSteps& valid, uint32_t* places, KeptRows kept[2]) const;
+                       const StepRange& steps, const StepGradients& own, ThreadPool& pool) const;
+  bool keepsRows(const core::ValidSteps& valid) const;
+  void keepRows(const core::ValidSteps& valid, const StepRange& steps, uint32_t* places,
+                KeptRows kept[2]) const;
 
   StackSpec spec_;
   const KernelTable& k_;
   int threads_;
   size_t largeLayer_;
   bool packsRows_;
+  size_t fewGates_;
 };
 
 }  // namespace deeprnn::cpu

@@ -170,9 +170,10 @@ struct Arrays {
   }
 
   void backward(const MaskedSpec& spec, const KernelTable& k, int threads,
-                size_t largeLayer = cpu::RnnStack::kLargeLayer, bool packsRows = true) {
+                size_t largeLayer = cpu::RnnStack::kLargeLayer, bool packsRows = true,
+                size_t fewGates = cpu::RnnStack::kFewGates) {
     cpu::ThreadPool pool(threads);
-    const cpu::RnnStack stack(spec, k, threads, largeLayer, packsRows);
+    const cpu::RnnStack stack(spec, k, threads, largeLayer, packsRows, fewGates);
     const Buffer scratch(stack.backwardScratch() * sizeof(float));
     stack.backward(io(true), reinterpret_cast<float*>(scratch.data()), pool);
   }
@@ -224,6 +225,15 @@ void testThreads(const MaskedSpec& spec, const KernelTable& k, const std::string
     many.forward(spec, k, threads, true);
     many.backward(spec, k, threads);
     CHECK(many == one, what + ": other bits with " + std::to_string(threads) + " threads");
+  }
+  // Weights' gradients are made of all steps, or of some at a time while the others are not there yet.
+  for (int threads : {1, 2, 5}) {
+    for (bool packsRows : {true, false}) {
+      Arrays parted(spec, 5);
+      parted.forward(spec, k, threads, true);
+      parted.backward(spec, k, threads, cpu::RnnStack::kLargeLayer, packsRows, 0);
+      CHECK(parted == one, what + ": other bits in parts with " + std::to_string(threads) + " threads");
+    }
   }
   // Taken for large ones, layers are shared out by columns and their inputs' products made ahead.
   for (int threads : {1, 2, 5}) {

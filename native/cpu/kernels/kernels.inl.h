@@ -536,10 +536,23 @@ void multiplyAddTo(const float* a, const float* b, float* y, size_t n) {
 }
 
 void addColumnSums(const float* x, float* y, size_t rows, size_t columns, size_t first, size_t last) {
-  for (size_t r = 0; r < rows; ++r) {
+  constexpr size_t kVecs = 4;
+  const Vec one = splat(1.0f);
+  size_t c = first;
+  // In registers, as many columns as hide the time that a sum takes.
+  for (; c + kVecs * kWidth <= last; c += kVecs * kWidth) {
+    Vec sums[kVecs];
+    for (size_t v = 0; v < kVecs; ++v) sums[v] = load(y + c + v * kWidth);
+    for (size_t r = 0; r < rows; ++r) {
+      const float* row = x + r * columns + c;
+      for (size_t v = 0; v < kVecs; ++v) sums[v] = multiplyAdd(load(row + v * kWidth), one, sums[v]);
+    }
+    for (size_t v = 0; v < kVecs; ++v) store(y + c + v * kWidth, sums[v]);
+  }
+  for (size_t r = 0; r < rows && c < last; ++r) {
     const float* DEEPRNN_RESTRICT row = x + r * columns;
     float* DEEPRNN_RESTRICT sums = y;
-    for (size_t c = first; c < last; ++c) sums[c] += row[c];
+    for (size_t i = c; i < last; ++i) sums[i] += row[i];
   }
 }
 

@@ -35,6 +35,12 @@ void packFloats(float* dst, const float* b, size_t rowStride, size_t columnStrid
       packColumns(out, b + begin * columnStride, columnStride, k, width);
       continue;
     }
+    if (columnStride == 1 && width == kPanel) {
+      // A size that the compiler knows needs no call.
+      for (size_t i = 0; i < k; ++i)
+        std::memcpy(out + i * kPanel, b + i * rowStride + begin, kPanel * sizeof(float));
+      continue;
+    }
     for (size_t i = 0; i < k; ++i) {
       const float* row = b + i * rowStride + begin * columnStride;
       float* to = out + i * kPanel;
