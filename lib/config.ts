@@ -108,6 +108,8 @@ export function readSpec(
   }
   // Plain functions are written as { class_name: 'function', config: 'relu' }.
   if (typeof config === 'string') return { type: config, options: {} };
-  const given = Object.entries((config ?? {}) as object).filter(([, value]) => value !== null);
+  const given = Object.entries((config ?? {}) as object).filter(
+    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
+  );
   return { type: class_name, options: withoutHarmless(Object.fromEntries(given), harmless, subject) };
 }

@@ -73,6 +73,7 @@ export class Bidirectional extends Layer {
       [`returnSequences ${forward.returnSequences}`, forward.returnSequences, backward.returnSequences],
       [`returnState ${forward.returnState}`, forward.returnState, backward.returnState],
       [`stateful ${forward.stateful}`, forward.stateful, backward.stateful],
+      [`maskWithStates ${forward.maskWithStates}`, forward.maskWithStates, backward.maskWithStates],
     ] as const)
       if (ours !== theirs) refuse('ERR_VALUE', `${subject}: backwardLayer`, what, 'another');
     if (mode !== 'concat' && mode !== null && forward.outputSize !== backward.outputSize) {

@@ -448,6 +448,15 @@ export function resolveMetric(spec: unknown, context: MetricContext, weighted = 
   const subject = weighted ? 'compile: weightedMetrics' : 'compile: metrics';
   const made = templateOf(spec, subject);
   // Metrics see probabilities: here a loss says whether there are logits to make them of.
+  const asFunction = spec as { class_name?: unknown; module?: unknown } | null;
+  const isLoss = asFunction?.class_name === 'function' || asFunction?.module === 'keras.losses';
+  if (isLoss && made.template.type === 'cosineSimilarity')
+    refuse(
+      'ERR_VALUE',
+      `${subject}: ${made.asked}`,
+      'the metric of this name, which is the cosine',
+      "Keras's loss, which is its negative",
+    );
   if (readsLogits(spec) && !context.loss.fromLogits)
     refuse('ERR_VALUE', `${subject}: ${made.asked}: fromLogits`, 'false, as of the loss', true);
   const { attrs, result, score, largerIsBetter } = made.template.bind(context);
@@ -475,6 +484,7 @@ const kerasOptions: Harmless = {
   axis: [-1],
   fromLogits: ANY,
   multiLabel: [false],
+  numRegressors: [0],
   fromSortedIds: [false],
   reduction: ['sum_over_batch_size', 'auto'],
 };

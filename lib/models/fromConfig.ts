@@ -32,8 +32,9 @@ export function structureToModel(
   if (isKerasFunctional(config)) {
     const { config: graph, made, uses } = readKerasGraph(config, 'modelFromConfig');
     const model = functionalFromConfig(graph, made, draw);
-    dropMasks(model.graph, uses.withoutMask, uses.namedMasks);
-    refuseOtherMasks(model.graph, uses.namedMasks);
+    const masks = uses.masksOf(model.graph);
+    dropMasks(model.graph, masks);
+    refuseOtherMasks(model.graph, masks);
     refuseMaskedMerges(model.graph, ({ layer }) => uses.keras3.has(layer));
     return model;
   }

@@ -3,6 +3,7 @@ import { layerFromConfig } from '../layers';
 import type { InputConfig } from '../layers/input';
 import type { Layer } from '../layers/layer';
 import type { FunctionalConfig } from './functional';
+import type { Graph, GraphNode } from './graph';
 import { maskSource } from './maskFlow';
 
 /** A functional model as Keras writes it: `model.to_json()`, parsed, of Keras 3 or 2. */
@@ -42,14 +43,20 @@ export interface Use {
   readonly dropsMask: boolean;
 }
 
-/** Layers of a graph, by what their uses say. */
+/** What a use of a layer says of masks. */
+export interface UseOfMask {
+  /** As {@link Use} has it. */
+  readonly dropsMask: boolean;
+  /** The mask that it names: what that is made of, by {@link maskSource}. */
+  readonly named: ReadonlySet<string> | undefined;
+}
+
+/** What the uses in a graph say. */
 export interface KerasUses {
-  /** Used in Keras 3. */
+  /** Layers that are used in Keras 3. */
   readonly keras3: ReadonlySet<Layer>;
-  /** Used so that Keras drops the mask of what they read. */
-  readonly withoutMask: ReadonlySet<Layer>;
-  /** Masks that uses name: what each is made of, by {@link maskSource}. */
-  readonly namedMasks: ReadonlyMap<Layer, readonly ReadonlySet<string>[]>;
+  /** By the nodes of the graph that was made of them. */
+  masksOf(graph: Graph): ReadonlyMap<GraphNode, UseOfMask>;
 }
 
 /** The argument under which a use inside a model has {@link Use.masksAround}. */
@@ -153,18 +160,18 @@ export function readKerasGraph(
   const made = layers.map(({ name, type, config: own }) => makeLayer(type, { ...own, name }));
   const usedSo = (is: (use: Use) => boolean) =>
     new Set(calls.filter((_, i) => is(usesInOrder[i] as Use)).map(({ layer }) => made[layer] as Layer));
-  const namedMasks = new Map<Layer, ReadonlySet<string>[]>();
-  for (const [i, { masks, masksAround }] of usesInOrder.entries()) {
-    const sources = masks.length > 0 && masksAround.length === 0 ? sourcesOf(entries, masks) : undefined;
-    const layer = made[(calls[i] as { layer: number }).layer] as Layer;
-    if (sources) namedMasks.set(layer, [...(namedMasks.get(layer) ?? []), sources]);
-  }
+  const usesOfMasks = usesInOrder.map(({ masks, masksAround, dropsMask }): UseOfMask => {
+    const isOwn = masks.length > 0 && masksAround.length === 0;
+    return { dropsMask, named: isOwn ? sourcesOf(entries, masks) : undefined };
+  });
   return {
     made,
     uses: {
-      namedMasks,
       keras3: usedSo(({ isKeras3 }) => isKeras3),
-      withoutMask: usedSo(({ dropsMask }) => dropsMask),
+      masksOf: (graph) => {
+        const places = callsOf(graph, calls, made);
+        return new Map(graph.nodes.map((node, i) => [node, usesOfMasks[places[i] as number] as UseOfMask]));
+      },
     },
     config: {
       type: 'functional',
@@ -178,6 +185,32 @@ export function readKerasGraph(
       namesOutputs: outputs.list.length > 1 || outputs.isList,
     },
   };
+}
+
+/** Which call each node of a graph is, whose order may be another. */
+function callsOf(
+  { inputs, nodes }: Graph,
+  calls: readonly { readonly layer: number; readonly inputs: readonly (readonly [number, number])[] }[],
+  made: readonly Layer[],
+): number[] {
+  const keyed = (layer: Layer, read: readonly (readonly [number, number])[]) =>
+    `${made.indexOf(layer)}: ${read.map(([from, output]) => `${from} ${output}`).join(', ')}`;
+  const left = new Map<string, number[]>();
+  for (const [i, { layer, inputs: read }] of calls.entries()) {
+    const key = keyed(made[layer] as Layer, read);
+    left.set(key, [...(left.get(key) ?? []), i]);
+  }
+  /** By the numbers of the graph's values, those of the calls'. */
+  const values = inputs.map((_, i) => i);
+  return nodes.map(({ layer, inputs: read }) => {
+    const key = keyed(
+      layer,
+      read.map(({ from, output }) => [values[from] as number, output]),
+    );
+    const call = left.get(key)?.shift() as number;
+    values.push(inputs.length + call);
+    return call;
+  });
 }
 
 /** A layer of Keras. @throws ERR_VALUE, naming it, for one that is not known here */

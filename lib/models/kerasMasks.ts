@@ -3,6 +3,7 @@ import { Bidirectional } from '../layers/bidirectional';
 import type { Layer } from '../layers/layer';
 import { RecurrentLayer } from '../layers/recurrentLayer';
 import type { Graph, GraphNode } from './graph';
+import type { UseOfMask } from './kerasGraph';
 import { type MaskedValue, type MaskOrigin, mergesInputs, walkMasks } from './maskFlow';
 
 /** Layers of which Keras 3 makes something else where steps do not count. */
@@ -55,7 +56,7 @@ function readersOf(layer: Layer): readonly RecurrentLayer[] {
 
 /** Whether a use of a layer hands states to it, so that it reads steps that do not count too. */
 export const readsAllSteps = ({ layer, inputs }: GraphNode): boolean =>
-  inputs.length > 1 && readersOf(layer).some(({ maskWithStates }) => !maskWithStates);
+  inputs.length > 1 && readingAllSteps([layer]).length > 0;
 
 /** Layers that pass over steps that do not count, and give others in their place. */
 const passesOver = (node: GraphNode) =>
@@ -65,19 +66,14 @@ const passesOver = (node: GraphNode) =>
 
 /**
  * Masks that calls in Keras name are taken for those that layers hand on here.
- * @param named layers whose calls name masks, with what those are made of
  * @throws ERR_VALUE, naming the layer, where what it reads has another mask here, or none
  */
-export function refuseOtherMasks(
-  graph: Graph,
-  named: ReadonlyMap<Layer, readonly ReadonlySet<string>[]>,
-): void {
+export function refuseOtherMasks(graph: Graph, uses: ReadonlyMap<GraphNode, UseOfMask>): void {
   walkMasks(graph, (node, [sequence]) => {
-    const masks = named.get(node.layer);
+    const named = uses.get(node)?.named;
     const own = sequence?.mask?.sources ?? new Set<string>();
-    const isOwn = (sources: ReadonlySet<string>) =>
-      sources.size === own.size && [...sources].every((source) => own.has(source));
-    if (masks && passesOver(node) && !masks.some(isOwn))
+    const isOwn = named?.size === own.size && [...named].every((source) => own.has(source));
+    if (named && passesOver(node) && !isOwn)
       refuse(
         'ERR_VALUE',
         `${node.layer.subject}: mask`,
@@ -99,24 +95,31 @@ export function maskedWithStates(graph: Graph): { readonly node: GraphNode; read
 
 /**
  * Keras 3 runs a layer that is called with states without the mask of its sequence, where the call names none: such layers are told so.
- * @param withoutMask layers that are called so
- * @param named layers whose calls name masks
  * @throws ERR_VALUE, naming the layer, for one that is called in either way
  */
-export function dropMasks(
-  graph: Graph,
-  withoutMask: ReadonlySet<Layer>,
-  named: ReadonlyMap<Layer, unknown>,
-): void {
-  for (const { layer } of maskedWithStates(graph).map(({ node }) => node)) {
-    if (!withoutMask.has(layer)) continue;
-    if (named.has(layer))
+export function dropMasks(graph: Graph, uses: ReadonlyMap<GraphNode, UseOfMask>): void {
+  const drops = new Map<Layer, boolean>();
+  for (const { node } of maskedWithStates(graph)) {
+    const { layer } = node;
+    const dropsMask = uses.get(node)?.dropsMask === true;
+    if (drops.get(layer) === !dropsMask)
       refuse(
         'ERR_VALUE',
         `${layer.subject}: mask`,
         'the mask of its sequence in all calls with initial_state, or in none',
         'some with it and some without, which Keras 3 runs over all steps',
       );
-    for (const reader of readersOf(layer)) reader.maskWithStates = false;
+    drops.set(layer, dropsMask);
   }
+  readAllSteps([...drops].flatMap(([layer, dropsMask]) => (dropsMask ? layer : [])));
+}
+
+/** Tells layers that they read all steps where they are called with states. */
+export function readAllSteps(layers: readonly Layer[]): void {
+  for (const reader of layers.flatMap(readersOf)) reader.maskWithStates = false;
+}
+
+/** The layers that have been told so. */
+export function readingAllSteps(layers: readonly Layer[]): Layer[] {
+  return layers.filter((layer) => readersOf(layer).some(({ maskWithStates }) => !maskWithStates));
 }

@@ -323,13 +323,22 @@ function flat(
         ),
       }));
   });
-  const ends = (given: unknown) => rewritten(given, resolved, true, 0);
   const list = (given: unknown) =>
     (historyOf(given) ? [given] : Object.values(Object(given) as object)).map(
       (end) => historyOf(end) ?? refuse('ERR_VALUE', subject, '[layer, use, output]', quoted(end)),
     );
+  const firsts = new Set(list(config['output_layers']).flatMap((end) => (end.node === 0 ? end.layer : [])));
+  const counted = new Set(
+    all.flatMap(({ class_name, name }) =>
+      isKerasFunctional({ class_name }) && !firsts.has(name) ? name : [],
+    ),
+  );
+  /** Keras counts the making of a functional model as its first use, where outputs of another are told. */
+  const resolvedEnd = (end: History) =>
+    resolved(counted.has(end.layer) ? { ...end, node: end.node - 1 } : end);
+  const ends = (given: unknown) => rewritten(given, resolvedEnd, true, 0);
   const [inputs, outputs] = ['input_layers', 'output_layers'].map((key) =>
-    list(config[key]).map(resolved),
+    list(config[key]).map(resolvedEnd),
   ) as [History[], History[]];
   return {
     entries,

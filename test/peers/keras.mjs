@@ -295,6 +295,23 @@ const kinds = {
       outputs: [l.dense({ units: 2 }).apply(y), l.concatenate({ name: 'ends' }).apply(states)],
     });
   },
+  'stacked cells beside states': () => {
+    const [a, b] = ['a', 'b'].map((name) => input({ shape: [T], dtype: 'int32', name }));
+    const words = l.embedding({ inputDim: 9, outputDim: 4 });
+    const cell = cells.stacked([cells.lstm({ units: 3 }), cells.gru({ units: 2 })]);
+    const [, ...states] = l.rnn({ cell, returnState: true }).applyAll(words.apply(a));
+    const y = l.rnn({ cell, returnSequences: true }).apply([words.apply(b), ...states]);
+    return model({ inputs: [a, b], outputs: l.dense({ units: 2 }).apply(y) });
+  },
+  'a decoder used twice': () => {
+    const [a, b] = ['a', 'b'].map((name) => input({ shape: [T], dtype: 'int32', name }));
+    const words = l.embedding({ inputDim: 9, outputDim: 4, maskZero: true });
+    const read = l.gru({ units: 3, returnSequences: true, returnState: true, maskWithStates: false });
+    const [y, h] = read.applyAll(words.apply(a));
+    const z = read.apply([words.apply(b), h]);
+    return model({ inputs: [a, b], outputs: [y, z].map((own) => l.dense({ units: 2 }).apply(own)) });
+  },
+  'a functional model as output': undefined,
 };
 
 /** Models of which Keras makes something else, each as it is here. */

@@ -161,6 +161,30 @@ def masked_directions():
     return keras.Model([a, b], [L.Dense(2)(y), L.Concatenate()(states)])
 
 
+def stacked_decoder():
+    a, b = ids(), ids()
+    words = L.Embedding(9, 4)
+    _, state, other = L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_state=True)(words(a))
+    decoder = L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_sequences=True)
+    return keras.Model([a, b], L.Dense(2)(decoder(words(b), initial_state=[state, other])))
+
+
+def a_decoder_used_twice():
+    a, b = ids(), ids()
+    words = L.Embedding(9, 4, mask_zero=True)
+    read = L.GRU(3, return_sequences=True, return_state=True)
+    y, h = read(words(a))
+    z, _ = read(words(b), initial_state=h)
+    return keras.Model([a, b], [L.Dense(2)(y), L.Dense(2)(z)])
+
+
+def a_functional_output():
+    x, y = sequence(), sequence()
+    inner = keras.Model(x, L.GRU(x.shape[-1], return_sequences=True)(x), name="inner")
+    z = inner(y)
+    return keras.Model(y, [z, L.LSTM(2)(inner(z))])
+
+
 def merged_masks(name, masked):
     x, other = ids(), ids()
     y = L.Embedding(9, 4, mask_zero=True)(x)
@@ -263,6 +287,9 @@ KINDS = {
     "maximum under one mask": lambda: merged_masks("Maximum", True),
     "a decoder without its mask": lambda: masked_decoder(False),
     "directions without their mask": masked_directions,
+    "stacked cells beside states": stacked_decoder,
+    "a decoder used twice": a_decoder_used_twice,
+    "a functional model as output": a_functional_output,
 }
 # Models of which Keras makes something else than the library that reads them would.
 REFUSED = {

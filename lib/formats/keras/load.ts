@@ -4,6 +4,7 @@ import { DeepRnnError, quoted, reasonOf, refuse } from '../../errors';
 import { readBytes } from '../../io/modelFile';
 import type { CompileOptions } from '../../models/compiled';
 import { structureToModel } from '../../models/fromConfig';
+import { readAllSteps } from '../../models/kerasMasks';
 import { flattened, type KerasListed } from '../../models/kerasNested';
 import type { Model } from '../../models/model';
 import { type Shape, sameShape, sizeOf } from '../../tensors/tensor';
@@ -242,14 +243,17 @@ function withNames(config: Config): Config {
 /** What this library has written beside what Keras reads. */
 function readOwn(own: Config, subject: string): Own {
   return inFile(subject, () => {
-    const { version, seed, namesOutputs, preprocessing } = own;
+    const { version, seed, namesOutputs, preprocessing, withoutMask = [] } = own;
     const at = (what: string) => `${members.own}: ${what}`;
     if (version !== 1)
       refuse('ERR_VALUE', at('version'), '1; a newer version of deeprnn may read others', quoted(version));
     if (!Number.isSafeInteger(seed) || (seed as number) < 0)
       refuse('ERR_VALUE', at('seed'), 'a whole number, 0 or more', quoted(seed));
+    if (!Array.isArray(withoutMask))
+      refuse('ERR_VALUE', at('withoutMask'), 'names of layers', quoted(withoutMask));
     return {
       version: 1,
+      withoutMask: withoutMask as readonly string[],
       seed: seed as number,
       namesOutputs: flagOption(namesOutputs, false, at('namesOutputs')),
       preprocessing: Object(preprocessing) as Own['preprocessing'],
@@ -257,9 +261,10 @@ function readOwn(own: Config, subject: string): Own {
   });
 }
 
-function adopt(model: Model, { seed, preprocessing }: Own, subject: string): void {
+function adopt(model: Model, { seed, preprocessing, withoutMask }: Own, subject: string): void {
   inFile(subject, () => {
     model.adoptSeed(seed);
+    readAllSteps(model.layers.filter(({ name }) => withoutMask.includes(name)));
     for (const [name, json] of Object.entries(preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
   });

@@ -14,4 +14,6 @@ export interface Own {
   /** Whether predictions are an object by the names of the outputs, also of one. */
   readonly namesOutputs: boolean;
   readonly preprocessing: Readonly<Record<string, unknown>>;
+  /** Names of layers with `maskWithStates: false`. */
+  readonly withoutMask: readonly string[];
 }

@@ -215,7 +215,8 @@ const wholes = ['k', 'classId', 'numThresholds'];
 const spelt = ['average', 'classAggregation', 'summationMethod'];
 
 /** @param width of the output: how many numbers it has in a row */
-function metricObject({ type, name, ...options }: Config, loss: Loss, width: number): unknown {
+function metricObject({ type, name, ...given }: Config, loss: Loss, width: number): unknown {
+  const options: Record<string, unknown> = { ...given };
   const subject = `save: metrics.${type as string}`;
   const { sparse } = loss;
   // Keras tells which accuracy is meant by the width alone, this library by the loss too.
@@ -229,6 +230,10 @@ function metricObject({ type, name, ...options }: Config, loss: Loss, width: num
     (type === 'crossentropy' && width === 1 ? 'BinaryCrossentropy' : metricClasses[type as string]) ??
     refuse('ERR_VALUE', 'save: metrics', 'metrics that Keras has', `'${type}'`, WAY_OUT);
   const className = typeof own === 'string' ? own : own[sparse ? 1 : 0];
+  if (sparse && typeof own === 'string')
+    refuse('ERR_VALUE', subject, 'targets like the predictions, for Keras', 'class indices', WAY_OUT);
+  // Without one Keras takes the largest output for positive, of one too.
+  if (/^f(1|Beta)$/.test(type as string) && width === 1) options['threshold'] ??= 0.5;
   if (options['classId'] !== undefined && /^(true|false)[PN]/.test(type as string))
     refuse(
       'ERR_VALUE',

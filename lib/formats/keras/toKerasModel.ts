@@ -1,5 +1,5 @@
 import { refuse } from '../../errors';
-import type { SymbolicShape } from '../../layers/layer';
+import type { Layer, SymbolicShape } from '../../layers/layer';
 import { Functional } from '../../models/functional';
 import { type Graph, type GraphNode, inputOf, type ValueRef, walk } from '../../models/graph';
 import { maskedWithStates, readsAllSteps, refuseMaskedMerges } from '../../models/kerasMasks';
@@ -121,7 +121,8 @@ function functionalObject(model: Functional<unknown>, graph: Graph): KerasObject
     if (mergesInputs(node)) return { args: [tensors], kwargs: {} };
     const [sequence, ...states] = tensors;
     const mask = masks.ofNode.get(node);
-    const kwargs = states.length > 0 ? { initial_state: states, ...(mask ? { mask } : {}) } : {};
+    const initial_state = statesByCell(node.layer, states);
+    const kwargs = states.length > 0 ? { initial_state, ...(mask ? { mask } : {}) } : {};
     return { args: [sequence], kwargs };
   };
   const layers = kerasOrder(graph, 0).map((operation) => {
@@ -156,6 +157,18 @@ function functionalObject(model: Functional<unknown>, graph: Graph): KerasObject
     registered_name: 'Functional',
     build_config: { input_shape: null },
   };
+}
+
+/** States to begin from as Keras takes them: of stacked cells those of each by themselves. */
+function statesByCell(layer: Layer, states: readonly object[]): readonly unknown[] {
+  const { cell } = layer.getConfig() as { cell?: { type?: unknown } };
+  if (cell?.type !== 'stacked') return states;
+  const cells = new Map<string, object[]>();
+  for (const [i, { name }] of layer.states.entries()) {
+    const number = /\d+$/.exec(name)?.[0] ?? '';
+    cells.set(number, [...(cells.get(number) ?? []), states[i] as object]);
+  }
+  return [...cells.values()].map((own) => (own.length === 1 ? own[0] : own));
 }
 
 /**

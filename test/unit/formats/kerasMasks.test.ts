@@ -2,7 +2,16 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { input, layers, loadModel, model, modelFromConfig, type SymbolicTensor } from 'deeprnn';
+import {
+  input,
+  layers,
+  loadModel,
+  model,
+  modelFromConfig,
+  type SymbolicTensor,
+  type Tensor,
+  tensor,
+} from 'deeprnn';
 import { readArchive } from '../../../lib/formats/keras/archive';
 import { refusal } from '../refusal';
 
@@ -131,6 +140,63 @@ describe('a decoder whose call names no mask', () => {
     expect(await refusal(() => modelFromConfig(config as never))).toContain(
       'mask: expected the mask of its sequence in all calls with initial_state, or in none, got some with it and some without',
     );
+  });
+});
+
+describe('layers that read all steps beside states', () => {
+  test('stay so in a file of Keras also where masks come with the data', async () => {
+    const [x, h] = [input({ shape: [4, 3], name: 'x' }), input({ shape: [2], name: 'h' })];
+    const own = model({
+      inputs: [x, h],
+      outputs: layers.gru({ units: 2, maskWithStates: false }).apply([x, h]),
+    });
+    await own.save(at('lengths.keras'));
+    const again = await loadModel(at('lengths.keras'));
+    const data = [
+      tensor(
+        Float32Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+        [2, 4, 3],
+      ),
+      tensor([
+        [1, 2],
+        [3, 4],
+      ]),
+    ];
+    const predicted = async (net: typeof again) =>
+      ((await net.predict(data as never, { lengths: [2, 3] })) as Tensor).data;
+    expect(await predicted(again)).toEqual(await predicted(own as never));
+  });
+
+  test('are both directions or none', async () => {
+    const [layer, other] = [
+      layers.gru({ units: 2, maskWithStates: false }),
+      layers.gru({ units: 2, goBackwards: true }),
+    ];
+    expect(await refusal(() => layers.bidirectional({ layer, backwardLayer: other }))).toBe(
+      'ERR_VALUE layers.bidirectional: backwardLayer: expected maskWithStates false, got another.',
+    );
+  });
+
+  test('are told by each of their uses', async () => {
+    const [a, b, h] = [ids('a'), ids('b'), input({ shape: [2], name: 'h' })];
+    const decoder = layers.gru({ units: 2 });
+    const shared = words();
+    const outputs = [
+      decoder.apply([shared.apply(a), h]),
+      decoder.apply(shared.apply(b)),
+      decoder.apply([words(false).apply(b), h]),
+    ];
+    const own = model({ inputs: [a, b, h], outputs });
+    await own.save(at('uses.keras'));
+    const again = await loadModel(at('uses.keras'));
+    const data = [
+      tensor(Int32Array.of(1, 2, 0, 3, 0), [1, 5]),
+      tensor(Int32Array.of(0, 4, 5, 0, 0), [1, 5]),
+      tensor([[1, 2]]),
+    ];
+    const predicted = async (net: typeof again) =>
+      Object.values(await net.predict(data as never)).map(({ data }) => data);
+    expect(await predicted(again)).toEqual(await predicted(own as never));
   });
 });
 

@@ -148,6 +148,7 @@ describe('a model that is saved as Keras has it, and loaded again', () => {
       seed: 3,
       namesOutputs: false,
       preprocessing: {},
+      withoutMask: [],
     });
     members.set('deeprnn.json', Buffer.from('{"version":2}'));
     writeFileSync(file, Buffer.concat(await writeZip(members)));
@@ -454,6 +455,40 @@ test('cross-entropies are written with the form of their predictions, and read a
   net.compile({ loss: 'mse', optimizer: 'sgd', metrics });
   expect(await refusal(() => net.save(file))).toMatch(
     /^ERR_VALUE save: metrics.truePositives: classId: expected counts of all outputs, as Keras has them, got 0\. Save with/,
+  );
+});
+
+test('metrics that Keras has otherwise are written so that they are the same, or refused', async () => {
+  const net = (units: number, loss: string, metrics: unknown[]) =>
+    sequential([layers.dense({ units, activation: 'sigmoid', inputShape: [D] })]).compile({
+      loss,
+      metrics: metrics as string[],
+      optimizer: 'sgd',
+    });
+  for (const metric of ['precision', 'recall', 'f1', 'fBeta', 'falsePositives'])
+    expect(await refusal(() => net(3, 'sparseCategoricalCrossentropy', [metric]).save(file))).toMatch(
+      `save: metrics.${metric}: expected targets like the predictions, for Keras, got class indices.`,
+    );
+  // Of one output Keras would take whatever it is for positive.
+  await net(1, 'binaryCrossentropy', ['f1', { type: 'r2', classAggregation: null }]).save(file);
+  const again = await loadModel(file);
+  expect(again.metrics[0]?.attrs).toEqual({
+    kind: 'confusion',
+    sparse: false,
+    thresholds: [0.5],
+    argmax: false,
+  });
+  expect(again.metrics[1]?.getConfig()).toMatchObject({ classAggregation: null });
+  const config = {
+    num_regressors: 0,
+    class_aggregation: 'uniform_average',
+    dtype: 'float32',
+    name: 'r2_score',
+  };
+  net(1, 'mse', [{ module: 'keras.metrics', class_name: 'R2Score', config }]);
+  const cosine = { module: 'builtins', class_name: 'function', config: 'cosine_similarity' };
+  expect(await refusal(() => net(1, 'mse', [cosine]))).toBe(
+    "ERR_VALUE compile: metrics: cosineSimilarity: expected the metric of this name, which is the cosine, got Keras's loss, which is its negative.",
   );
 });
 
