@@ -493,7 +493,18 @@ function templateOf(spec: unknown, subject: string): { template: MetricTemplate;
   if (typeof spec === 'object' && spec !== null && typeof (spec as MetricTemplate).bind === 'function') {
     return { template: spec as MetricTemplate, asked: (spec as MetricTemplate).type };
   }
-  const { type, options } = readSpec(spec, subject, kerasOptions);
+  if (typeof (spec as { getConfig?: unknown } | null)?.getConfig === 'function')
+    refuse(
+      'ERR_VALUE',
+      subject,
+      'metrics, by name or of `metrics`',
+      'an object that is none, such as a loss',
+    );
+  const { type, options: read } = readSpec(spec, subject, kerasOptions);
+  const { thresholds } = read;
+  // Of one threshold in a list Keras gives a number.
+  const only = 'class_name' in Object(spec) && Array.isArray(thresholds) && thresholds.length === 1;
+  const options = only ? { ...read, thresholds: thresholds[0] as unknown } : read;
   const own = typeof type === 'string' ? defined.get(type) : undefined;
   if (own) return { template: own(options), asked: type as string };
   const known = [...Object.keys(metrics), ...Object.keys(short), ...defined.keys()];

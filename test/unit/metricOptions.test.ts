@@ -1,4 +1,4 @@
-import { type CompileOptions, layers, metrics, sequential } from '../../lib';
+import { type CompileOptions, layers, losses, metrics, sequential } from '../../lib';
 import { resolveMetric } from '../../lib/metrics/metric';
 import { refusal } from './refusal';
 import { expectNear, score } from './scoring';
@@ -91,6 +91,20 @@ describe('names', () => {
     const sums = Float64Array.from({ length }, (_, i) => 1 + ((i * 7) % 5));
     expect(again.result(sums)).toEqual(metric.result(sums));
   });
+});
+
+test('what Keras writes gives what Keras gives', () => {
+  const of = (thresholds: unknown) =>
+    resolveMetric({ class_name: 'TruePositives', config: { thresholds } }, context).result(
+      new Float64Array(16).fill(2),
+    );
+  expect(of([0.25])).toBe(8);
+  expect(
+    resolveMetric(metrics.truePositives({ thresholds: [0.25] }), context).result(new Float64Array(16)),
+  ).toEqual([0]);
+  expect(() => resolveMetric(losses.huber(), context)).toThrow(
+    'compile: metrics: expected metrics, by name or of `metrics`, got an object that is none, such as a loss.',
+  );
 });
 
 test('a model is the better for what a metric says, or the worse', () => {

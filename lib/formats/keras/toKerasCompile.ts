@@ -131,17 +131,9 @@ function rateObject(rate: unknown, subject: string): unknown {
   return kerasObject('keras.optimizers.schedules', className, Object.fromEntries(config));
 }
 
-const lossClasses: Readonly<Record<string, string>> = {
-  categoricalCrossentropy: 'CategoricalCrossentropy',
-  sparseCategoricalCrossentropy: 'SparseCategoricalCrossentropy',
-  binaryCrossentropy: 'BinaryCrossentropy',
-  meanSquaredError: 'MeanSquaredError',
-  meanAbsoluteError: 'MeanAbsoluteError',
-  huber: 'Huber',
-  logCosh: 'LogCosh',
+/** Classes of this name are there for losses and for metrics. */
+const lossesAndMetrics = {
   klDivergence: 'KLDivergence',
-  binaryFocalCrossentropy: 'BinaryFocalCrossentropy',
-  categoricalFocalCrossentropy: 'CategoricalFocalCrossentropy',
   cosineSimilarity: 'CosineSimilarity',
   poisson: 'Poisson',
   hinge: 'Hinge',
@@ -149,6 +141,19 @@ const lossClasses: Readonly<Record<string, string>> = {
   categoricalHinge: 'CategoricalHinge',
   meanSquaredLogarithmicError: 'MeanSquaredLogarithmicError',
   meanAbsolutePercentageError: 'MeanAbsolutePercentageError',
+  binaryCrossentropy: 'BinaryCrossentropy',
+  meanSquaredError: 'MeanSquaredError',
+  meanAbsoluteError: 'MeanAbsoluteError',
+};
+
+const lossClasses: Readonly<Record<string, string>> = {
+  ...lossesAndMetrics,
+  categoricalCrossentropy: 'CategoricalCrossentropy',
+  sparseCategoricalCrossentropy: 'SparseCategoricalCrossentropy',
+  huber: 'Huber',
+  logCosh: 'LogCosh',
+  binaryFocalCrossentropy: 'BinaryFocalCrossentropy',
+  categoricalFocalCrossentropy: 'CategoricalFocalCrossentropy',
 };
 
 function lossObject({ type, ...options }: Config): object {
@@ -175,6 +180,7 @@ function lossObject({ type, ...options }: Config): object {
 }
 
 const metricClasses: Readonly<Record<string, string | readonly [dense: string, sparse: string]>> = {
+  ...lossesAndMetrics,
   binaryAccuracy: 'BinaryAccuracy',
   categoricalAccuracy: ['CategoricalAccuracy', 'SparseCategoricalAccuracy'],
   sparseCategoricalAccuracy: ['CategoricalAccuracy', 'SparseCategoricalAccuracy'],
@@ -183,8 +189,6 @@ const metricClasses: Readonly<Record<string, string | readonly [dense: string, s
   recall: 'Recall',
   f1: 'F1Score',
   auc: 'AUC',
-  meanSquaredError: 'MeanSquaredError',
-  meanAbsoluteError: 'MeanAbsoluteError',
   rootMeanSquaredError: 'RootMeanSquaredError',
   r2: 'R2Score',
   crossentropy: ['CategoricalCrossentropy', 'SparseCategoricalCrossentropy'],
@@ -193,16 +197,7 @@ const metricClasses: Readonly<Record<string, string | readonly [dense: string, s
   falsePositives: 'FalsePositives',
   falseNegatives: 'FalseNegatives',
   fBeta: 'FBetaScore',
-  binaryCrossentropy: 'BinaryCrossentropy',
   logCosh: 'LogCoshError',
-  klDivergence: 'KLDivergence',
-  cosineSimilarity: 'CosineSimilarity',
-  poisson: 'Poisson',
-  hinge: 'Hinge',
-  squaredHinge: 'SquaredHinge',
-  categoricalHinge: 'CategoricalHinge',
-  meanSquaredLogarithmicError: 'MeanSquaredLogarithmicError',
-  meanAbsolutePercentageError: 'MeanAbsolutePercentageError',
 };
 
 /** Metrics that Keras has to be told that predictions are logits. */
