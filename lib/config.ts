@@ -1,14 +1,17 @@
 import { DeepRnnError, quoted, refuse, show } from './errors';
 import { nearestName, toCamelCase } from './names';
 
-/** Options that null sets to "none", which is not their default; of all others null says that they are not given, as in Keras. */
-export function nullSaysNone(option: string): boolean {
-  return ['activation', 'recurrentActivation', 'classAggregation', 'mergeMode'].includes(option);
+/** Options that null sets to "none", which is not their default. */
+const nullSaysNone = ['activation', 'recurrentActivation', 'classAggregation', 'mergeMode'];
+
+/** Whether an option, in either spelling, is given: null says that it is not, as in Keras, but for those of {@link nullSaysNone}. */
+export function isGiven(option: string, value: unknown): boolean {
+  return value !== undefined && (value !== null || nullSaysNone.includes(toCamelCase(option)));
 }
 
 /**
- * An options object with its keys in camelCase: Keras's snake_case names are understood, unknown ones refused. Options that are null are
- * left out, but for {@link nullSaysNone}.
+ * An options object with its keys in camelCase: Keras's snake_case names are understood, unknown ones refused. Options that are not
+ * {@link isGiven} are left out.
  * @throws ERR_VALUE with the nearest known option, or when an option is given in both spellings
  */
 export function readConfig<K extends string>(
@@ -36,7 +39,7 @@ export function readConfig<K extends string>(
       const other = key === name ? before : key;
       throw new DeepRnnError('ERR_VALUE', `${subject}: option '${name}' is given twice, also as '${other}'.`);
     }
-    if (value === undefined || (value === null && !nullSaysNone(name))) continue;
+    if (!isGiven(name, value)) continue;
     spelt.set(name, key);
     read[name] = value;
   }
@@ -48,6 +51,22 @@ export function flagOption(value: unknown, fallback: boolean, subject: string): 
   const flag = value ?? fallback;
   if (typeof flag !== 'boolean') refuse('ERR_VALUE', subject, 'true or false', quoted(flag));
   return flag as boolean;
+}
+
+/** Reads a share, 0 where none is given. @throws ERR_VALUE unless it is from 0 to below 1 */
+export function shareOption(value: unknown, subject: string): number {
+  const share = value ?? 0;
+  if (typeof share !== 'number' || !(share >= 0 && share < 1))
+    refuse('ERR_VALUE', subject, 'a number from 0 to below 1', quoted(share));
+  return share as number;
+}
+
+/** Reads a number, 1 where none is given. @throws ERR_VALUE unless it is finite and above 0 */
+export function positiveOption(value: unknown, subject: string): number {
+  const number = value ?? 1;
+  if (typeof number !== 'number' || !(number > 0) || !Number.isFinite(number))
+    refuse('ERR_VALUE', subject, 'a finite number above 0', quoted(number));
+  return number as number;
 }
 
 /** @throws ERR_VALUE for what is no file name */
@@ -108,8 +127,6 @@ export function readSpec(
   }
   // Plain functions are written as { class_name: 'function', config: 'relu' }.
   if (typeof config === 'string') return { type: config, options: {} };
-  const given = Object.entries((config ?? {}) as object).filter(
-    ([key, value]) => value !== null || nullSaysNone(toCamelCase(key)),
-  );
+  const given = Object.entries((config ?? {}) as object).filter(([key, value]) => isGiven(key, value));
   return { type: class_name, options: withoutHarmless(Object.fromEntries(given), harmless, subject) };
 }

@@ -1,4 +1,4 @@
-import { ANY, type Harmless, nullSaysNone, withoutHarmless } from '../config';
+import { ANY, type Harmless, isGiven, withoutHarmless } from '../config';
 import { toCamelCase } from '../names';
 import { activationOf } from './kerasActivations';
 import { subjectOf } from './options';
@@ -50,7 +50,7 @@ function cellOf(given: unknown, subject: string, frozen: boolean): unknown {
   const known: Harmless = frozen ? { ...harmlessForCell, trainable: ANY } : harmlessForCell;
   const { name: _, ...rest } = withoutHarmless(config as Record<string, unknown>, known, `${subject}: cell`);
   const options = Object.entries(rest)
-    .filter(([key, value]) => value !== null || nullSaysNone(toCamelCase(key)))
+    .filter(([key, value]) => isGiven(key, value))
     .map(([key, value]) => [
       key,
       isActivation(key) ? activationOf(value, `${subject}: cell: ${key}`) : value,
@@ -95,7 +95,7 @@ export function fromKeras<C extends object>(type: string, config: C): C {
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(left)) {
     const camel = toCamelCase(key);
-    if (value === null && !nullSaysNone(camel)) continue;
+    if (!isGiven(key, value)) continue;
     options[camel === 'batchShape' ? 'batchInputShape' : key] =
       camel === 'cell'
         ? cellOf(value, subject, (config as { trainable?: unknown }).trainable === false)

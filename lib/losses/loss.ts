@@ -1,4 +1,12 @@
-import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
+import {
+  ANY,
+  type Harmless,
+  positiveOption,
+  readConfig,
+  readSpec,
+  type SpecConfig,
+  shareOption,
+} from '../config';
 import { quoted, refuse, show } from '../errors';
 import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
@@ -59,17 +67,14 @@ function crossentropy(type: LossKind, options: CrossentropyOptions): Loss {
 function readCrossentropy(type: LossKind, read: { fromLogits?: unknown; labelSmoothing?: unknown }): Loss {
   const subject = `losses.${type}`;
   const fromLogits = read.fromLogits ?? false;
-  const labelSmoothing = read.labelSmoothing ?? 0;
   if (typeof fromLogits !== 'boolean')
     refuse('ERR_VALUE', `${subject}: fromLogits`, 'true or false', fromLogits);
-  if (typeof labelSmoothing !== 'number' || !(labelSmoothing >= 0 && labelSmoothing < 1)) {
-    refuse('ERR_VALUE', `${subject}: labelSmoothing`, 'a number from 0 to below 1', labelSmoothing);
-  }
+  const labelSmoothing = shareOption(read.labelSmoothing, `${subject}: labelSmoothing`);
   return {
     type,
     sparse: type === 'sparseCategoricalCrossentropy',
     fromLogits: fromLogits as boolean,
-    parameter: labelSmoothing as number,
+    parameter: labelSmoothing,
     getConfig: () => ({ type, fromLogits, labelSmoothing }),
   };
 }
@@ -120,15 +125,13 @@ export const losses = {
   meanAbsoluteError: (options: object = {}): Loss => plain('meanAbsoluteError', options),
   /** Squared up to `delta` (default 1), linear beyond (Huber, 1964). */
   huber: (options: { delta?: number } = {}): Loss => {
-    const delta = readConfig(options, ['delta'], 'losses.huber').delta ?? 1;
-    if (typeof delta !== 'number' || !(delta > 0) || !Number.isFinite(delta)) {
-      refuse('ERR_VALUE', 'losses.huber: delta', 'a finite number above 0', quoted(delta));
-    }
+    const read = readConfig(options, ['delta'], 'losses.huber');
+    const delta = positiveOption(read.delta, 'losses.huber: delta');
     return {
       type: 'huber',
       sparse: false,
       fromLogits: false,
-      parameter: delta as number,
+      parameter: delta,
       getConfig: () => ({ type: 'huber', delta }),
     };
   },

@@ -1,4 +1,12 @@
-import { ANY, type Harmless, readConfig, readSpec, type SpecConfig } from '../config';
+import {
+  ANY,
+  type Harmless,
+  positiveOption,
+  readConfig,
+  readSpec,
+  type SpecConfig,
+  shareOption,
+} from '../config';
 import { quoted, refuse } from '../errors';
 import { requireNewName, resolveName } from '../names';
 import type { ScoreFunction } from '../ops/rowFunction';
@@ -135,13 +143,6 @@ function plainScore(
   return template(type, options, [], () => scored(type, rowScores[type], largerIsBetter));
 }
 
-function smoothing(value: unknown, subject: string): number {
-  const share = value ?? 0;
-  if (typeof share !== 'number' || !(share >= 0 && share < 1))
-    refuse('ERR_VALUE', `${subject}: labelSmoothing`, 'a number from 0 to below 1', quoted(share));
-  return share as number;
-}
-
 const crossentropy =
   (type: string, after = (v: number) => v): Binder =>
   (context) => {
@@ -193,9 +194,7 @@ function counted(type: keyof typeof ofCounts, options: unknown): MetricTemplate 
 function fScore(type: 'f1' | 'fBeta', options: unknown): MetricTemplate {
   const known = ['average', 'threshold', ...(type === 'fBeta' ? ['beta'] : [])];
   return template(type, options, known, (o, subject) => {
-    const beta = o['beta'] ?? 1;
-    if (typeof beta !== 'number' || !(beta > 0) || !Number.isFinite(beta))
-      refuse('ERR_VALUE', `${subject}: beta`, 'a finite number above 0', quoted(beta));
+    const beta = positiveOption(o['beta'], `${subject}: beta`);
     const average =
       o['average'] === undefined || o['average'] === null
         ? null
@@ -208,7 +207,7 @@ function fScore(type: 'f1' | 'fBeta', options: unknown): MetricTemplate {
       const thresholds = limit === undefined ? [] : [limit];
       return {
         attrs: { kind: 'confusion', sparse: sparseOf(context), thresholds, argmax: limit === undefined },
-        result: (sums) => averageF(sums, context.classes, average, beta as number),
+        result: (sums) => averageF(sums, context.classes, average, beta),
       };
     };
   });
@@ -330,7 +329,7 @@ export const metrics = {
   /** Mean −log of the probability given to the true class; of one output that of a binary choice. */
   crossentropy: (options: NameOption & { labelSmoothing?: number } = {}): MetricTemplate =>
     template('crossentropy', options, ['labelSmoothing'], (o, subject) => {
-      const share = smoothing(o['labelSmoothing'], subject);
+      const share = shareOption(o['labelSmoothing'], `${subject}: labelSmoothing`);
       return (context) => {
         if (context.classes === 1)
           return scored('crossentropy', rowScores.binaryCrossentropy(share))(context);
@@ -340,16 +339,14 @@ export const metrics = {
     }),
   /** Mean over outputs of −(y log p + (1−y) log(1−p)), p clipped to [10⁻⁷, 1 − 10⁻⁷]. */
   binaryCrossentropy: (options: NameOption & { labelSmoothing?: number } = {}): MetricTemplate =>
-    template('binaryCrossentropy', options, ['labelSmoothing'], (o, subject) =>
-      scored('binaryCrossentropy', rowScores.binaryCrossentropy(smoothing(o['labelSmoothing'], subject))),
-    ),
+    template('binaryCrossentropy', options, ['labelSmoothing'], (o, subject) => {
+      const share = shareOption(o['labelSmoothing'], `${subject}: labelSmoothing`);
+      return scored('binaryCrossentropy', rowScores.binaryCrossentropy(share));
+    }),
   /** Squared up to `delta` (default 1), linear beyond (Huber, 1964). */
   huber: (options: NameOption & { delta?: number } = {}): MetricTemplate =>
     template('huber', options, ['delta'], (o, subject) => {
-      const delta = o['delta'] ?? 1;
-      if (typeof delta !== 'number' || !(delta > 0) || !Number.isFinite(delta))
-        refuse('ERR_VALUE', `${subject}: delta`, 'a finite number above 0', quoted(delta));
-      return scored('huber', rowScores.huber(delta as number));
+      return scored('huber', rowScores.huber(positiveOption(o['delta'], `${subject}: delta`)));
     }),
   /** Mean of log cosh(p − y). */
   logCosh: (options: NameOption = {}): MetricTemplate => plainScore('logCosh', options),
@@ -447,18 +444,7 @@ const short: Readonly<Record<string, MetricName>> = {
 export function resolveMetric(spec: unknown, context: MetricContext, weighted = false): Metric {
   const subject = weighted ? 'compile: weightedMetrics' : 'compile: metrics';
   const made = templateOf(spec, subject);
-  // Metrics see probabilities: here a loss says whether there are logits to make them of.
-  const asFunction = spec as { class_name?: unknown; module?: unknown } | null;
-  const isLoss = asFunction?.class_name === 'function' || asFunction?.module === 'keras.losses';
-  if (isLoss && made.template.type === 'cosineSimilarity')
-    refuse(
-      'ERR_VALUE',
-      `${subject}: ${made.asked}`,
-      'the metric of this name, which is the cosine',
-      "Keras's loss, which is its negative",
-    );
-  if (readsLogits(spec) && !context.loss.fromLogits)
-    refuse('ERR_VALUE', `${subject}: ${made.asked}: fromLogits`, 'false, as of the loss', true);
+  refuseOtherMeaning(spec, made.template.type, context, `${subject}: ${made.asked}`);
   const { attrs, result, score, largerIsBetter } = made.template.bind(context);
   const config = made.template.config;
   const name = (config['name'] as string | undefined) ?? made.asked;
@@ -473,10 +459,20 @@ export function resolveMetric(spec: unknown, context: MetricContext, weighted = 
   };
 }
 
-/** Of a metric as Keras writes it. */
-function readsLogits(spec: unknown): boolean {
-  const config = Object((spec as { config?: unknown } | null)?.config) as Record<string, unknown>;
-  return config['from_logits'] === true || config['fromLogits'] === true;
+/** @throws ERR_VALUE for a metric, as Keras writes it, of which the one of this name here is another */
+function refuseOtherMeaning(spec: unknown, type: string, { loss }: MetricContext, subject: string): void {
+  const { class_name, module, config } = Object(spec) as Record<string, unknown>;
+  if (type === 'cosineSimilarity' && (class_name === 'function' || module === 'keras.losses'))
+    refuse(
+      'ERR_VALUE',
+      subject,
+      'the metric of this name, which is the cosine',
+      "Keras's loss, which is its negative",
+    );
+  // Metrics see probabilities: here a loss says whether there are logits to make them of.
+  const { from_logits, fromLogits = from_logits } = Object(config) as Record<string, unknown>;
+  if (fromLogits === true && !loss.fromLogits)
+    refuse('ERR_VALUE', `${subject}: fromLogits`, 'false, as of the loss', true);
 }
 
 const kerasOptions: Harmless = {

@@ -30,12 +30,12 @@ export function structureToModel(
 ): Model {
   const config = isKerasModel(given) ? flattened(given, 'modelFromConfig').spec : given;
   if (isKerasFunctional(config)) {
-    const { config: graph, made, uses } = readKerasGraph(config, 'modelFromConfig');
+    const { config: graph, made, usesIn } = readKerasGraph(config, 'modelFromConfig');
     const model = functionalFromConfig(graph, made, draw);
-    const masks = uses.masksOf(model.graph);
-    dropMasks(model.graph, masks);
-    refuseOtherMasks(model.graph, masks);
-    refuseMaskedMerges(model.graph, ({ layer }) => uses.keras3.has(layer));
+    const uses = usesIn(model.graph);
+    dropMasks(model.graph, uses);
+    refuseOtherMasks(model.graph, uses);
+    refuseMaskedMerges(model.graph, (node) => uses.get(node)?.isKeras3 === true);
     return model;
   }
   if (!('calls' in Object(config))) return sequentialOf(config as SequentialConfig, draw);

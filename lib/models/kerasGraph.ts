@@ -44,20 +44,13 @@ export interface Use {
 }
 
 /** What a use of a layer says of masks. */
-export interface UseOfMask {
-  /** As {@link Use} has it. */
-  readonly dropsMask: boolean;
+export interface UseOfMask extends Pick<Use, 'isKeras3' | 'dropsMask'> {
   /** The mask that it names: what that is made of, by {@link maskSource}. */
   readonly named: ReadonlySet<string> | undefined;
 }
 
-/** What the uses in a graph say. */
-export interface KerasUses {
-  /** Layers that are used in Keras 3. */
-  readonly keras3: ReadonlySet<Layer>;
-  /** By the nodes of the graph that was made of them. */
-  masksOf(graph: Graph): ReadonlyMap<GraphNode, UseOfMask>;
-}
+/** What the uses of layers say, by the nodes of the graph that was made of them. */
+export type UsesOfMasks = ReadonlyMap<GraphNode, UseOfMask>;
 
 /** The argument under which a use inside a model has {@link Use.masksAround}. */
 export const MASKS_AROUND = 'masks around';
@@ -79,7 +72,7 @@ export function isKerasFunctional(config: unknown): config is KerasFunctionalCon
 export function readKerasGraph(
   given: KerasFunctionalConfig,
   subject: string,
-): { config: FunctionalConfig; made: Layer[]; uses: KerasUses } {
+): { config: FunctionalConfig; made: Layer[]; usesIn: (graph: Graph) => UsesOfMasks } {
   const { config } = given as { config: Record<string, unknown> };
   const list = (value: unknown, what: string): readonly unknown[] =>
     Array.isArray(value) ? value : refuse('ERR_VALUE', `${subject}: ${what}`, 'an array', quoted(value));
@@ -158,20 +151,15 @@ export function readKerasGraph(
     }
   }
   const made = layers.map(({ name, type, config: own }) => makeLayer(type, { ...own, name }));
-  const usedSo = (is: (use: Use) => boolean) =>
-    new Set(calls.filter((_, i) => is(usesInOrder[i] as Use)).map(({ layer }) => made[layer] as Layer));
-  const usesOfMasks = usesInOrder.map(({ masks, masksAround, dropsMask }): UseOfMask => {
+  const usesOfMasks = usesInOrder.map(({ masks, masksAround, isKeras3, dropsMask }): UseOfMask => {
     const isOwn = masks.length > 0 && masksAround.length === 0;
-    return { dropsMask, named: isOwn ? sourcesOf(entries, masks) : undefined };
+    return { isKeras3, dropsMask, named: isOwn ? sourcesOf(entries, masks) : undefined };
   });
   return {
     made,
-    uses: {
-      keras3: usedSo(({ isKeras3 }) => isKeras3),
-      masksOf: (graph) => {
-        const places = callsOf(graph, calls, made);
-        return new Map(graph.nodes.map((node, i) => [node, usesOfMasks[places[i] as number] as UseOfMask]));
-      },
+    usesIn: (graph) => {
+      const places = callsOf(graph, calls, made);
+      return new Map(graph.nodes.map((node, i) => [node, usesOfMasks[places[i] as number] as UseOfMask]));
     },
     config: {
       type: 'functional',
@@ -193,8 +181,9 @@ function callsOf(
   calls: readonly { readonly layer: number; readonly inputs: readonly (readonly [number, number])[] }[],
   made: readonly Layer[],
 ): number[] {
+  const numbers = new Map(made.map((layer, i) => [layer, i]));
   const keyed = (layer: Layer, read: readonly (readonly [number, number])[]) =>
-    `${made.indexOf(layer)}: ${read.map(([from, output]) => `${from} ${output}`).join(', ')}`;
+    `${numbers.get(layer)}: ${read.map(([from, output]) => `${from} ${output}`).join(', ')}`;
   const left = new Map<string, number[]>();
   for (const [i, { layer, inputs: read }] of calls.entries()) {
     const key = keyed(made[layer] as Layer, read);

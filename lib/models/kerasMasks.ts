@@ -3,7 +3,7 @@ import { Bidirectional } from '../layers/bidirectional';
 import type { Layer } from '../layers/layer';
 import { RecurrentLayer } from '../layers/recurrentLayer';
 import type { Graph, GraphNode } from './graph';
-import type { UseOfMask } from './kerasGraph';
+import type { UsesOfMasks } from './kerasGraph';
 import { type MaskedValue, type MaskOrigin, mergesInputs, walkMasks } from './maskFlow';
 
 /** Layers of which Keras 3 makes something else where steps do not count. */
@@ -55,20 +55,20 @@ function readersOf(layer: Layer): readonly RecurrentLayer[] {
 }
 
 /** Whether a use of a layer hands states to it, so that it reads steps that do not count too. */
-export const readsAllSteps = ({ layer, inputs }: GraphNode): boolean =>
-  inputs.length > 1 && readingAllSteps([layer]).length > 0;
+export const ignoresMask = ({ layer, inputs }: GraphNode): boolean =>
+  inputs.length > 1 && ignoringMasks([layer]).length > 0;
 
 /** Layers that pass over steps that do not count, and give others in their place. */
 const passesOver = (node: GraphNode) =>
   !mergesInputs(node) &&
   (node.layer.states.length > 0 || node.layer.type === 'globalAveragePooling1D') &&
-  !readsAllSteps(node);
+  !ignoresMask(node);
 
 /**
  * Masks that calls in Keras name are taken for those that layers hand on here.
  * @throws ERR_VALUE, naming the layer, where what it reads has another mask here, or none
  */
-export function refuseOtherMasks(graph: Graph, uses: ReadonlyMap<GraphNode, UseOfMask>): void {
+export function refuseOtherMasks(graph: Graph, uses: UsesOfMasks): void {
   walkMasks(graph, (node, [sequence]) => {
     const named = uses.get(node)?.named;
     const own = sequence?.mask?.sources ?? new Set<string>();
@@ -97,7 +97,7 @@ export function maskedWithStates(graph: Graph): { readonly node: GraphNode; read
  * Keras 3 runs a layer that is called with states without the mask of its sequence, where the call names none: such layers are told so.
  * @throws ERR_VALUE, naming the layer, for one that is called in either way
  */
-export function dropMasks(graph: Graph, uses: ReadonlyMap<GraphNode, UseOfMask>): void {
+export function dropMasks(graph: Graph, uses: UsesOfMasks): void {
   const drops = new Map<Layer, boolean>();
   for (const { node } of maskedWithStates(graph)) {
     const { layer } = node;
@@ -111,15 +111,15 @@ export function dropMasks(graph: Graph, uses: ReadonlyMap<GraphNode, UseOfMask>)
       );
     drops.set(layer, dropsMask);
   }
-  readAllSteps([...drops].flatMap(([layer, dropsMask]) => (dropsMask ? layer : [])));
+  ignoreMasksOf([...drops].flatMap(([layer, dropsMask]) => (dropsMask ? layer : [])));
 }
 
 /** Tells layers that they read all steps where they are called with states. */
-export function readAllSteps(layers: readonly Layer[]): void {
+export function ignoreMasksOf(layers: readonly Layer[]): void {
   for (const reader of layers.flatMap(readersOf)) reader.maskWithStates = false;
 }
 
 /** The layers that have been told so. */
-export function readingAllSteps(layers: readonly Layer[]): Layer[] {
+export function ignoringMasks(layers: readonly Layer[]): Layer[] {
   return layers.filter((layer) => readersOf(layer).some(({ maskWithStates }) => !maskWithStates));
 }

@@ -619,10 +619,10 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     x = own.maskedX;
   }
   if (fresh && layer.dRecurrentKernel) std::memset(layer.dRecurrentKernel, 0, H * width * sizeof(float));
-  if (fresh && layer.dKernel) std::memset(layer.dKernel, 0, l.D * width * sizeof(float));
   // h̃ before step 0, then before the others.
   const size_t ofFirst = steps.first == 0 ? N : 0;
-  for (size_t part = ofFirst > 0 ? 0 : 1; part < 2; ++part) {
+  const size_t begin = ofFirst > 0 ? 0 : 1;
+  for (size_t part = begin; part < 2; ++part) {
     const size_t first = part == 0 ? 0 : ofFirst, count = part == 0 ? N : rows - ofFirst;
     // Of all steps.
     const size_t at = steps.first * N + first;
@@ -641,7 +641,8 @@ void RnnStack::weightGradients(const StackIo& io, size_t index, const float* inp
     const KeptRows& kept = own.kept[part];
     TransposedFactor factors[2];
     size_t wanted = 0;
-    if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, true};
+    const bool adds = !fresh || part > begin;
+    if (layer.dKernel) factors[wanted++] = {x + first * l.D, l.D, l.D, width, layer.dKernel, width, adds};
     if (h) factors[wanted++] = {h, H, H, gru ? 2 * H : width, dR, width, true};
     if (wanted > 0) gemmTransposed(pool, k_, factors, wanted, dG, width, width, count, own.transposed, kept);
     if (!h || !gru) continue;

@@ -4,7 +4,7 @@ import { DeepRnnError, quoted, reasonOf, refuse } from '../../errors';
 import { readBytes } from '../../io/modelFile';
 import type { CompileOptions } from '../../models/compiled';
 import { structureToModel } from '../../models/fromConfig';
-import { readAllSteps } from '../../models/kerasMasks';
+import { ignoreMasksOf } from '../../models/kerasMasks';
 import { flattened, type KerasListed } from '../../models/kerasNested';
 import type { Model } from '../../models/model';
 import { type Shape, sameShape, sizeOf } from '../../tensors/tensor';
@@ -264,7 +264,7 @@ function readOwn(own: Config, subject: string): Own {
 function adopt(model: Model, { seed, preprocessing, withoutMask }: Own, subject: string): void {
   inFile(subject, () => {
     model.adoptSeed(seed);
-    readAllSteps(model.layers.filter(({ name }) => withoutMask.includes(name)));
+    ignoreMasksOf(model.layers.filter(({ name }) => withoutMask.includes(name)));
     for (const [name, json] of Object.entries(preprocessing))
       model.preprocessing[name] = preprocessorFromJSON(json) as Preprocessor;
   });

@@ -2,7 +2,7 @@ import { flagOption, readConfig } from '../../config';
 import { refuse } from '../../errors';
 import { atomicWrite } from '../../io/atomicWrite';
 import { writeZip } from '../../io/zip';
-import { readingAllSteps } from '../../models/kerasMasks';
+import { ignoringMasks } from '../../models/kerasMasks';
 import type { Model } from '../../models/model';
 import { preprocessorConfig, type SaveOptions } from '../../models/modelFile';
 import type { Tensor } from '../../tensors/tensor';
@@ -49,7 +49,7 @@ export async function saveKeras(model: Model, path: string, given: SaveOptions):
     version: 1,
     seed: model.seed,
     namesOutputs: model.namesOutputs,
-    withoutMask: readingAllSteps(model.layers).map(({ name }) => name),
+    withoutMask: ignoringMasks(model.layers).map(({ name }) => name),
     preprocessing: Object.fromEntries(
       Object.entries(model.preprocessing).map(([name, p]) => [name, preprocessorConfig(name, p)]),
     ),

@@ -210,8 +210,7 @@ const wholes = ['k', 'classId', 'numThresholds'];
 const spelt = ['average', 'classAggregation', 'summationMethod'];
 
 /** @param width of the output: how many numbers it has in a row */
-function metricObject({ type, name, ...given }: Config, loss: Loss, width: number): unknown {
-  const options: Record<string, unknown> = { ...given };
+function metricObject({ type, name, ...options }: Config, loss: Loss, width: number): unknown {
   const subject = `save: metrics.${type as string}`;
   const { sparse } = loss;
   // Keras tells which accuracy is meant by the width alone, this library by the loss too.
@@ -227,8 +226,6 @@ function metricObject({ type, name, ...given }: Config, loss: Loss, width: numbe
   const className = typeof own === 'string' ? own : own[sparse ? 1 : 0];
   if (sparse && typeof own === 'string')
     refuse('ERR_VALUE', subject, 'targets like the predictions, for Keras', 'class indices', WAY_OUT);
-  // Without one Keras takes the largest output for positive, of one too.
-  if (/^f(1|Beta)$/.test(type as string) && width === 1) options['threshold'] ??= 0.5;
   if (options['classId'] !== undefined && /^(true|false)[PN]/.test(type as string))
     refuse(
       'ERR_VALUE',
@@ -237,7 +234,9 @@ function metricObject({ type, name, ...given }: Config, loss: Loss, width: numbe
       options['classId'],
       WAY_OUT,
     );
-  const config = Object.entries(options)
+  // Without a threshold Keras takes the largest output for positive, of one too.
+  const above = /^f(1|Beta)$/.test(type as string) && width === 1 ? { threshold: 0.5 } : {};
+  const config = Object.entries({ ...above, ...options })
     // Of class indices it is 0, and Keras has no word for it.
     .filter(([key]) => key !== 'labelSmoothing' || className !== 'SparseCategoricalCrossentropy')
     .map(([key, value]) => [

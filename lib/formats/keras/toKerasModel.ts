@@ -2,7 +2,7 @@ import { refuse } from '../../errors';
 import type { Layer, SymbolicShape } from '../../layers/layer';
 import { Functional } from '../../models/functional';
 import { type Graph, type GraphNode, inputOf, type ValueRef, walk } from '../../models/graph';
-import { maskedWithStates, readsAllSteps, refuseMaskedMerges } from '../../models/kerasMasks';
+import { ignoresMask, maskedWithStates, refuseMaskedMerges } from '../../models/kerasMasks';
 import { mergesInputs, walkMasks } from '../../models/maskFlow';
 import type { Model } from '../../models/model';
 import { kerasOrder } from './order';
@@ -185,7 +185,7 @@ function masksOfCalls(
   const ofNode = new Map<GraphNode, object>();
   const named = new Map<string, string>();
   for (const { node, mask } of maskedWithStates(graph)) {
-    if (readsAllSteps(node)) continue;
+    if (ignoresMask(node)) continue;
     const { key, maker } = mask;
     const ids = maker?.inputs[0];
     const input = ids && inputs[ids.from];

@@ -9,7 +9,7 @@ export class ExportValue {
 
   constructor(
     private readonly graph: GraphWriter,
-    place: { readonly batch?: string; readonly time?: string },
+    place: { readonly batch?: string | undefined; readonly time?: string | undefined },
     /** Without the batch axis. */
     readonly dims: readonly Dim[],
     readonly sequence: boolean,
@@ -40,8 +40,7 @@ export class ExportValue {
   /** The same with all steps. */
   unmasked(): ExportValue {
     const { batch, time } = this;
-    const place = { ...(batch === undefined ? {} : { batch }), ...(time === undefined ? {} : { time }) };
-    return new ExportValue(this.graph, place, this.dims, this.sequence);
+    return new ExportValue(this.graph, { batch, time }, this.dims, this.sequence);
   }
 
   /** Another value in this one's place. */
