@@ -386,6 +386,23 @@ describe('what Keras says of frozen parts', () => {
   });
 });
 
+test('states of stacked cells are written cell by cell, as Keras takes them', async () => {
+  await (
+    await loadModel(path.resolve(__dirname, '../../fixtures/keras/stacked-cells-beside-states.keras'))
+  ).save(file);
+  const members = await readArchive(readFileSync(file), 'test', ['config.json']);
+  const { config } = JSON.parse(String(members?.get('config.json'))) as {
+    config: { layers: { class_name: string; inbound_nodes: { kwargs: { initial_state?: unknown[] } }[] }[] };
+  };
+  const [, decoder] = config.layers.filter(({ class_name }) => class_name === 'RNN');
+  const [lstm, gru] = (decoder?.inbound_nodes[0]?.kwargs.initial_state ?? [[]]) as [unknown[], object];
+  const historyOf = (tensor: unknown) =>
+    (tensor as { config: { keras_history: unknown[] } }).config.keras_history[2];
+  // Behind the output: h and c of the first cell, h of the second.
+  expect(lstm.map(historyOf)).toEqual([1, 2]);
+  expect(historyOf(gru)).toBe(3);
+});
+
 test('an accuracy stays the one that it was, which Keras tells by the width alone', async () => {
   const net = sequential([layers.dense({ units: 3, activation: 'sigmoid', inputShape: [D] })]);
   net.compile({ loss: 'binaryCrossentropy', optimizer: 'sgd', metrics: ['accuracy'] });
