@@ -611,6 +611,11 @@ export const groups: readonly Group[] = [
     features: [
       plain('several losses with weights', functionalTests),
       plain('metrics of one’s own', 'test/unit/ownScores.test.ts'),
+      plain('metrics of every loss, counts, F-beta', 'test/parity/fixtures.test.ts'),
+      plain(
+        'decoders that read padded steps too (`maskWithStates: false`)',
+        'test/unit/models/masking.test.ts',
+      ),
       plain('learning-rate finder', 'test/unit/callbacks/lrFinder.test.ts'),
       plain('bucketing by length, padded batches, curriculum', 'test/unit/data/paddedBatches.test.ts'),
       plain('resume from a checkpoint, bit for bit', 'test/unit/models/resume.test.ts'),
